@@ -1,0 +1,186 @@
+"""Losses, and the metrics that they induce on a network's outputs.
+
+A loss is a function of one example's outputs and target. A metric M [O, O] says how long a
+change of those outputs is; it shapes the Gauss–Newton matrix E[JᵀMJ] and with it the natural
+gradient and the expansion score. `Euclidean` is the paper's (M = I, section 3.3); `Fisher` is
+the Fisher information of the loss read as a negative log-likelihood.
+"""
+
+from abc import abstractmethod
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+
+Outputs = Float[Array, "*n O"]
+
+
+class AbstractLoss(eqx.Module):
+    """A loss per example; also knows the Fisher metric of its likelihood."""
+
+    @abstractmethod
+    def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
+        """Loss of each example, in nats or halved squared units."""
+
+    @abstractmethod
+    def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """R u, linear in u, for a root R of the Fisher metric, R Rᵀ = M."""
+
+    @abstractmethod
+    def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M⁺v for v in the range of the Fisher metric M, where loss gradients lie."""
+
+    def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
+        """g_y, the derivative of each example's loss with respect to its outputs."""
+        return jax.grad(lambda y: jnp.sum(self(y, targets)))(outputs)
+
+
+class SoftmaxCrossEntropy(AbstractLoss):
+    """−ln p_y of the softmax p of the outputs; targets are class codes [N] of an integer type.
+
+    Fisher metric: diag(p) − ppᵀ.
+    """
+
+    def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
+        """Loss of each example, in nats."""
+        log_p = jax.nn.log_softmax(outputs)
+        return -jnp.take_along_axis(log_p, targets[..., None], axis=-1)[..., 0]
+
+    def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """(diag(√p) − p√pᵀ) u."""
+        p = jax.nn.softmax(outputs)
+        v = jnp.sqrt(p) * u
+        return v - p * jnp.sum(v, axis=-1, keepdims=True)
+
+    def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """v / p, up to a multiple of the ones that M and the sum-free v annul."""
+        return v / jnp.maximum(jax.nn.softmax(outputs), jnp.finfo(v.dtype).tiny)
+
+
+class BinaryCrossEntropy(AbstractLoss):
+    """Σ over outputs of −ln p(target) with p = sigmoid; targets [N, O] or [N], each 0 or 1.
+
+    Fisher metric: diag(p(1 − p)).
+    """
+
+    def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
+        """Loss of each example, in nats."""
+        targets = _like(targets, outputs)
+        return jnp.sum(jax.nn.softplus(outputs) - targets * outputs, axis=-1)
+
+    def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """√(p(1 − p)) u."""
+        return jnp.sqrt(jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs)) * u
+
+    def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """v / (p(1 − p))."""
+        variance = jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs)
+        return v / jnp.maximum(variance, jnp.finfo(v.dtype).tiny)
+
+
+class SquaredError(AbstractLoss):
+    """½ ‖y − target‖²; targets [N, O], or [N] for one output. Fisher metric: the identity."""
+
+    def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
+        """Loss of each example, half its squared error."""
+        return 0.5 * jnp.sum((outputs - _like(targets, outputs)) ** 2, axis=-1)
+
+    def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:  # noqa: ARG002
+        """The vector itself."""
+        return u
+
+    def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:  # noqa: ARG002
+        """The vector itself."""
+        return v
+
+
+class AbstractMetric(eqx.Module):
+    """A positive semi-definite M [O, O] for every example, as a function of its outputs."""
+
+    @abstractmethod
+    def root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """R u, linear in u, with R Rᵀ = M."""
+
+    @abstractmethod
+    def solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M⁺v for a loss gradient v."""
+
+    def product(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M v."""
+        root = partial(self.root, outputs)
+        return root(*jax.linear_transpose(root, v)(v))
+
+    def draw(self, key: PRNGKeyArray, outputs: Outputs) -> Outputs:
+        """Vectors with mean zero and covariance M, one an example."""
+        return self.root(outputs, jax.random.rademacher(key, outputs.shape, outputs.dtype))
+
+    def length(self, outputs: Outputs, g: Outputs) -> Float[Array, "*n"]:
+        """gᵀM⁺g for loss gradients g; its mean is λ, the most that η can be (section 3.5)."""
+        return jnp.sum(g * self.solve(outputs, g), axis=-1)
+
+
+class Euclidean(AbstractMetric):
+    """M = I, the paper's choice (section 3.3)."""
+
+    def root(self, outputs: Outputs, u: Outputs) -> Outputs:  # noqa: ARG002
+        """The vector itself."""
+        return u
+
+    def solve(self, outputs: Outputs, v: Outputs) -> Outputs:  # noqa: ARG002
+        """The vector itself."""
+        return v
+
+
+class Fisher(AbstractMetric):
+    """The Fisher information of a loss read as a negative log-likelihood."""
+
+    loss: AbstractLoss
+
+    def root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """R u, linear in u, with R Rᵀ = M."""
+        return self.loss.fisher_root(outputs, u)
+
+    def solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M⁺v for a loss gradient v."""
+        return self.loss.fisher_solve(outputs, v)
+
+
+LOSSES: dict[str, type[AbstractLoss]] = {
+    "softmax_cross_entropy": SoftmaxCrossEntropy,
+    "binary_cross_entropy": BinaryCrossEntropy,
+    "squared_error": SquaredError,
+}
+METRICS = ("euclidean", "fisher")
+
+
+def make_loss(loss: str | AbstractLoss) -> AbstractLoss:
+    """The loss of that name, one of `LOSSES`, or the given one itself."""
+    if isinstance(loss, AbstractLoss):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(f"loss={loss!r} is not known; choose one of {', '.join(LOSSES)}.")
+    return LOSSES[loss]()
+
+
+def make_metric(metric: str | AbstractMetric, loss: AbstractLoss) -> AbstractMetric:
+    """The output metric "euclidean", or "fisher" of `loss`, or the given one itself."""
+    if isinstance(metric, AbstractMetric):
+        return metric
+    if metric not in METRICS:
+        raise ValueError(f"metric={metric!r} is not known; choose one of {', '.join(METRICS)}.")
+    return Euclidean() if metric == "euclidean" else Fisher(loss)
+
+
+def mean_loss(
+    loss: AbstractLoss, outputs: Outputs, targets: Any, weights: Float[Array, "*n"]
+) -> Float[Array, ""]:
+    """E[w · loss]. Weights are taken as they are; a mean of one keeps the loss's own scale."""
+    return jnp.mean(weights * loss(outputs, targets))
+
+
+def _like(targets: Shaped[Array, "..."], outputs: Outputs) -> Outputs:
+    # [N] targets of one output: without this they would broadcast to [N, N] in silence.
+    return targets.reshape(outputs.shape).astype(outputs.dtype)

@@ -1,0 +1,202 @@
+"""Multilayer perceptrons with spare slots for units yet to come."""
+
+from collections.abc import Sequence
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation, init_theta
+from senn.nn.dense import Dense
+
+FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
+CAPACITY_GROWTH = 1.5
+
+
+def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> int:
+    """The slots to set aside for `needed` units: geometric, never above `limit`.
+
+    A compilation takes seconds and a step at twice the width 1.8 times as long, hence the
+    narrow factor. `limit` is a unit budget: slots beyond it could never be used.
+    """
+    capacity = max(current, FIRST_CAPACITY)
+    while capacity < needed:
+        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / 8)) * 8
+    return max(needed, capacity if limit is None else min(capacity, limit))
+
+
+class Hidden(eqx.Module):
+    """One hidden layer: a linear map, its activation, and how many of its slots are in use.
+
+    The first `size` slots hold units; the others are *dormant*: their incoming weights, bias,
+    θ and outgoing weights are all exactly zero, so they output zero and receive zero gradient.
+    A `residual` layer stands beside its inputs: what follows reads both.
+    """
+
+    dense: Dense
+    activation: AbstractActivation
+    size: Int[Array, ""] | None  # None only where a tree holds parameters alone
+    residual: bool = eqx.field(default=False, static=True)
+
+    @property
+    def capacity(self) -> int:
+        """Slots, in use or dormant."""
+        return self.dense.bias.shape[-1]
+
+    def __call__(self, inputs: tuple[Float[Array, "*n _"], ...]) -> Float[Array, "*n c"]:
+        """Map blocks of inputs to the activations of all slots."""
+        return self.activation(self.dense(inputs))
+
+
+class MLP(eqx.Module):
+    """A perceptron with zero or more hidden layers, each with dormant slots to grow into.
+
+    Args:
+        in_size: number of inputs.
+        out_size: number of outputs.
+        hidden_sizes: units per hidden layer; `()` is a linear model.
+        key: random key; weights are LeCun normal, biases zero, θ standard normal (appendix C).
+        activation: "rational", "relu", "silu", "gelu" or "tanh".
+        capacity: slots per hidden layer, at least its size; by default room to grow.
+        dtype: of the parameters; by default JAX's own.
+
+    Linear maps are numbered 0 … L for L hidden layers: map l < L makes hidden layer l, map L
+    the output. *Nodes* are what maps read: node 0 is the input, node l + 1 hidden layer l.
+    """
+
+    hidden: tuple[Hidden, ...]
+    readout: Dense
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        in_size: int,
+        out_size: int,
+        hidden_sizes: Sequence[int] = (),
+        *,
+        key: PRNGKeyArray,
+        activation: str = "rational",
+        capacity: int | None = None,
+        dtype=None,
+    ):
+        check_activation(activation)
+        sizes = (in_size, *hidden_sizes, out_size)
+        if any(size < 1 for size in sizes):
+            raise ValueError(f"Every size must be at least 1; got {sizes} for inputs … outputs.")
+        dtype = dtype or jnp.result_type(float)
+        slots = [in_size, *(max(n, capacity or next_capacity(n)) for n in hidden_sizes), out_size]
+        keys = jax.random.split(key, len(sizes))
+        dense = [
+            _init_dense(k, sizes[i : i + 2], slots[i : i + 2], dtype)
+            for i, k in enumerate(keys[:-1])
+        ]
+        theta_keys = jax.random.split(keys[-1], len(sizes))
+        self.hidden = tuple(
+            Hidden(d, _init_activation(k, activation, n, c, dtype), jnp.asarray(n))
+            for d, k, n, c in zip(dense[:-1], theta_keys, hidden_sizes, slots[1:], strict=False)
+        )
+        self.readout = dense[-1]
+        self.activation = activation
+
+    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
+        """The network's outputs: logits or predictions."""
+        return self.trace(x)[0]
+
+    def trace(
+        self, x: Float[Array, "*n I"], shifts: tuple[Float[Array, "*n _"], ...] | None = None
+    ) -> tuple[Float[Array, "*n O"], tuple[tuple[Float[Array, "*n _"], ...], ...]]:
+        """The outputs, and the blocks that every linear map read on the way.
+
+        `shifts` [..., O_l], one per linear map, are added to the maps' outputs; the derivative
+        with respect to them is g, the loss gradient at the outputs of each map.
+        """
+        shifts = shifts or (0.0,) * self.n_maps
+        blocks, read = (x,), []
+        for layer, shift in zip(self.hidden, shifts[:-1], strict=True):
+            read.append(blocks)
+            a = layer.activation(layer.dense(blocks) + shift)
+            blocks = (*blocks, a) if layer.residual else (a,)
+        return self.readout(blocks) + shifts[-1], (*read, blocks)
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs."""
+        return self.maps[0].weights[0].shape[-2]
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return self.readout.bias.shape[-1]
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units in use, per hidden layer."""
+        return tuple(int(layer.size) for layer in self.hidden)
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Slots, per hidden layer."""
+        return tuple(layer.capacity for layer in self.hidden)
+
+    @property
+    def maps(self) -> tuple[Dense, ...]:
+        """All linear maps, the output map last."""
+        return (*(layer.dense for layer in self.hidden), self.readout)
+
+    @property
+    def n_maps(self) -> int:
+        """Number of linear maps, one more than hidden layers."""
+        return len(self.hidden) + 1
+
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes that each linear map reads, in the order of its blocks."""
+        nodes, sources = (0,), []
+        for node, layer in enumerate(self.hidden, start=1):
+            sources.append(nodes)
+            nodes = (*nodes, node) if layer.residual else (node,)
+        return (*sources, nodes)
+
+    def readers(self, layer: int) -> tuple[int, ...]:
+        """The linear maps that read hidden layer `layer`, nearest first."""
+        return tuple(m for m, nodes in enumerate(self.sources) if layer + 1 in nodes)
+
+    def n_inputs(self, position: int) -> int:
+        """Active inputs of linear map `position`, without the constant."""
+        sizes = (self.in_size, *self.hidden_sizes)
+        return sum(sizes[node] for node in self.sources[position])
+
+    def active_inputs(self, position: int) -> Bool[Array, " c"]:
+        """Which of the slots that linear map `position` reads hold units (works under `jit`)."""
+        return jnp.concatenate([self._active(node) for node in self.sources[position]])
+
+    def _active(self, node: int) -> Bool[Array, " c"]:
+        if node == 0:
+            return jnp.ones(self.in_size, bool)
+        layer = self.hidden[node - 1]
+        return jnp.arange(layer.capacity) < layer.size
+
+    @property
+    def n_parameters(self) -> int:
+        """Active parameters: weights, biases and θ of the units in use."""
+        outputs = (*self.hidden_sizes, self.out_size)
+        dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
+        return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)
+
+
+def _init_dense(
+    key: PRNGKeyArray, sizes: Sequence[int], slots: Sequence[int], dtype
+) -> Dense:
+    weight = jax.nn.initializers.lecun_normal()(key, tuple(sizes), dtype)
+    rows, columns = slots[0] - sizes[0], slots[1] - sizes[1]
+    return Dense((jnp.pad(weight, ((0, rows), (0, columns))),), jnp.zeros(slots[1], dtype))
+
+
+def _init_activation(
+    key: PRNGKeyArray, name: str, size: int, capacity: int, dtype
+) -> AbstractActivation:
+    if name != "rational":
+        return Fixed(name)
+    return Rational(jnp.pad(init_theta(key, (3, size), dtype), ((0, 0), (0, capacity - size))))
