@@ -54,7 +54,9 @@ class Fixed(AbstractActivation):
 def check_activation(name: str) -> None:
     """Raise a `ValueError` unless `name` is one of `ACTIVATIONS`."""
     if name not in ACTIVATIONS:
-        raise ValueError(f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}.")
+        raise ValueError(
+            f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}."
+        )
 
 
 def init_theta(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Float[Array, "..."]:

@@ -186,9 +186,7 @@ class MLP(eqx.Module):
         return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)
 
 
-def _init_dense(
-    key: PRNGKeyArray, sizes: Sequence[int], slots: Sequence[int], dtype
-) -> Dense:
+def _init_dense(key: PRNGKeyArray, sizes: Sequence[int], slots: Sequence[int], dtype) -> Dense:
     weight = jax.nn.initializers.lecun_normal()(key, tuple(sizes), dtype)
     rows, columns = slots[0] - sizes[0], slots[1] - sizes[1]
     return Dense((jnp.pad(weight, ((0, rows), (0, columns))),), jnp.zeros(slots[1], dtype))

@@ -1,0 +1,113 @@
+"""Second moments, Kronecker factors, and the Gauss–Newton operator of a network."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from senn.batches import Batch
+from senn.losses import AbstractLoss, AbstractMetric, mean_loss
+from senn.nn import MLP
+
+EXACT_OUTPUTS = 32  # up to here S is summed over the outputs instead of drawn
+
+
+class MapMoments(NamedTuple):
+    """What one linear map sees on a batch; rows carry the square root of the examples' weights.
+
+    Dormant slots are zero throughout. The last column of `a` is the constant.
+    """
+
+    a: Float[Array, "N I"]  # inputs
+    g: Float[Array, "N O"]  # loss gradient at the outputs
+    S: Float[Array, "O O"]  # second moment of output-metric draws
+
+
+class Moments(NamedTuple):
+    """The moments of every linear map on one batch, and of the network as a whole."""
+
+    maps: tuple[MapMoments, ...]
+    loss: Float[Array, ""]
+    limit: Float[Array, ""]  # λ = E[gᵀM⁺g], the most that η can be (section 3.5)
+
+
+def moments(
+    network: MLP,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    batch: Batch,
+    key: PRNGKeyArray,
+) -> Moments:
+    """Back-propagate loss gradients and metric draws to every linear map.
+
+    S comes exactly, by one backward pass an output, up to `EXACT_OUTPUTS` outputs, and from one
+    draw an example above.
+    """
+    n, dtype = batch.x.shape[0], network.readout.bias.dtype
+    shifts = tuple(jnp.zeros((n, m.bias.shape[-1]), dtype) for m in network.maps)
+    outputs, back, blocks = jax.vjp(lambda s: network.trace(batch.x, s), shifts, has_aux=True)
+    g_y = loss.gradient(outputs, batch.y)
+    root_weight = jnp.sqrt(batch.weight)[:, None]
+    maps = tuple(
+        MapMoments(_with_constant(a) * root_weight, g * root_weight, S)
+        for a, g, S in zip(
+            blocks,
+            back(g_y)[0],
+            _output_factors(back, metric, outputs, root_weight, key),
+            strict=True,
+        )
+    )
+    limit = jnp.mean(batch.weight * metric.length(outputs, g_y))
+    return Moments(maps, mean_loss(loss, outputs, batch.y, batch.weight), limit)
+
+
+def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I"]:
+    return jnp.concatenate([*blocks, jnp.ones((blocks[0].shape[0], 1), blocks[0].dtype)], axis=1)
+
+
+def _output_factors(
+    back: Callable, metric: AbstractMetric, outputs, root_weight, key: PRNGKeyArray
+) -> tuple[Float[Array, "O O"], ...]:
+    def second_moments(v):
+        return tuple((root_weight * s).T @ (root_weight * s) / s.shape[0] for s in back(v)[0])
+
+    size = outputs.shape[-1]
+    if size > EXACT_OUTPUTS:
+        return second_moments(metric.draw(key, outputs))
+
+    def add(total, unit):
+        columns = second_moments(metric.root(outputs, jnp.broadcast_to(unit, outputs.shape)))
+        return jax.tree.map(jnp.add, total, columns), None
+
+    zeros = jax.tree.map(
+        lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(second_moments, outputs)
+    )
+    return jax.lax.scan(add, zeros, jnp.eye(size, dtype=outputs.dtype))[0]
+
+
+def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable[[MLP], MLP]:
+    """The function v ↦ E[JᵀMJ] v on trees like the network's parameters, by Jacobian products.
+
+    No dense matrix is formed. With `Euclidean` this is the paper's F = E[JᵀJ] (section 3.3).
+    """
+    params, static = eqx.partition(network, eqx.is_inexact_array)
+    outputs, push = jax.linearize(lambda p: eqx.combine(p, static)(batch.x), params)
+    pull = jax.linear_transpose(push, params)
+    weight = batch.weight[:, None] / batch.weight.shape[0]
+
+    def product(v):
+        return pull(weight * metric.product(outputs, push(v)))[0]
+
+    return product
+
+
+def loss_gradient(network: MLP, loss: AbstractLoss, batch: Batch) -> tuple[Float[Array, ""], MLP]:
+    """E[w · loss] and its gradient, a tree like the network's parameters."""
+
+    def value(net):
+        return mean_loss(loss, net(batch.x), batch.y, batch.weight)
+
+    return eqx.filter_value_and_grad(value)(network)

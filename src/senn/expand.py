@@ -1,0 +1,351 @@
+"""How to add: growing a network without changing what it computes (section 3.1).
+
+Growth is done on the host with NumPy, so that writing a unit into a spare slot compiles
+nothing. Trees that hold the network's parameters under another name (an optimiser's moments)
+grow along by `insert_zeros` and `grow_capacity`; adding a unit within capacity leaves them as
+they are, since dormant slots are zero there too.
+"""
+
+from typing import Any, Literal, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from senn.nn import MLP, Dense, Hidden
+from senn.nn.activation import Fixed, Rational
+from senn.nn.network import next_capacity
+from senn.nn.rational import IDENTITY
+
+SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
+
+InsertKind = Literal["identity", "residual"]
+Tree = TypeVar("Tree")
+
+
+def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
+    """Add K units to hidden layer `layer`, their outgoing weights zero.
+
+    Args:
+        network: the network; it is not changed.
+        layer: index of the hidden layer, from 0.
+        weight: [I, K] incoming weights, I the layer's active inputs (`network.n_inputs(layer)`).
+        bias: [K].
+        activation: θ [3, K] for rational units, None for others.
+
+    The outputs stay the same bit for bit. While slots last no array changes its shape; after
+    that every array of the layer is padded to a larger capacity, and the outputs stay the same
+    as long as the matrix product sums in the same order at both sizes.
+    """
+    weight, bias, theta = _check_units(network, layer, weight, bias, activation)
+    if not 0 <= layer < len(network.hidden):
+        raise ValueError(
+            f"layer={layer} does not exist; the network has {len(network.hidden)} hidden layers."
+        )
+    size, K = int(network.hidden[layer].size), bias.shape[0]
+    if size + K > network.hidden[layer].capacity:
+        needed = next_capacity(size + K, network.hidden[layer].capacity)
+        network = grow_capacity(network, layer, needed)
+    slots = slice(size, size + K)
+    old = network.hidden[layer]
+    dense = Dense(
+        tuple(
+            _write(w, (slice(n), slots), rows)
+            for w, n, rows in zip(
+                old.dense.weights,
+                _block_sizes(network, layer),
+                _split(network, layer, weight),
+                strict=True,
+            )
+        ),
+        _write(old.dense.bias, (slots,), bias),
+    )
+    sigma = old.activation
+    if isinstance(sigma, Rational):
+        sigma = Rational(_write(sigma.theta, (slice(None), slots), theta))
+    new = Hidden(dense, sigma, jnp.asarray(size + K, old.size.dtype), old.residual)
+    return _with_hidden(network, layer, new)
+
+
+def insert_layer(
+    network: MLP,
+    position: int,
+    weight,
+    bias,
+    kind: InsertKind = "residual",
+    activation=None,
+    *,
+    capacity: int | None = None,
+) -> MLP:
+    """Insert a hidden layer of Q units before linear map `position`.
+
+    Args:
+        network: the network; it is not changed.
+        position: the linear map that will read the layer; 0 reads the network's inputs, the
+            last is the output map.
+        weight: [I, Q], I the active inputs of that map (`network.n_inputs(position)`).
+        bias: [Q].
+        kind: "residual" (ours): the units join the map's old inputs, with zero outgoing
+            weights; any Q and any activation, exact bit for bit. "identity" (section 3.1): the
+            units, rational with σ the identity, replace the old inputs, and the map W becomes
+            W W_q⁻¹; Q = I, exact up to rounding × cond(W_q). Singular values of `weight` below
+            0.001 of their mean are raised to that (appendix C).
+        activation: θ [3, Q] of residual rational units; not used by "identity".
+        capacity: slots of the new layer; by default room to grow.
+    """
+    if not 0 <= position < network.n_maps:
+        raise ValueError(
+            f"position={position} does not exist; a network with {len(network.hidden)} hidden "
+            f"layers has positions 0 to {network.n_maps - 1}."
+        )
+    if kind not in ("identity", "residual"):
+        raise ValueError(f'kind={kind!r} is not known; choose "identity" or "residual".')
+    if kind == "identity":
+        _check_identity(network, position, weight)
+        weight = raise_singular_values(np.asarray(weight))
+        activation = np.tile(np.array(IDENTITY, weight.dtype)[:, None], weight.shape[1])
+    weight, bias, theta = _check_units(network, position, weight, bias, activation)
+    Q = bias.shape[0]
+    slots = max(Q, capacity or next_capacity(Q))
+    layer = _new_layer(network, position, weight, bias, theta, slots, kind == "residual")
+    if kind == "residual":
+        return _insert(network, position, layer, _zero_block)
+    inverse = np.linalg.inv(weight.astype(np.float64))
+    return _insert(network, position, layer, _Folded(network, position, inverse, bias))
+
+
+def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
+    """Make room in the network-shaped parts of `tree` for the layer inserted at `position`.
+
+    `tree` is an optimiser's state from before the insertion, `network` the network after it.
+    The new layer's entries are zero. After an identity insertion, so are those of the maps that
+    were multiplied by W_q⁻¹, for their coordinates are new.
+    """
+    zeros = jax.tree.map(jnp.zeros_like, eqx.filter(network, eqx.is_inexact_array))
+
+    def place(old: MLP) -> MLP:
+        maps = list(zeros.maps)
+        for m, dense in enumerate(old.maps):
+            moved = m + (m >= position)
+            if _shapes(maps[moved]) == _shapes(dense):
+                maps[moved] = dense
+            elif network.hidden[position].residual:
+                maps[moved] = _merge_blocks(maps[moved], dense, len(old.maps[position].weights))
+        sigmas = [h.activation for h in old.hidden]
+        sigmas.insert(position, zeros.hidden[position].activation)
+        return _rebuild(zeros, maps, sigmas)
+
+    return map_networks(place, tree)
+
+
+def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
+    """Pad hidden layer `layer` with dormant slots, in a network or in any tree that holds some."""
+
+    def grow(network: MLP) -> MLP:
+        extra = capacity - network.hidden[layer].capacity
+        if extra < 0:
+            raise ValueError(
+                f"capacity={capacity} is below the {network.hidden[layer].capacity} slots that "
+                f"layer {layer} has; capacities only grow."
+            )
+        maps = list(network.maps)
+        maps[layer] = Dense(
+            tuple(_pad(w, extra, axis=1) for w in maps[layer].weights),
+            _pad(maps[layer].bias, extra, axis=0),
+        )
+        for m in network.readers(layer):
+            block = network.sources[m].index(layer + 1)
+            weights = list(maps[m].weights)
+            weights[block] = _pad(weights[block], extra, axis=0)
+            maps[m] = Dense(tuple(weights), maps[m].bias)
+        sigmas = [h.activation for h in network.hidden]
+        if isinstance(sigmas[layer], Rational):
+            sigmas[layer] = Rational(_pad(sigmas[layer].theta, extra, axis=1))
+        return _rebuild(network, maps, sigmas)
+
+    return map_networks(grow, tree)
+
+
+def map_networks(function, tree: Tree) -> Tree:
+    """Apply `function` to every `MLP` inside a tree, other leaves staying as they are."""
+
+    def is_network(node: Any) -> bool:
+        return isinstance(node, MLP)
+
+    return jax.tree.map(lambda n: function(n) if is_network(n) else n, tree, is_leaf=is_network)
+
+
+def raise_singular_values(weight: np.ndarray, floor: float = SINGULAR_VALUE_FLOOR) -> np.ndarray:
+    """`weight` with its singular values raised to at least `floor` × their mean (appendix C)."""
+    u, s, vt = np.linalg.svd(weight.astype(np.float64))
+    if s.min() >= floor * s.mean():
+        return weight
+    return ((u * np.maximum(s, floor * s.mean())) @ vt).astype(weight.dtype)
+
+
+# --- checks -------------------------------------------------------------------------------
+
+
+def _check_units(network: MLP, position: int, weight, bias, theta):
+    dtype = network.readout.bias.dtype
+    weight, bias = np.asarray(weight, dtype), np.asarray(bias, dtype)
+    K = bias.shape[-1] if bias.ndim == 1 else 0
+    wanted = (network.n_inputs(position), K) if 0 <= position < network.n_maps else weight.shape
+    if K == 0 or weight.shape != wanted:
+        raise ValueError(
+            f"New units need weight [I, K] and bias [K] with I = {wanted[0]} active inputs here; "
+            f"got shapes {weight.shape} and {bias.shape}."
+        )
+    if network.activation != "rational":
+        if theta is not None:
+            raise ValueError(
+                f"{network.activation} units have no parameters; pass activation=None."
+            )
+        return weight, bias, None
+    if theta is None or np.shape(theta) != (3, K):
+        raise ValueError(
+            f"Rational units need activation θ of shape (3, {K}); "
+            f"got {None if theta is None else np.shape(theta)}."
+        )
+    return weight, bias, np.asarray(theta, dtype)
+
+
+def _check_identity(network: MLP, position: int, weight) -> None:
+    if network.activation != "rational":
+        raise ValueError(
+            f'kind="identity" needs rational units, the only ones here that can be the identity; '
+            f'this network has {network.activation}. Use kind="residual".'
+        )
+    n = network.n_inputs(position)
+    if np.shape(weight) != (n, n):
+        raise ValueError(
+            f'kind="identity" needs as many units as active inputs, weight ({n}, {n}); '
+            f"got {np.shape(weight)}."
+        )
+
+
+# --- blocks and slots ---------------------------------------------------------------------
+
+
+def _block_sizes(network: MLP, position: int) -> tuple[int, ...]:
+    sizes = (network.in_size, *network.hidden_sizes)
+    return tuple(sizes[node] for node in network.sources[position])
+
+
+def _split(network: MLP, position: int, weight: np.ndarray) -> list[np.ndarray]:
+    return np.split(weight, np.cumsum(_block_sizes(network, position))[:-1])
+
+
+def _write(array, index, values):
+    out = np.array(array)
+    out[index] = values
+    return jnp.asarray(out)
+
+
+def _pad(array, extra: int, axis: int):
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, extra)
+    return jnp.asarray(np.pad(np.asarray(array), widths))
+
+
+def _new_layer(network, position, weight, bias, theta, slots: int, residual: bool) -> Hidden:
+    Q, capacities = bias.shape[0], (network.in_size, *network.capacities)
+    blocks = []
+    for node, rows in zip(
+        network.sources[position], _split(network, position, weight), strict=True
+    ):
+        block = np.zeros((capacities[node], slots), weight.dtype)
+        block[: rows.shape[0], :Q] = rows
+        blocks.append(jnp.asarray(block))
+    dense = Dense(tuple(blocks), _pad(bias, slots - Q, axis=0))
+    sigma = Fixed(network.activation) if theta is None else Rational(_pad(theta, slots - Q, 1))
+    return Hidden(dense, sigma, jnp.asarray(Q), residual)
+
+
+# --- insertion ----------------------------------------------------------------------------
+
+
+def _zero_block(dense: Dense, n_old: int, slots: int) -> Dense:
+    """Read a new block, with zero weights, behind the `n_old` blocks that the new layer reads."""
+    block = jnp.asarray(np.zeros((slots, dense.bias.shape[-1]), dense.bias.dtype))
+    return Dense((*dense.weights[:n_old], block, *dense.weights[n_old:]), dense.bias)
+
+
+class _Folded:
+    """Read W_q a + b_q in place of a: W becomes W_q⁻¹ W (rows are inputs), b loses its b_q part."""
+
+    def __init__(self, network: MLP, position: int, inverse: np.ndarray, bias: np.ndarray):
+        self.sizes = _block_sizes(network, position)
+        self.inverse, self.bias = inverse, bias.astype(np.float64)
+
+    def __call__(self, dense: Dense, n_old: int, slots: int) -> Dense:
+        dtype = dense.bias.dtype
+        old = np.concatenate(
+            [
+                np.asarray(w, np.float64)[:n]
+                for w, n in zip(dense.weights[:n_old], self.sizes, strict=True)
+            ]
+        )
+        rows = self.inverse @ old
+        block = np.zeros((slots, rows.shape[1]), dtype)
+        block[: rows.shape[0]] = rows
+        bias = (np.asarray(dense.bias, np.float64) - self.bias @ rows).astype(dtype)
+        return Dense((jnp.asarray(block), *dense.weights[n_old:]), jnp.asarray(bias))
+
+
+def _insert(network: MLP, position: int, layer: Hidden, read) -> MLP:
+    """Put `layer` before map `position` and let `read` connect the maps that saw its inputs."""
+    n_old, maps = len(network.maps[position].weights), list(network.maps)
+    for m in _carriers(network, position):
+        maps[m] = read(maps[m], n_old, layer.capacity)
+    hidden = [
+        Hidden(maps[m], h.activation, h.size, h.residual) for m, h in enumerate(network.hidden)
+    ]
+    hidden.insert(position, layer)
+    return _replace(network, tuple(hidden), maps[-1])
+
+
+def _carriers(network: MLP, position: int) -> range:
+    """The maps that read all that map `position` reads: itself, and those past residual layers."""
+    last = position
+    while last < len(network.hidden) and network.hidden[last].residual:
+        last += 1
+    return range(position, last + 1)
+
+
+def _merge_blocks(zeros: Dense, old: Dense, n_old: int) -> Dense:
+    weights = (*old.weights[:n_old], zeros.weights[n_old], *old.weights[n_old:])
+    return Dense(weights, old.bias)
+
+
+def _shapes(dense: Dense):
+    return tuple(w.shape for w in dense.weights)
+
+
+# --- rebuilding ---------------------------------------------------------------------------
+
+
+def _with_hidden(network: MLP, layer: int, new: Hidden) -> MLP:
+    hidden = list(network.hidden)
+    hidden[layer] = new
+    return _replace(network, tuple(hidden), network.readout)
+
+
+def _rebuild(network: MLP, maps, sigmas) -> MLP:
+    hidden = tuple(
+        Hidden(dense, sigma, h.size, h.residual)
+        for dense, sigma, h in zip(maps, sigmas, network.hidden, strict=False)
+    )
+    return _replace(network, hidden, maps[-1])
+
+
+def _replace(network: MLP, hidden: tuple[Hidden, ...], readout: Dense) -> MLP:
+    new = object.__new__(MLP)
+    for name, value in (
+        ("hidden", hidden),
+        ("readout", readout),
+        ("activation", network.activation),
+    ):
+        object.__setattr__(new, name, value)
+    return new

@@ -1,0 +1,117 @@
+"""Conjugate gradients, and solves with symmetric positive semi-definite matrices."""
+
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
+
+import jax
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Bool, Float, Int
+
+Tree = TypeVar("Tree")
+
+
+class CGResult(NamedTuple):
+    """What conjugate gradients found, and how it ended."""
+
+    solution: object
+    steps: Int[Array, ""]
+    residual: Float[Array, ""]  # ‖b − Ax‖ / ‖b‖; 0 for b = 0
+    positive: Bool[Array, ""]  # no direction of curvature ≤ 0 was met
+    finite: Bool[Array, ""]  # no NaN or infinity was met
+
+
+class _CGState(NamedTuple):
+    x: object
+    r: object
+    p: object
+    rr: Float[Array, ""]
+    steps: Int[Array, ""]
+    positive: Bool[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def conjugate_gradients(
+    operator: Callable[[Tree], Tree],
+    b: Tree,
+    start: Tree | None = None,
+    *,
+    max_steps: int = 100,
+    rtol: float = 1e-4,
+) -> CGResult:
+    """Solve Ax = b for a symmetric positive definite A, given as a function on trees of arrays.
+
+    Stops when ‖b − Ax‖ ≤ rtol ‖b‖, after `max_steps`, or before the first step along which A
+    does not curve upwards or produces a value that is not finite; the last good x is returned.
+    (Lineax tests convergence element by element and hides the residual; hence our own.)
+    """
+    start = jax.tree.map(jnp.zeros_like, b) if start is None else start
+    r = _axpy(-1.0, operator(start), b)
+    norm = jnp.sqrt(tree_dot(b, b))
+    rr = tree_dot(r, r)
+    yes = jnp.array(True)
+    initial = _CGState(start, r, r, rr, jnp.array(0), yes, jnp.isfinite(rr) & jnp.isfinite(norm))
+
+    def unfinished(s: _CGState):
+        return (s.steps < max_steps) & (jnp.sqrt(s.rr) > rtol * norm) & s.positive & s.finite
+
+    final = jax.lax.while_loop(unfinished, lambda s: _cg_step(operator, s), initial)
+    residual = jnp.where(norm > 0, jnp.sqrt(final.rr) / jnp.where(norm > 0, norm, 1), 0)
+    return CGResult(final.x, final.steps, residual, final.positive, final.finite)
+
+
+def _cg_step(operator: Callable, s: _CGState) -> _CGState:
+    ap = operator(s.p)
+    curvature = tree_dot(s.p, ap)
+    step = s.rr / curvature
+    r = _axpy(-step, ap, s.r)
+    rr = tree_dot(r, r)
+    positive, finite = ~(curvature <= 0), jnp.isfinite(rr) & jnp.isfinite(curvature)
+    taken = _CGState(
+        _axpy(step, s.p, s.x), r, _axpy(rr / s.rr, s.p, r), rr, s.steps + 1, positive, finite
+    )
+    kept = s._replace(positive=positive, finite=finite)
+    good = positive & finite
+    return jax.tree.map(lambda new, old: jnp.where(good, new, old), taken, kept)
+
+
+def tree_dot(x, y) -> Float[Array, ""]:
+    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True))
+
+
+def _axpy(scale, x, y):
+    return jax.tree.map(lambda a, b: scale * a + b, x, y)
+
+
+def relative_ridge(A: Float[Array, "n n"], damping: float) -> Float[Array, ""]:
+    """`damping` × the mean of the non-zero diagonal entries of a second moment.
+
+    A zero there means a slot or an input that is always zero; leaving those out makes the
+    ridge the same with and without dormant slots. For A = 0 it is `damping` itself.
+    """
+    diagonal = jnp.diagonal(A)
+    n = jnp.sum(diagonal != 0)
+    return damping * jnp.where(n > 0, jnp.sum(diagonal) / jnp.maximum(n, 1), 1)
+
+
+def solve_psd(A: Float[Array, "n n"], b: Float[Array, "n *k"], ridge, *, singular: bool = False):
+    """(A + ridge·I)⁻¹ b by Cholesky.
+
+    With `singular` (A may lack full rank, ridge = 0) by eigenvectors instead, those with
+    eigenvalues below n · eps · the largest being left out.
+    """
+    if not singular:
+        damped = A + ridge * jnp.eye(A.shape[0], dtype=A.dtype)
+        return jsl.cho_solve(jsl.cho_factor(damped, lower=True), b)
+    root = inverse_root(A, ridge, singular=True)
+    return root @ (root.T @ b)
+
+
+def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:
+    """R with R Rᵀ = (A + ridge·I)⁻¹; for `singular` see `solve_psd`."""
+    eye = jnp.eye(A.shape[0], dtype=A.dtype)
+    if not singular:
+        return jsl.solve_triangular(jnp.linalg.cholesky(A + ridge * eye), eye, lower=True).T
+    values, vectors = jnp.linalg.eigh(A + ridge * eye)
+    keep = values > A.shape[0] * jnp.finfo(A.dtype).eps * jnp.max(jnp.abs(values))
+    return vectors * jnp.where(keep, 1 / jnp.sqrt(jnp.where(keep, values, 1)), 0)

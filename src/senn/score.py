@@ -1,0 +1,162 @@
+"""The natural expansion score and what adding units does to it: pure functions on arrays.
+
+Letters are the paper's: `a` [N, I] are the inputs of one linear map, the constant included,
+`g` [N, O] the loss gradient at its outputs per example (not divided by N), `S` [O, O] the
+second moment of output-metric gradients there. `damping` is relative: ε_A = damping × mean
+diagonal of A_c and ε_S = damping × mean diagonal of S (diagonal zeros aside), the same ε_A
+being added to A_c, to A_p and to the joint A, so that Theorem 2 holds exactly. Without damping,
+singular moments are inverted on their range. Weighted examples: scale the rows of a and g by
+the square root of their weights.
+"""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from senn.batches import Batch
+from senn.curvature import gauss_newton, loss_gradient
+from senn.linalg import (
+    CGResult,
+    conjugate_gradients,
+    inverse_root,
+    relative_ridge,
+    solve_psd,
+    tree_dot,
+)
+from senn.losses import AbstractLoss, AbstractMetric
+from senn.nn import MLP
+
+
+class Residual(NamedTuple):
+    """What a linear map's inputs leave of the gradient, whitened: all that Δη′ needs.
+
+    Computed once, it serves any number of proposals (appendix A.2).
+    """
+
+    coefficients: Float[Array, "I O"]  # A⁻¹E[a gᵀ] S^(−½): predicts the whitened gradient
+    whitener: Float[Array, "O O"]  # R with R Rᵀ = S⁻¹
+    ridge: Float[Array, ""]  # ε_A
+    score: Float[Array, ""]  # η of the map as it is
+
+    def __call__(self, a: Float[Array, "N I"], g: Float[Array, "N O"]) -> Float[Array, "N O"]:
+        """g_r S^(−½) on any examples."""
+        return g @ self.whitener - a @ self.coefficients
+
+
+def residual(
+    a: Float[Array, "N I"], g: Float[Array, "N O"], S: Float[Array, "O O"], damping: float = 0.0
+) -> Residual:
+    """Regress the whitened gradient on the map's inputs (section 3.6)."""
+    A, ridge = _moment(a, damping)
+    whitener = inverse_root(S, relative_ridge(S, damping), singular=damping == 0)
+    G = a.T @ (g @ whitener) / a.shape[0]
+    coefficients = solve_psd(A, G, ridge, singular=damping == 0)
+    return Residual(coefficients, whitener, ridge, jnp.sum(G * coefficients))
+
+
+def natural_expansion_score(
+    a: Float[Array, "N I"], g: Float[Array, "N O"], S: Float[Array, "O O"], damping: float = 0.0
+) -> Float[Array, ""]:
+    """η = Tr[S⁻¹ E[g aᵀ] A⁻¹ E[a gᵀ]] of one linear map (definition 1, section 3.6)."""
+    return residual(a, g, S, damping).score
+
+
+def residual_gradient(
+    a: Float[Array, "N I"], g: Float[Array, "N O"], damping: float = 0.0
+) -> Float[Array, "N O"]:
+    """g_r = g − E[g aᵀ] A⁻¹ a [N, O], what the inputs do not predict of the gradient."""
+    A, ridge = _moment(a, damping)
+    return g - a @ solve_psd(A, a.T @ g / a.shape[0], ridge, singular=damping == 0)
+
+
+def score_increase(
+    a: Float[Array, "N I"],
+    a_new: Float[Array, "N K"],
+    g: Float[Array, "N O"],
+    S: Float[Array, "O O"],
+    damping: float = 0.0,
+) -> Float[Array, ""]:
+    """Δη, exactly: η with the K new inputs less η without (corollary 3.1)."""
+    A, ridge = _moment(a, damping)
+    C = a.T @ a_new / a.shape[0]
+    schur = a_new.T @ a_new / a.shape[0] - C.T @ solve_psd(A, C, ridge, singular=damping == 0)
+    r = residual(a, g, S, damping)(a, g)
+    return _explained(schur, a_new, r, ridge, singular=damping == 0)
+
+
+def score_increase_bound(
+    a: Float[Array, "N I"],
+    a_new: Float[Array, "N K"],
+    g: Float[Array, "N O"],
+    S: Float[Array, "O O"],
+    damping: float = 0.0,
+) -> Float[Array, ""]:
+    """Δη′ = Tr[A_p⁻¹ E[a_p g_rᵀ] S⁻¹ E[g_r a_pᵀ]] ≤ Δη (theorem 2)."""
+    fit = residual(a, g, S, damping)
+    return explained(a_new, fit(a, g), fit.ridge, singular=damping == 0)
+
+
+def explained(
+    a_new: Float[Array, "N K"],
+    r: Float[Array, "N O"],
+    ridge: Float[Array, ""] | float,
+    *,
+    singular: bool = False,
+) -> Float[Array, ""]:
+    """Δη′ of activations a_new, given the whitened residual gradient r of a `Residual`."""
+    return _explained(a_new.T @ a_new / a_new.shape[0], a_new, r, ridge, singular=singular)
+
+
+def _explained(A, a_new, r, ridge, *, singular: bool) -> Float[Array, ""]:
+    C = a_new.T @ r / a_new.shape[0]
+    return jnp.sum(C * solve_psd(A, C, ridge, singular=singular))
+
+
+def _moment(a: Float[Array, "N I"], damping: float):
+    A = a.T @ a / a.shape[0]
+    return A, relative_ridge(A, damping)
+
+
+def max_additions(lam: float, alpha: float, tau: float) -> int:
+    """Theorem 1: the most additions in a row, the largest integer below 1 + ln(λ/α) / ln τ.
+
+    Every addition multiplies η by more than `tau` and adds more than `alpha`; η never exceeds
+    `lam`. Zero if `alpha` is not below `lam`.
+    """
+    if not (tau > 1 and alpha > 0 and lam >= 0):
+        raise ValueError(
+            f"Theorem 1 needs tau > 1, alpha > 0 and lam >= 0; got {tau=}, {alpha=}, {lam=}."
+        )
+    if lam <= alpha:
+        return 0
+    return math.ceil(1 + (math.log(lam) - math.log(alpha)) / math.log(tau)) - 1
+
+
+def network_expansion_score(
+    network: MLP,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    batch: Batch,
+    *,
+    damping: float = 0.1,
+    max_steps: int = 100,
+    rtol: float = 1e-4,
+) -> tuple[Float[Array, ""], CGResult]:
+    """η = gᵀ(F + εI)⁻¹g of the whole network, by conjugate gradients (definition 1).
+
+    `damping` is absolute here, the Tikhonov ε of appendix C. The `CGResult` holds the natural
+    gradient itself.
+    """
+    _, g = loss_gradient(network, loss, batch)
+    product = gauss_newton(network, metric, batch)
+    result = conjugate_gradients(
+        lambda v: jax.tree.map(lambda fv, u: fv + damping * u, product(v), v),
+        eqx.filter(g, eqx.is_inexact_array),
+        max_steps=max_steps,
+        rtol=rtol,
+    )
+    return tree_dot(g, result.solution), result
