@@ -1,9 +1,13 @@
-"""One batch of examples, the unit that every computation takes."""
+"""Batches of examples: from arrays in memory, or from a stream."""
 
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple, Protocol
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Shaped
+import numpy as np
+from jaxtyping import Array, Float, Int, Shaped
 
 
 class Batch(NamedTuple):
@@ -16,7 +20,202 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, x, y, weight=None) -> "Batch":
         """From any arrays; x becomes floating point, and a missing weight one."""
-        x = jnp.asarray(x)
-        x = x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(jnp.result_type(float))
+        x = _floating(jnp.asarray(x))
         weight = jnp.ones(x.shape[:-1], x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
-        return cls(x, jnp.asarray(y), weight)
+        return cls(x, _floating(jnp.asarray(y), integers=True), weight)
+
+    def __getitem__(self, rows) -> "Batch":  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Some of the examples."""
+        return Batch(self.x[rows], self.y[rows], self.weight[rows])
+
+
+class Chunk(NamedTuple):
+    """Several steps' worth of batches: the rows of step s are data[rows[s]], for s < n."""
+
+    data: Batch
+    rows: Int[Array, "steps B"]
+    n: int
+
+
+class Source(Protocol):
+    """Where training gets its batches from."""
+
+    steps_per_epoch: int | None  # None for a stream of unknown length
+    epoch: float  # passes over the data so far
+    target_dtype: Any  # None if it is not known beforehand
+
+    def chunk(self, steps: int, at_most: int) -> Chunk | None:
+        """The next batches, rows for `steps` steps of which at most `at_most` count."""
+        ...
+
+    def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """Two equally large samples without a common example, for fitting and for judging."""
+        ...
+
+
+class ArraySource:
+    """Mini-batches from arrays, reshuffled every epoch; the few rows left over wait for the next.
+
+    The batch size is lowered to the even split that leaves the fewest rows over.
+    """
+
+    def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):
+        n = data.x.shape[0]
+        self.target_dtype = data.y.dtype
+        self._data, self._rng, self._n = data, rng, n
+        self.steps_per_epoch = -(-n // batch_size)
+        self._batch_size = n // self.steps_per_epoch
+        self._steps = 0
+        self._order = np.empty((0, self._batch_size), np.int32)
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the data so far."""
+        return self._steps / self.steps_per_epoch
+
+    def chunk(self, steps: int, at_most: int) -> Chunk:
+        """The next batches, as row numbers of the one array."""
+        while len(self._order) < steps:
+            order = self._rng.permutation(self._n)[: self.steps_per_epoch * self._batch_size]
+            order = order.astype(np.int32).reshape(-1, self._batch_size)
+            self._order = np.concatenate([self._order, order])
+        n = min(steps, at_most)
+        rows, self._order = self._order[:steps], self._order[n:]
+        self._steps += n
+        return Chunk(self._data, jnp.asarray(rows), n)
+
+    def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """Two random samples, of half the data each if it is small."""
+        size = max(1, min(size, self._n // 2))
+        rows = rng.permutation(self._n)[: 2 * size]
+        return self._data[rows[:size]], self._data[rows[-size:]]
+
+
+class StreamSource:
+    """Mini-batches from any iterable of (x, y) or (x, y, weight), re-cut to one batch size.
+
+    An iterable that can be iterated again is, epoch after epoch; an iterator ends. Growth is
+    judged on the rows seen last, of which up to `memory` are kept.
+    """
+
+    steps_per_epoch: int | None = None
+    target_dtype = None
+
+    def __init__(self, batches: Iterable, batch_size: int, memory: int):
+        self._iterable, self._batch_size, self._memory = batches, batch_size, memory
+        self._stream: Iterator | None = iter(batches)
+        self._restarts = not isinstance(batches, Iterator)
+        self._pending: deque[tuple[np.ndarray, ...]] = deque()
+        self._recent: deque[tuple[np.ndarray, ...]] = deque()
+        self._waiting: list[tuple[np.ndarray, ...]] = []
+        self._epochs = 0
+
+    @property
+    def epoch(self) -> float:
+        """Passes over the iterable completed so far."""
+        return float(self._epochs)
+
+    def chunk(self, steps: int, at_most: int) -> Chunk | None:
+        """The next batches, stacked; None at the end of an iterator."""
+        n = min(steps, at_most)
+        while len(self._pending) < n and self._stream is not None:
+            self._read()
+        ready = [self._pending.popleft() for _ in range(min(n, len(self._pending)))]
+        ready = _equally_long(ready, self._pending)
+        if not ready:
+            return None
+        self._remember(ready)
+        padded = ready + [ready[-1]] * (steps - len(ready))
+        data = Batch.of(*(np.concatenate(part) for part in zip(*padded, strict=True)))
+        rows = np.arange(data.x.shape[0], dtype=np.int32).reshape(steps, -1)
+        return Chunk(data, jnp.asarray(rows), len(ready))
+
+    def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
+        """Two random samples of the rows seen last."""
+        recent = Batch.of(*(np.concatenate(part) for part in zip(*self._recent, strict=True)))
+        n = recent.x.shape[0]
+        size = max(1, min(size, n // 2))
+        rows = rng.permutation(n)[: 2 * size]
+        return recent[rows[:size]], recent[rows[-size:]]
+
+    def _read(self) -> None:
+        assert self._stream is not None
+        try:
+            self._waiting.append(_as_rows(next(self._stream)))
+        except StopIteration:
+            self._epochs += 1
+            empty = not (self._waiting or self._pending or self._recent)
+            if empty:
+                raise ValueError(
+                    "The iterable of batches is empty; give it at least one."
+                ) from None
+            self._stream = iter(self._iterable) if self._restarts else None
+            if self._stream is None and self._waiting:
+                self._pending.append(_joined(self._waiting))
+                self._waiting = []
+            return
+        if sum(len(part[0]) for part in self._waiting) >= self._batch_size:
+            rows = _joined(self._waiting)
+            whole = len(rows[0]) // self._batch_size * self._batch_size
+            for start in range(0, whole, self._batch_size):
+                self._pending.append(tuple(p[start : start + self._batch_size] for p in rows))
+            self._waiting = [tuple(p[whole:] for p in rows)] if whole < len(rows[0]) else []
+
+    def _remember(self, batches: list[tuple[np.ndarray, ...]]) -> None:
+        self._recent.extend(batches)
+        while sum(len(b[0]) for b in self._recent) - len(self._recent[0][0]) >= self._memory:
+            self._recent.popleft()
+
+
+def make_source(
+    data: Any, batch_size: int, memory: int, rng: np.random.Generator
+) -> "ArraySource | StreamSource":
+    """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such."""
+    if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
+        return ArraySource(_checked(Batch.of(*data)), batch_size, rng)
+    if isinstance(data, Iterable):
+        return StreamSource(data, batch_size, memory)
+    raise TypeError(
+        f"data must be (x, y) or (x, y, weight) arrays, or an iterable of such batches; "
+        f"got {type(data).__name__}."
+    )
+
+
+def _checked(batch: Batch) -> Batch:
+    if batch.x.ndim != 2 or not len(batch.x) == len(batch.y) == len(batch.weight) > 0:
+        raise ValueError(
+            f"x must be [N, I] with N > 0, and y and weight as long; got shapes "
+            f"{batch.x.shape}, {batch.y.shape} and {batch.weight.shape}."
+        )
+    return batch
+
+
+def _as_rows(item) -> tuple[np.ndarray, ...]:
+    x, y, *weight = item
+    x, y = np.asarray(x), np.asarray(y)
+    w = np.asarray(weight[0]) if weight else np.ones(len(x))
+    if x.ndim != 2 or not len(x) == len(y) == len(w) > 0:
+        raise ValueError(
+            f"Each batch must be (x [N, I], y [N, …]) with N > 0; got shapes {x.shape} and {y.shape}."
+        )
+    return x, y, w
+
+
+def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
+    return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+
+
+def _equally_long(ready: list, pending: deque) -> list:
+    # The last batch of an iterator may be short; it goes into a chunk of its own.
+    if len(ready) > 1 and len(ready[-1][0]) != len(ready[0][0]):
+        pending.appendleft(ready.pop())
+    return ready
+
+
+def _floating(array: Array, *, integers: bool = False) -> Array:
+    # JAX's own floating type unless the caller chose a narrower one; labels stay integers
+    if integers and jnp.issubdtype(array.dtype, jnp.integer):
+        return array
+    if array.dtype == jnp.float32 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        return array
+    return array.astype(jnp.result_type(float))

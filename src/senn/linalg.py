@@ -36,8 +36,8 @@ def conjugate_gradients(
     b: Tree,
     start: Tree | None = None,
     *,
-    max_steps: int = 100,
-    rtol: float = 1e-4,
+    max_steps: int | Int[Array, ""] = 100,
+    rtol: float | Float[Array, ""] = 1e-4,
 ) -> CGResult:
     """Solve Ax = b for a symmetric positive definite A, given as a function on trees of arrays.
 
@@ -83,7 +83,7 @@ def _axpy(scale, x, y):
     return jax.tree.map(lambda a, b: scale * a + b, x, y)
 
 
-def relative_ridge(A: Float[Array, "n n"], damping: float) -> Float[Array, ""]:
+def relative_ridge(A: Float[Array, "n n"], damping: float | Float[Array, ""]) -> Float[Array, ""]:
     """`damping` × the mean of the non-zero diagonal entries of a second moment.
 
     A zero there means a slot or an input that is always zero; leaving those out makes the

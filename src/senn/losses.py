@@ -57,7 +57,7 @@ class SoftmaxCrossEntropy(AbstractLoss):
 
     def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
         """v / p, up to a multiple of the ones that M and the sum-free v annul."""
-        return v / jnp.maximum(jax.nn.softmax(outputs), jnp.finfo(v.dtype).tiny)
+        return v / _positive(jax.nn.softmax(outputs))
 
 
 class BinaryCrossEntropy(AbstractLoss):
@@ -77,8 +77,7 @@ class BinaryCrossEntropy(AbstractLoss):
 
     def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
         """v / (p(1 − p))."""
-        variance = jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs)
-        return v / jnp.maximum(variance, jnp.finfo(v.dtype).tiny)
+        return v / _positive(jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs))
 
 
 class SquaredError(AbstractLoss):
@@ -182,5 +181,16 @@ def mean_loss(
 
 
 def _like(targets: Shaped[Array, "..."], outputs: Outputs) -> Outputs:
-    # [N] targets of one output: without this they would broadcast to [N, N] in silence.
-    return targets.reshape(outputs.shape).astype(outputs.dtype)
+    if outputs.shape[-1] == 1 and targets.ndim == outputs.ndim - 1:
+        targets = targets[..., None]  # [N] would broadcast to [N, N] in silence
+    if targets.shape != outputs.shape:
+        raise ValueError(
+            f"Outputs of shape {outputs.shape} need targets of that shape, or [N] for one output; "
+            f"got {targets.shape}."
+        )
+    return targets.astype(outputs.dtype)
+
+
+def _positive(p: Outputs) -> Outputs:
+    # Keeps λ finite where a probability rounds to 0; exact down to 1e-19 in float32.
+    return jnp.maximum(p, jnp.finfo(p.dtype).tiny ** 0.5)

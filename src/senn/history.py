@@ -1,0 +1,162 @@
+"""The ledger of a run: every evaluation, every consideration, every addition, as plain records."""
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How the network did after `step` steps."""
+
+    step: int
+    epoch: float
+    seconds: float  # since the start of the run
+    loss: float  # training loss, mean over the steps since the last evaluation
+    validation_loss: float | None
+    validation_score: float | None  # accuracy or R²
+    eta: float | None  # whole-network η of the last step, if the optimiser computes it
+    solver_steps: float | None  # mean conjugate-gradient steps
+    hidden_sizes: tuple[int, ...]
+    n_parameters: int
+
+
+@dataclass(frozen=True)
+class Consideration:
+    """One location at one time: what the best proposal there scored, and the verdict."""
+
+    step: int
+    kind: str  # "width" or "layer"
+    position: int  # hidden layer that would widen, or linear map that would read the new layer
+    reader: int  # linear map at which the units were scored
+    units: int
+    fit_score: float
+    score: float  # Δη′ on held-out examples
+    stderr: float
+    eta: float  # η_c of the reading map
+    limit: float  # λ
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Addition:
+    """Units that were added. The losses are of the same examples just before and just after."""
+
+    step: int
+    kind: str
+    position: int
+    units: int
+    score: float
+    stderr: float
+    loss_before: float
+    loss_after: float
+    hidden_sizes: tuple[int, ...]  # after it
+    n_parameters: int
+    reason: str
+    seconds: float  # since the start of the run
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A return to the last good state after a step whose loss was not finite."""
+
+    step: int  # the step returned to
+    scale: float  # what the learning rate is multiplied by from then on
+    reason: str
+
+
+RECORDS: dict[str, type] = {
+    "evaluation": Evaluation,
+    "consideration": Consideration,
+    "addition": Addition,
+    "recovery": Recovery,
+}
+
+
+@dataclass
+class History:
+    """All records of a run in the order they were made, where the time went, and why it ended."""
+
+    records: list[Any] = field(default_factory=list)
+    training_seconds: float = 0.0
+    growth_seconds: float = 0.0  # searching, deciding, adding
+    compile_seconds: float = 0.0  # not part of the two above
+    n_compilations: int = 0
+    steps: int = 0
+    stop_reason: str = ""
+
+    @property
+    def evaluations(self) -> list[Evaluation]:
+        """The evaluations."""
+        return self._of(Evaluation)
+
+    @property
+    def considerations(self) -> list[Consideration]:
+        """The considerations, one per location and time."""
+        return self._of(Consideration)
+
+    @property
+    def additions(self) -> list[Addition]:
+        """The additions."""
+        return self._of(Addition)
+
+    @property
+    def recoveries(self) -> list[Recovery]:
+        """The returns to an earlier state after a loss that was not finite."""
+        return self._of(Recovery)
+
+    @property
+    def seconds(self) -> float:
+        """Training, growth and compilation together."""
+        return self.training_seconds + self.growth_seconds + self.compile_seconds
+
+    def summary(self) -> dict[str, Any]:
+        """Everything but the records."""
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        del values["records"]
+        return values
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """Plain dictionaries, each with its "record" type, in order."""
+        names = {cls: name for name, cls in RECORDS.items()}
+        return [{"record": names[type(r)], **dataclasses.asdict(r)} for r in self.records]
+
+    def to_frame(self, record: str = "evaluation"):
+        """A pandas DataFrame of one type of record: evaluation, consideration, addition, recovery.
+
+        Needs pandas, which comes with `senn[tables]`.
+        """
+        if record not in RECORDS:
+            raise ValueError(f"record={record!r} is not known; choose one of {', '.join(RECORDS)}.")
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError("A DataFrame needs pandas: pip install 'senn[tables]'.") from error
+        columns = [f.name for f in dataclasses.fields(RECORDS[record])]
+        rows = [dataclasses.asdict(r) for r in self._of(RECORDS[record])]
+        return pd.DataFrame(rows, columns=columns)
+
+    def to_json_lines(self, path: str | Path) -> None:
+        """Write one JSON object a line: the summary first, then every record."""
+        lines = [{"record": "summary", **self.summary()}, *self.to_records()]
+        Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+
+    @classmethod
+    def from_json_lines(cls, path: str | Path) -> "History":
+        """Read what `to_json_lines` wrote."""
+        summary, *rows = (json.loads(line) for line in Path(path).read_text("utf-8").splitlines())
+        summary.pop("record")
+        return cls(records=[_record(row) for row in rows], **summary)
+
+    def _of(self, cls: type) -> list[Any]:
+        return [r for r in self.records if isinstance(r, cls)]
+
+
+def _record(row: dict[str, Any]) -> Any:
+    cls = RECORDS[row.pop("record")]
+    if "hidden_sizes" in row:
+        row["hidden_sizes"] = tuple(row["hidden_sizes"])
+    return cls(**row)

@@ -1,0 +1,70 @@
+"""Any optax transformation as the optimiser of a growing network."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+from senn.batches import Batch
+from senn.curvature import loss_gradient
+from senn.losses import AbstractLoss, AbstractMetric
+from senn.nn import MLP
+from senn.optimizers.base import AbstractOptimizer, StepInfo
+from senn.optimizers.natural_gradient import NaturalGradient
+
+
+class Optax(AbstractOptimizer):
+    """Wraps an `optax.GradientTransformation`; its moments survive growth.
+
+    The transformation must map zeros to zeros, as SGD, momentum, Adam and AdamW do; noise
+    added to gradients would wake dormant slots.
+    """
+
+    transformation: optax.GradientTransformation
+
+    def init(self, network: MLP) -> Any:
+        """The transformation's own state."""
+        return self.transformation.init(eqx.filter(network, eqx.is_inexact_array))  # pyright: ignore[reportArgumentType]
+
+    def step(
+        self,
+        network: MLP,
+        state: Any,
+        loss: AbstractLoss,
+        metric: AbstractMetric,  # noqa: ARG002
+        batch: Batch,
+        scale: Float[Array, ""],
+    ) -> tuple[MLP, Any, StepInfo]:
+        """One step on one batch; `scale` multiplies the transformation's updates."""
+        value, g = loss_gradient(network, loss, batch)
+        params: Any = eqx.filter(network, eqx.is_inexact_array)
+        update = optax.with_extra_args_support(self.transformation).update
+        updates, state = update(g, state, params, value=value, grad=g)  # pyright: ignore[reportArgumentType]
+        updates = jax.tree.map(lambda u: scale * u, updates)
+        info = StepInfo(value, jnp.full_like(value, jnp.nan), jnp.array(0), jnp.zeros_like(value))
+        return eqx.apply_updates(network, updates), state, info
+
+
+def make_optimizer(
+    optimizer: "str | AbstractOptimizer | optax.GradientTransformation",
+) -> AbstractOptimizer:
+    """The optimiser of that name ("natural_gradient", "adam"), or any optax transformation."""
+    if isinstance(optimizer, AbstractOptimizer):
+        return optimizer
+    if isinstance(optimizer, optax.GradientTransformation):
+        return Optax(optimizer)
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"optimizer={optimizer!r} is not known; choose one of {', '.join(OPTIMIZERS)}, "
+            "a senn.optimizers object or an optax transformation."
+        )
+    return OPTIMIZERS[optimizer]()
+
+
+OPTIMIZERS = {
+    "natural_gradient": NaturalGradient,
+    "adam": lambda: Optax(optax.adam(1e-3)),
+}

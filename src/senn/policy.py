@@ -1,0 +1,210 @@
+"""When and where to add: thresholds and budgets, turned into decisions with their reasons."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Literal
+
+from senn.nn import MLP
+from senn.proposals import Location, Proposal
+from senn.score import max_additions
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the policy said of one proposal, and why."""
+
+    proposal: Proposal
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """At most one accepted proposal, and a verdict on each."""
+
+    verdicts: tuple[Verdict, ...]
+    reason: str
+    exhausted: bool  # no proposal passes the stopping criterion α, whatever τ says
+
+    @property
+    def accepted(self) -> Proposal | None:
+        """The proposal to add, if any."""
+        return next((v.proposal for v in self.verdicts if v.accepted), None)
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The thresholds of sections 3.4 and 3.5, and the budgets of a user.
+
+    A proposal is acceptable if its held-out score, less `confidence` standard errors and
+    divided by what it costs, passes both thresholds; the best acceptable one is added.
+
+    Args:
+        tau: expansion threshold τ > 1; the score must exceed (τ − 1) η_c, η_c of the linear map
+            that would read the units.
+        alpha: stopping criterion α, relative to λ; the score must exceed α λ.
+        confidence: standard errors of the held-out score that are subtracted from it.
+        layer_cost: what the score of a new layer is divided by; None divides it by its units.
+            The paper uses constants, 2 for toy data and 60 for images.
+        width, depth: whether units and layers may be added at all.
+        layer_kind: "residual" (ours, exact) or "identity" (the paper's).
+        layer_units: units of a new residual layer; identity layers have one per input.
+        max_identity_units: inputs above which no identity layer is proposed.
+        every: steps between considerations (30 in the paper's visualisations).
+        layer_every: steps between layers added (90 there).
+        additions_at_once: most additions in one consideration, each scored against what those
+            before it left; Theorem 1's bound holds as well.
+        max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
+            all, active parameters, and time since the start; None is without limit.
+        patience: considerations in a row without an addition after which growth ends.
+        unit_scale: activation of new units relative to the inputs of the map that reads them,
+            root mean square each. The score leaves it free.
+        damping: relative damping of the Kronecker factors A and S in the score.
+    """
+
+    tau: float = 1.01
+    alpha: float = 1e-3
+    confidence: float = 1.0
+    layer_cost: float | None = None
+    width: bool = True
+    depth: bool = True
+    layer_kind: Literal["residual", "identity"] = "residual"
+    layer_units: int = 4
+    max_identity_units: int = 64
+    every: int = 30
+    layer_every: int = 90
+    additions_at_once: int = 1
+    max_units: int | None = None
+    max_layers: int | None = None
+    max_parameters: int | None = None
+    max_seconds: float | None = None
+    patience: int = 5
+    unit_scale: float = 0.3
+    damping: float = 1e-3
+
+    def __post_init__(self):
+        if not self.tau > 1:
+            raise ValueError(f"tau must be above 1; got {self.tau!r}.")
+        if self.layer_kind not in ("residual", "identity"):
+            raise ValueError(
+                f'layer_kind={self.layer_kind!r} is not known; choose "residual" or "identity".'
+            )
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, int | float) and not value >= _LEAST.get(field.name, 0):
+                raise ValueError(
+                    f"{field.name} must be at least {_LEAST.get(field.name, 0)}; got {value!r}."
+                )
+        if not (self.alpha > 0 and self.damping > 0):
+            raise ValueError(
+                f"alpha and damping must be above 0; got {self.alpha!r} and {self.damping!r}."
+            )
+
+    def layer_size(self, network: MLP, position: int) -> int:
+        """Units that a new layer before map `position` would have."""
+        return network.n_inputs(position) if self.layer_kind == "identity" else self.layer_units
+
+    def locations(self, network: MLP, *, layers_allowed: bool = True) -> tuple[Location, ...]:
+        """Where units may go now, within all budgets; empty when they are used up."""
+        width = [
+            Location("width", layer, reader)
+            for layer in range(len(network.hidden))
+            for reader in network.readers(layer)
+            if self.width and self._fits(network, Location("width", layer, reader))
+        ]
+        depth = [
+            Location("layer", p, p)
+            for p in range(network.n_maps)
+            if self.depth and layers_allowed and self._fits(network, Location("layer", p, p))
+        ]
+        return (*width, *depth)
+
+    def _fits(self, network: MLP, location: Location) -> bool:
+        layer = location.kind == "layer"
+        units = self.layer_size(network, location.position) if layer else 1
+        if layer and self.max_layers is not None and len(network.hidden) >= self.max_layers:
+            return False
+        if layer and self.layer_kind == "identity" and units > self.max_identity_units:
+            return False
+        if self.max_units is not None and sum(network.hidden_sizes) + units > self.max_units:
+            return False
+        cost = added_parameters(network, location, units, identity=self.layer_kind == "identity")
+        return self.max_parameters is None or network.n_parameters + cost <= self.max_parameters
+
+    def worth(self, proposal: Proposal) -> float:
+        """The cautious score of a proposal for what it costs."""
+        cost = proposal.units
+        if proposal.location.kind == "layer" and self.layer_cost is not None:
+            cost = self.layer_cost
+        return (proposal.score - self.confidence * proposal.stderr) / cost
+
+    def most_additions(self) -> int:
+        """Additions in one consideration: `additions_at_once`, or Theorem 1's bound if smaller."""
+        return min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau))
+
+    def decide(self, proposals: Sequence[Proposal]) -> Decision:
+        """Accept the best proposal that passes both thresholds, if one does."""
+        refusals = [self._refusal(p) for p in proposals]
+        able = [p for p, refusal in zip(proposals, refusals, strict=True) if refusal is None]
+        best = max(able, key=self.worth, default=None)
+        verdicts = []
+        for proposal, refusal in zip(proposals, refusals, strict=True):
+            if proposal is best:
+                verdicts.append(Verdict(proposal, True, self._praise(proposal)))
+            else:
+                reason = refusal or f"passes, but {best.location} is worth more a unit"  # pyright: ignore[reportOptionalMemberAccess]
+                verdicts.append(Verdict(proposal, False, reason))
+        if best is not None:
+            return Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
+        exhausted = not any(self._useful(p) for p in proposals)
+        return Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+
+    def _useful(self, proposal: Proposal) -> bool:
+        return self.worth(proposal) > self.alpha * proposal.limit
+
+    def _refusal(self, proposal: Proposal) -> str | None:
+        worth, eta, limit = self.worth(proposal), proposal.eta, proposal.limit
+        if not worth > 0:
+            return f"gains nothing on held-out data ({proposal.score:.2g} ± {proposal.stderr:.2g})"
+        if not self._useful(proposal):
+            return f"gains {_percent(worth, limit)} of λ a unit, α asks for {self.alpha:.2%}"
+        if not worth > (self.tau - 1) * eta:
+            return f"raises η_c {_times(worth, eta)}-fold a unit, τ asks for {self.tau:g}"
+        return None
+
+    def _praise(self, proposal: Proposal) -> str:
+        worth = self.worth(proposal)
+        return (
+            f"gains {_percent(worth, proposal.limit)} of λ a unit (α {self.alpha:.2%}) and "
+            f"raises η_c {_times(worth, proposal.eta)}-fold (τ {self.tau:g})"
+        )
+
+    def _nothing(self, proposals, refusals) -> str:
+        if not proposals:
+            return "no place to add: the budgets are used up"
+        closest = max(range(len(proposals)), key=lambda i: self.worth(proposals[i]))
+        return f"best, {proposals[closest].location}: {refusals[closest]}"
+
+
+_LEAST = {
+    "layer_units": 1, "every": 1, "layer_every": 1, "additions_at_once": 1, "patience": 1,
+}  # fmt: skip
+
+
+def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:
+    """Active parameters that `units` more at a location would add."""
+    theta = 3 * units if network.activation == "rational" else 0
+    own = (network.n_inputs(location.position) + 1) * units + theta
+    outputs = (*network.hidden_sizes, network.out_size)
+    if location.kind == "width":
+        return own + units * sum(outputs[m] for m in network.readers(location.position))
+    # an identity layer's units replace the inputs that they equal in number
+    return own + (0 if identity else units * outputs[location.position])
+
+
+def _percent(part: float, whole: float) -> str:
+    return f"{part / whole:.2%}" if whole > 0 else "0.00%"
+
+
+def _times(worth: float, eta: float) -> str:
+    return f"{1 + worth / eta:.3g}" if eta > 0 else "∞"

@@ -1,0 +1,8 @@
+"""Searches for new units."""
+
+from senn.proposals.ascent import GradientAscent as GradientAscent
+from senn.proposals.base import AbstractProposer as AbstractProposer
+from senn.proposals.base import Location as Location
+from senn.proposals.base import Proposal as Proposal
+from senn.proposals.langevin import Langevin as Langevin
+from senn.proposals.random import Random as Random

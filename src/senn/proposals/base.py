@@ -1,0 +1,288 @@
+"""What to add: the search for new units, as one problem for width and for depth.
+
+New units of hidden layer l read what linear map l reads; units of a layer inserted before map
+p read what map p reads. Either way they are scored by what their activations explain of the
+residual gradient at the map that will read them (theorem 2), and found by the same searches.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+
+from senn.curvature import MapMoments
+from senn.nn.activation import apply_activation, init_theta
+from senn.score import residual
+
+LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
+
+
+class Sample(NamedTuple):
+    """Examples on which new units are scored."""
+
+    x: Float[Array, "N I"]  # what they would read, without the constant
+    r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
+    root_weight: Float[Array, " N"]  # square roots of the examples' weights; r has them in it
+
+
+class Problem(eqx.Module):
+    """The search for units that explain the residual gradient of one linear map.
+
+    `fit` is the sample on which units are optimised, `held_out` the one on which they are
+    judged; both use what the map's inputs predict on the first. Dormant slots are padding:
+    `inputs` and `units` tell which of the rows and columns of a weight [I, K] may be used.
+    """
+
+    fit: Sample
+    held_out: Sample
+    ridge: Float[Array, ""]  # ε_A of the reading map
+    unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs
+    eta: Float[Array, ""]  # η_c of the reading map
+    inputs: Bool[Array, " I"]
+    units: Bool[Array, " K"]
+    activation: str = eqx.field(static=True)
+    square: bool = eqx.field(static=True)  # the weight must be invertible
+
+    @property
+    def scale(self) -> Float[Array, ""]:
+        """E‖r‖², the most that any units can explain; scores are optimised relative to it."""
+        power = jnp.mean(jnp.sum(self.fit.r**2, axis=1))
+        return jnp.where(power > 0, power, 1)
+
+
+class Units(NamedTuple):
+    """P proposals of K units each."""
+
+    weight: Float[Array, "P I K"]
+    bias: Float[Array, "P K"]
+    theta: Float[Array, "P 3 K"] | None  # None for activations without parameters
+
+
+class Found(NamedTuple):
+    """The proposal that a search selected, with its scores, all in units of η."""
+
+    units: Units  # P = 1
+    fit_score: Float[Array, ""]  # Δη′ on the sample that it was optimised on
+    score: Float[Array, ""]  # on the held-out sample
+    stderr: Float[Array, ""]  # standard error of `score`
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place where units may go.
+
+    "width": new units of hidden layer `position`, scored at the linear map `reader`.
+    "layer": a new layer before linear map `position`, which is also its reader.
+    """
+
+    kind: Literal["width", "layer"]
+    position: int
+    reader: int
+
+    def __str__(self) -> str:
+        if self.kind == "width":
+            return f"hidden layer {self.position}"
+        return f"new layer before map {self.position}"
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """K units for one location, active inputs only, with their scores in units of η."""
+
+    location: Location
+    weight: np.ndarray  # [I, K]
+    bias: np.ndarray  # [K]
+    activation: np.ndarray | None  # θ [3, K]
+    fit_score: float  # Δη′ on the sample that the units were optimised on
+    score: float  # on the held-out sample
+    stderr: float  # standard error of `score`
+    eta: float  # η_c of the reading map
+    limit: float  # λ
+
+    @property
+    def units(self) -> int:
+        """K, the units proposed."""
+        return self.bias.shape[0]
+
+
+class AbstractProposer(eqx.Module):
+    """A search for new units."""
+
+    candidates: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+        """Candidates, optimised on the fitting sample."""
+
+    @abstractmethod
+    def select(
+        self, relative_scores: Float[Array, " P"], key: PRNGKeyArray
+    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+        """The index of the chosen candidate, and weights of which the judged score is the mean."""
+
+    @eqx.filter_jit
+    def propose(self, problem: Problem, key: PRNGKeyArray) -> Found:
+        """Search, select on the fitting sample, judge on the held-out one: one compiled call."""
+        search_key, select_key = jax.random.split(key)
+        units = self.search(problem, search_key)
+        fit_scores = fit_score(problem, units)
+        index, weights = self.select(fit_scores / problem.scale, select_key)
+        gains = jnp.sum(weights[:, None] * held_out_gains(problem, units), axis=0)
+        n = gains.shape[0]
+        return Found(
+            jax.tree.map(lambda u: u[index][None], units),
+            jnp.sum(weights * fit_scores),
+            jnp.mean(gains),
+            jnp.std(gains) / jnp.sqrt(max(n - 1, 1)),
+        )
+
+
+def problem_at(
+    source: tuple[MapMoments, MapMoments],
+    reader: tuple[MapMoments, MapMoments],
+    inputs: Bool[Array, " I"],
+    units: Bool[Array, " K"],
+    activation: str,
+    *,
+    damping: float,
+    square: bool = False,
+) -> Problem:
+    """The problem of units that read what map `source` reads and are read by map `reader`.
+
+    Both are given on the fitting and on the held-out sample. `damping` is relative.
+    """
+    fit = residual(*reader[0], damping=damping)
+    diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
+    rms = jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(jnp.sum(diagonal > 0), 1))
+    samples = [_sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True)]
+    return Problem(*samples, fit.ridge, rms, fit.score, inputs, units, activation, square)
+
+
+def _sample(a: Float[Array, "N I"], r: Float[Array, "N O"]) -> Sample:
+    root_weight = a[:, -1]  # the constant column holds nothing else
+    x = a[:, :-1] / jnp.where(root_weight > 0, root_weight, 1)[:, None]
+    return Sample(x, r, root_weight)
+
+
+def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
+    """Random units by the scheme of the starting network: LeCun normal weights, θ ~ N(0, 1).
+
+    Biases are N(0, 1) too, where the paper's are zero: with zero biases all units would bend
+    at the same place, the mean of their inputs.
+    """
+    return to_units(problem, draw_coordinates(problem, count, key))
+
+
+def draw_coordinates(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
+    """Standard normal coordinates of units; `to_units` scales the weights by 1/√inputs."""
+    w_key, b_key, t_key = jax.random.split(key, 3)
+    I, K = problem.inputs.shape[0], problem.units.shape[0]
+    dtype = problem.fit.x.dtype
+    rational = problem.activation == "rational"
+    units = Units(
+        jax.random.normal(w_key, (count, I, K), dtype),
+        jax.random.normal(b_key, (count, K), dtype),
+        init_theta(t_key, (count, 3, K), dtype) if rational else None,
+    )
+    return mask_units(problem, units)
+
+
+def to_units(problem: Problem, coordinates: Units) -> Units:
+    """Units from coordinates on the scale of the standard normal."""
+    n = jnp.sum(problem.inputs)
+    return coordinates._replace(
+        weight=coordinates.weight / jnp.sqrt(n).astype(coordinates.bias.dtype)
+    )
+
+
+def mask_units(problem: Problem, units: Units) -> Units:
+    """Zero what belongs to dormant slots."""
+    columns = problem.units
+    return Units(
+        units.weight * problem.inputs[:, None] * columns,
+        units.bias * columns,
+        None if units.theta is None else units.theta * columns,
+    )
+
+
+def activations(problem: Problem, units: Units, sample: Sample) -> Float[Array, "P N K"]:
+    """What the units output on a sample, times the root of the examples' weights."""
+    P, I, K = units.weight.shape
+    # [I, P·K]: one matrix product for all proposals
+    z = sample.x @ units.weight.transpose(1, 0, 2).reshape(I, P * K)
+    z = z.reshape(-1, P, K).transpose(1, 0, 2) + units.bias[:, None]
+    theta = (None, None) if units.theta is None else (units.theta, 0)
+    a = jax.vmap(lambda t, z: apply_activation(problem.activation, z, t), (theta[1], 0))(
+        theta[0], z
+    )
+    return a * sample.root_weight[:, None] * problem.units
+
+
+def outgoing(
+    problem: Problem, a: Float[Array, "P N K"]
+) -> tuple[Float[Array, "P K O"], Float[Array, "P K O"]]:
+    """C = E[a_p r] and V = (A_p + εI)⁻¹C, the whitened outgoing weights that fit r best."""
+    n = a.shape[1]
+    C = jnp.einsum("pnk,no->pko", a, problem.fit.r) / n
+    A = jnp.einsum("pnk,pnl->pkl", a, a) / n
+    if a.shape[2] == 1:
+        return C, C / (A + problem.ridge)
+    return C, jnp.linalg.solve(A + problem.ridge * jnp.eye(a.shape[2], dtype=a.dtype), C)
+
+
+def fit_score(problem: Problem, units: Units) -> Float[Array, " P"]:
+    """Δη′ of every proposal on the fitting sample (theorem 2)."""
+    C, V = outgoing(problem, activations(problem, units, problem.fit))
+    return jnp.sum(C * V, axis=(1, 2))
+
+
+def held_out_gains(problem: Problem, units: Units) -> Float[Array, "P N"]:
+    """What each held-out example contributes to Δη′ there; the mean is the held-out score.
+
+    With outgoing weights V fitted on the fitting sample, the quadratic model of the loss
+    falls by half of E[2 aᵀVr − ‖Vᵀa‖²] − ε‖V‖². On the fitting sample itself that is Δη′; on
+    others it is less, below zero if the units fitted noise.
+    """
+    _, V = outgoing(problem, activations(problem, units, problem.fit))
+    step = jnp.einsum("pnk,pko->pno", activations(problem, units, problem.held_out), V)
+    gains = jnp.sum((2 * problem.held_out.r - step) * step, axis=2)
+    return gains - problem.ridge * jnp.sum(V * V, axis=(1, 2))[:, None]
+
+
+def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
+    """Δη′ / E‖r‖² of every proposal, less 0.01 (ln |det W|)² for square layers (appendix C)."""
+    score = fit_score(problem, units) / problem.scale
+    if not problem.square:
+        return score
+    spare = jnp.diag(1 - problem.units.astype(score.dtype))  # dormant slots count as identity
+    log_det = jnp.linalg.slogdet(units.weight + spare)[1]
+    return score - LOG_DET_PENALTY * log_det**2
+
+
+def rescale(problem: Problem, units: Units, fraction: float) -> Units:
+    """Units whose activations have `fraction` × the root mean square of the map's inputs.
+
+    Δη′ does not depend on this scale (the ridge aside), but the first steps after the addition
+    do. θ carries it for rational units, weight and bias for ReLU; others stay as they are.
+    """
+    a = activations(problem, units, problem.fit)
+    rms = jnp.sqrt(jnp.mean(a**2, axis=1))
+    factor = jnp.where(rms > 0, fraction * problem.unit_rms / jnp.where(rms > 0, rms, 1), 1)
+    if units.theta is not None:
+        return units._replace(theta=units.theta * factor[:, None])
+    if problem.activation == "relu":
+        return units._replace(weight=units.weight * factor[:, None], bias=units.bias * factor)
+    return units
+
+
+def select_best(
+    relative_scores: Float[Array, " P"],
+) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+    """The candidate with the highest score on the fitting sample, judged by itself."""
+    index = jnp.argmax(jnp.nan_to_num(relative_scores, nan=-jnp.inf))
+    return index, jax.nn.one_hot(index, relative_scores.shape[0], dtype=relative_scores.dtype)

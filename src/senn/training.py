@@ -1,0 +1,454 @@
+"""The training loop: steps, evaluations and growth, in turn."""
+
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from senn.batches import Batch, Chunk, Source, make_source
+from senn.callbacks import Callback
+from senn.compilation import Compilations, compilations
+from senn.evaluation import evaluate
+from senn.growth import add, propose_all
+from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.losses import (
+    LOSSES,
+    AbstractLoss,
+    AbstractMetric,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    make_loss,
+    make_metric,
+    mean_loss,
+)
+from senn.nn import MLP
+from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
+from senn.policy import Decision, Policy, Verdict
+from senn.proposals import AbstractProposer, GradientAscent, Proposal
+
+MAX_RECOVERIES = 3
+RECOVERY_FACTOR = 0.1  # on the learning rate, each time
+
+
+class TrainState(NamedTuple):
+    """All that a step changes."""
+
+    network: MLP
+    optimizer: Any
+    scale: Float[Array, ""]  # multiplies the learning rate
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train, and when to look.
+
+    Args:
+        max_steps: steps in all; None leaves it to `max_epochs` or to the data.
+        max_epochs: passes over the data; None leaves it to `max_steps` or to the data.
+        max_seconds: time, compilation included; None is without limit.
+        batch_size: examples a step, fewer if there are fewer.
+        evaluate_every: steps between evaluations.
+        stop_after: evaluations without a better loss, and without growth, after which
+            training stops; the loss is that of the validation data if there are any.
+        tolerance: relative improvement that counts as better.
+        sample_size: examples on which units are fitted, and again as many on which they are
+            judged.
+        steps_per_call: steps in one compiled call.
+    """
+
+    max_steps: int | None = None
+    max_epochs: float | None = None
+    max_seconds: float | None = None
+    batch_size: int = 1024
+    evaluate_every: int = 30
+    stop_after: int = 10
+    tolerance: float = 1e-3
+    sample_size: int = 1024
+    steps_per_call: int = 10
+
+    def __post_init__(self):
+        for name in ("batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)!r}.")
+        for name in ("max_steps", "max_epochs", "max_seconds", "tolerance"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+
+    def last_step(self, steps_per_epoch: int | None) -> int | None:
+        """The step at which training ends whatever happens, if known."""
+        ends = [] if self.max_steps is None else [self.max_steps]
+        if self.max_epochs is not None and steps_per_epoch is not None:
+            ends.append(round(self.max_epochs * steps_per_epoch))
+        return min(ends, default=None)
+
+
+def fit(
+    network: MLP,
+    data: Any,
+    *,
+    validation: Any = None,
+    loss: str | AbstractLoss | None = None,
+    metric: str | AbstractMetric = "euclidean",
+    optimizer: str | AbstractOptimizer | optax.GradientTransformation = "natural_gradient",
+    proposer: AbstractProposer | None = None,
+    policy: Policy | None = None,
+    schedule: Schedule | None = None,
+    callbacks: Sequence[Callback] = (),
+    seed: int = 0,
+) -> tuple[MLP, History]:
+    """Train a network and let it grow.
+
+    Args:
+        network: where to start; it is not changed.
+        data: (x [N, I], y) or (x, y, weight) arrays, or any iterable of such batches. One that
+            can be iterated more than once is, epoch after epoch; an iterator is used up.
+        validation: (x, y) or (x, y, weight), for the ledger and for early stopping. With it the
+            network of the best evaluation is returned, else the last.
+        loss: "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or a
+            `senn.losses` object; None takes the first for class codes (integers) and the last
+            for numbers.
+        metric: output metric M, "euclidean" (the paper's) or "fisher".
+        optimizer: "natural_gradient", "adam", a `senn.optimizers` object or any optax
+            transformation.
+        proposer: the search for new units; None is `GradientAscent()`.
+        policy: when and where to grow; None is `Policy()`.
+        schedule: how long to train; None is `Schedule()`, which stops when the loss does.
+        callbacks: told what happens.
+        seed: of the order of the data and of the search.
+
+    Returns:
+        The trained network and the ledger. Ctrl-C ends training in the same way, with
+        `history.stop_reason` "interrupted".
+    """
+    schedule = schedule or Schedule()
+    rng = np.random.default_rng(seed)
+    source = make_source(data, schedule.batch_size, 2 * schedule.sample_size, rng)
+    loss = _default_loss(source) if loss is None else make_loss(loss)
+    run = _Run(
+        source=source,
+        validation=None if validation is None else Batch.of(*validation),
+        loss=loss,
+        metric=make_metric(metric, loss),
+        optimizer=make_optimizer(optimizer),
+        proposer=proposer or GradientAscent(),
+        policy=policy or Policy(),
+        schedule=schedule,
+        callbacks=tuple(callbacks),
+        rng=rng,
+        key=jax.random.key(seed),
+        network=network,
+    )
+    return run.run()
+
+
+@eqx.filter_jit
+def train_chunk(
+    state: TrainState,
+    optimizer: AbstractOptimizer,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    data: Batch,
+    rows: Int[Array, "steps B"],
+    n: Int[Array, ""],
+) -> tuple[TrainState, StepInfo, Float[Array, ""]]:
+    """The first `n` of several steps in one compiled call.
+
+    Returns the state after them, what each step saw (stacked; NaN beyond n), and the loss on
+    the last batch after the last step.
+    """
+    dynamic, static = eqx.partition(state, eqx.is_array)
+
+    def take(dynamic, batch_rows):
+        now = eqx.combine(dynamic, static)
+        network, optimizer_state, info = optimizer.step(
+            now.network, now.optimizer, loss, metric, data[batch_rows], now.scale
+        )
+        after = TrainState(network, optimizer_state, now.scale)
+        return eqx.filter(after, eqx.is_array), info
+
+    def skip(dynamic, batch_rows):
+        blank = jax.eval_shape(take, dynamic, batch_rows)[1]
+        return dynamic, jax.tree.map(
+            lambda s: jnp.full(
+                s.shape, jnp.nan if jnp.issubdtype(s.dtype, jnp.floating) else 0, s.dtype
+            ),
+            blank,
+        )
+
+    def step(dynamic, at):
+        s, batch_rows = at
+        return jax.lax.cond(s < n, take, skip, dynamic, batch_rows)
+
+    dynamic, infos = jax.lax.scan(step, dynamic, (jnp.arange(rows.shape[0]), rows))
+    after = eqx.combine(dynamic, static)
+    last = data[rows[n - 1]]
+    return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
+
+
+class _Best(NamedTuple):
+    loss: float
+    network: MLP | None
+    step: int
+
+
+class _Run:
+    """One call of `fit`: the loop's own state, changed in place on the host."""
+
+    def __init__(self, *, source: Source, network: MLP, key: PRNGKeyArray, **settings):
+        self.source, self.key = source, key
+        self.validation: Batch | None = settings["validation"]
+        self.loss: AbstractLoss = settings["loss"]
+        self.metric: AbstractMetric = settings["metric"]
+        self.optimizer: AbstractOptimizer = settings["optimizer"]
+        self.proposer: AbstractProposer = settings["proposer"]
+        self.policy: Policy = settings["policy"]
+        self.schedule: Schedule = settings["schedule"]
+        self.callbacks: tuple[Callback, ...] = settings["callbacks"]
+        self.rng: np.random.Generator = settings["rng"]
+        dtype = network.readout.bias.dtype
+        self.state = TrainState(network, self.optimizer.init(network), jnp.ones((), dtype))
+        self.history = History()
+        self.start = time.monotonic()
+        self.step = self.last_layer = 0
+        self.refusals = self.stale = 0
+        self.growing = self.policy.width or self.policy.depth
+        self.best = _Best(np.inf, None, 0)
+        self.infos: list[StepInfo] = []
+        self.first_count = compilations().count
+
+    # --- the loop -------------------------------------------------------------------------
+
+    def run(self) -> tuple[MLP, History]:
+        end = self.schedule.last_step(self.source.steps_per_epoch)
+        self.tell("on_start", end)
+        try:
+            while not self.history.stop_reason:
+                self.advance(end)
+        except KeyboardInterrupt:
+            self.history.stop_reason = "interrupted"
+        self.history.steps = self.step
+        self.history.n_compilations = compilations().count - self.first_count
+        self.tell("on_stop", self.history)
+        return self.result(), self.history
+
+    def advance(self, end: int | None) -> None:
+        """To the next evaluation or consideration, whichever is first, and through it."""
+        stops = [_next_multiple(self.step, self.schedule.evaluate_every)]
+        if self.growing:
+            stops.append(_next_multiple(self.step, self.policy.every))
+        if end is not None:
+            stops.append(end)
+        if not self.train_to(min(stops)):
+            return
+        ended = self.ended(end)
+        if ended or self.step % self.schedule.evaluate_every == 0:
+            self.evaluate()
+        if ended:
+            self.history.stop_reason = ended
+        elif self.growing and self.step % self.policy.every == 0:
+            self.consider()
+        if not self.history.stop_reason and self.stale >= self.schedule.stop_after:
+            self.history.stop_reason = f"no better loss in {self.stale} evaluations, and no growth"
+
+    def ended(self, end: int | None) -> str:
+        """Why training ends at this step, or nothing."""
+        if end is not None and self.step >= end:
+            return f"{end} steps done"
+        limit = self.schedule.max_seconds
+        if limit is not None and time.monotonic() - self.start >= limit:
+            return f"{limit:g} seconds used"
+        return ""
+
+    # --- steps ----------------------------------------------------------------------------
+
+    def train_to(self, target: int) -> bool:
+        """Take steps until `target`; False if training ended on the way."""
+        while self.step < target:
+            with self.timed("training"):
+                chunk = self.source.chunk(self.schedule.steps_per_call, target - self.step)
+                taken = chunk is not None and self.take(chunk)
+            if chunk is None:
+                self.evaluate()
+                self.history.stop_reason = "the data ended"
+                return False
+            if not taken and not self.recover():
+                return False
+            if self.ended(None):
+                break
+        return True
+
+    def take(self, chunk: Chunk) -> bool:
+        """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
+        state, infos, last = train_chunk(
+            self.state, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows,
+            jnp.asarray(chunk.n),
+        )  # fmt: skip
+        infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)
+        if not (np.isfinite(infos.loss).all() and np.isfinite(last)):
+            return False
+        self.state, self.step = state, self.step + chunk.n
+        self.infos.append(infos)
+        self.tell("on_steps", self.step, float(infos.loss[-1]))
+        return True
+
+    def recover(self) -> bool:
+        """Lower the step after a loss that was not finite; False once that was tried enough."""
+        tried = len(self.history.recoveries)
+        if tried >= MAX_RECOVERIES:
+            self.history.stop_reason = (
+                f"the loss was not finite, also after lowering the step {tried} times"
+            )
+            return False
+        self.state = self.state._replace(
+            optimizer=self.optimizer.init(self.state.network),
+            scale=self.state.scale * RECOVERY_FACTOR,
+        )
+        reason = "the loss was not finite; went back and lowered the step"
+        self.record("on_recovery", Recovery(self.step, float(self.state.scale), reason))
+        return True
+
+    # --- looking --------------------------------------------------------------------------
+
+    def evaluate(self) -> None:
+        """Write an evaluation into the ledger, and remember the best network."""
+        network, infos = self.state.network, self.infos
+        seen = [np.concatenate([getattr(i, f) for i in infos]) for f in StepInfo._fields if infos]
+        train_loss = float(np.mean(seen[0])) if seen else np.nan
+        with self.timed("training"):
+            score = self.validation and evaluate(network, self.loss, self.validation)
+        eta = float(seen[1][-1]) if seen and np.isfinite(seen[1][-1]) else None
+        evaluation = Evaluation(
+            self.step, self.source.epoch, time.monotonic() - self.start, train_loss,
+            score.loss if score else None, score.score if score else None,
+            eta, float(np.mean(seen[2])) if eta is not None else None,
+            network.hidden_sizes, network.n_parameters,
+        )  # fmt: skip
+        self.infos = []
+        self.compare(evaluation)
+        self.record("on_evaluation", evaluation)
+
+    def compare(self, evaluation: Evaluation) -> None:
+        """Count evaluations without a better loss."""
+        on_validation = evaluation.validation_loss is not None
+        loss = evaluation.validation_loss if on_validation else evaluation.loss
+        assert loss is not None
+        better = loss < self.best.loss - self.schedule.tolerance * abs(self.best.loss)
+        if loss < self.best.loss or not np.isfinite(self.best.loss):
+            kept = self.state.network if on_validation else None
+            self.best = _Best(loss, kept, self.step)
+        self.stale = 0 if better else self.stale + 1
+
+    def result(self) -> MLP:
+        """The network of the best evaluation, or the last if there was no validation."""
+        return self.state.network if self.best.network is None else self.best.network
+
+    # --- growth ---------------------------------------------------------------------------
+
+    def consider(self) -> None:
+        """Add what the policy accepts, one proposal after another."""
+        with self.timed("growth"):
+            size = self.schedule.sample_size
+            fit_sample, held_out = self.source.two_samples(size, self.rng)
+            added, decision = 0, self.decide(fit_sample, held_out)
+            while decision.accepted is not None:
+                added += 1
+                if added == self.policy.most_additions():
+                    break
+                decision = self.decide(fit_sample, held_out)
+        if added:
+            self.stale = 0
+        # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
+        self.refusals = self.refusals + 1 if decision.exhausted else 0
+        if self.refusals >= self.policy.patience or not self.locations():
+            self.growing = False
+
+    def locations(self):
+        """Where units may go now."""
+        if self.policy.max_seconds is not None:
+            if time.monotonic() - self.start >= self.policy.max_seconds:
+                return ()
+        rested = self.step - self.last_layer >= self.policy.layer_every or not self.last_layer
+        return self.policy.locations(self.state.network, layers_allowed=rested)
+
+    def decide(self, fit_sample: Batch, held_out: Batch) -> Decision:
+        """Search everywhere, decide, and carry the decision out."""
+        self.key, key = jax.random.split(self.key)
+        proposals = propose_all(
+            self.state.network, self.loss, self.metric, fit_sample, held_out,
+            self.proposer, self.policy, self.locations(), key,
+        )  # fmt: skip
+        decision = self.policy.decide(proposals)
+        considerations = [_consideration(self.step, v) for v in decision.verdicts]
+        self.history.records.extend(considerations)
+        self.tell("on_considerations", considerations, decision.reason)
+        if decision.accepted is not None:
+            self.add(decision.accepted, decision.reason, held_out)
+        return decision
+
+    def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
+        """Grow the network and the optimiser's state, and say what it did to the loss."""
+        before = evaluate(self.state.network, self.loss, judged_on).loss
+        network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
+        self.state = self.state._replace(network=network, optimizer=optimizer)
+        if proposal.location.kind == "layer":
+            self.last_layer = self.step
+        addition = Addition(
+            self.step, proposal.location.kind, proposal.location.position, proposal.units,
+            proposal.score, proposal.stderr, before,
+            evaluate(network, self.loss, judged_on).loss,
+            network.hidden_sizes, network.n_parameters, reason, time.monotonic() - self.start,
+        )  # fmt: skip
+        self.record("on_addition", addition)
+
+    # --- book-keeping ---------------------------------------------------------------------
+
+    def record(self, hook: str, record: Any) -> None:
+        self.history.records.append(record)
+        self.tell(hook, record)
+
+    def tell(self, hook: str, *args) -> None:
+        for callback in self.callbacks:
+            getattr(callback, hook)(*args)
+
+    @contextmanager
+    def timed(self, what: str):
+        """Add the time spent to the ledger, compilation apart."""
+        begin, compiled = time.monotonic(), compilations()
+        try:
+            yield
+        finally:
+            spent: Compilations = compilations() - compiled
+            own = max(time.monotonic() - begin - spent.seconds, 0.0)
+            name = f"{what}_seconds"
+            setattr(self.history, name, getattr(self.history, name) + own)
+            self.history.compile_seconds += spent.seconds
+
+
+def _consideration(step: int, verdict: Verdict) -> Consideration:
+    p = verdict.proposal
+    return Consideration(
+        step, p.location.kind, p.location.position, p.location.reader, p.units,
+        p.fit_score, p.score, p.stderr, p.eta, p.limit, verdict.accepted, verdict.reason,
+    )  # fmt: skip
+
+
+def _next_multiple(step: int, every: int) -> int:
+    return (step // every + 1) * every
+
+
+def _default_loss(source: Source) -> AbstractLoss:
+    dtype = source.target_dtype
+    if dtype is None:
+        raise ValueError(
+            f"A stream does not tell its task; pass loss=, one of {', '.join(LOSSES)}."
+        )
+    return SoftmaxCrossEntropy() if jnp.issubdtype(dtype, jnp.integer) else SquaredError()
