@@ -9,9 +9,11 @@ import gzip
 import math
 import os
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from importlib.util import find_spec
 from numbers import Complex, Integral, Real
 from pathlib import Path
@@ -121,9 +123,9 @@ def _close(name: str, choices: Iterable[str]) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of another library's error, short enough for one sentence."""
+    """The first sentence of another library's error, short enough for one of ours."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = lines[0].removeprefix("Error tokenizing data. C error: ").rstrip(".")
+    text = lines[0].removeprefix("Error tokenizing data. C error: ").split(". ")[0].rstrip(".")
     return text if len(text) <= 160 else text[:157] + "..."
 
 
@@ -348,10 +350,7 @@ def _stack(columns: Sequence[_Column], names: Sequence[str], what: str) -> np.nd
         f"(such as {_example(columns[found[0]])})"
         for kind, found in odd.items()
     ]
-    advice = (
-        "turn them into numbers first, for example with one-hot encoding (pandas.get_dummies), "
-        "or leave them out"
-    )
+    advice = "turn them into numbers (one-hot encoding: pandas.get_dummies) or leave them out"
     if what == "target":
         advice = "a regression needs numbers, so choose another target or a classification"
     raise DataError(f"{_SUBJECTS[what]} {_and(phrases)}: {advice}.")
@@ -376,7 +375,7 @@ def _finite(
     notes = []
     constant = low == high
     if constant.any():
-        notes.append(f"{_SUBJECTS[what]} one value throughout {_columns_phrase(names, constant)}.")
+        notes.append(f"{_SUBJECTS[what]} a single value in {_columns_phrase(names, constant)}.")
     # Below 1000 steps of `dtype` from the lowest to the highest value, rounding shows.
     coarse = ~constant & (high / 2 - low / 2 < 500 * eps * size)
     if coarse.any():
@@ -487,13 +486,9 @@ def _classes(
             f"The target {name!r} has only one class, {str(classes[0])!r}: "
             f"give rows of at least two classes."
         )
-    notes = ()
-    if len(classes) > max(2, len(values) / 2):
-        notes = (
-            f"The target {name!r} has {len(classes)} classes in {len(values)} rows: "
-            f"is it the right column?",
-        )
-    return codes.astype(np.int32), classes, notes
+    doubt = f"The target {name!r} has {len(classes)} classes in {len(values)} rows: is it right?"
+    many = len(classes) > max(2, len(values) / 2)
+    return codes.astype(np.int32), classes, (doubt,) if many else ()
 
 
 # --- Data sets known by name -------------------------------------------------------------
@@ -703,15 +698,12 @@ def _check_idx_set(name: str, parts: Sequence[np.ndarray], origin: str) -> None:
 
 def _fetch_idx(name: str) -> list[np.ndarray]:
     """The four arrays from OpenML, through scikit-learn and its cache."""
+    parser = "pandas" if find_spec("pandas") else "liac-arff"  # which takes minutes
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # one for every retry
-            bunch: Any = fetch_openml(
-                _OPENML_NAMES[name],
-                version=1,
-                as_frame=False,
-                parser="pandas" if find_spec("pandas") else "liac-arff",  # the latter takes minutes
-            )
+            openml_name = _OPENML_NAMES[name]
+            bunch: Any = fetch_openml(openml_name, version=1, as_frame=False, parser=parser)
         images = np.asarray(bunch.data).astype(np.uint8).reshape(-1, 28, 28)
         labels = np.asarray(bunch.target).astype(np.uint8)
         if tuple(labels[:10].tolist()) != _FIRST_LABELS[name]:
@@ -758,26 +750,21 @@ def _table(path: Path, options: _Options) -> Dataset:
 def _read_csv(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
     """A DataFrame, and notes on what was assumed about the file."""
     separator, first_row = _csv_start(path)
-    # pandas writes 0, 1, 2, ... for columns without names.
-    counted = first_row == [str(index) for index in range(len(first_row))]
-    headless = all(_is_number(field) for field in first_row) and not counted
+    options = {"sep": separator, "index_col": False, "skipinitialspace": True, "low_memory": False}
+    read = partial(pandas.read_csv, path, encoding="utf-8-sig", **options)
     with warnings.catch_warnings():
         # "Length of header does not match": pandas would drop the last columns.
         warnings.simplefilter("error", pandas.errors.ParserWarning)
-        frame = pandas.read_csv(
-            path,
-            sep=separator,
-            header=None if headless else "infer",
-            index_col=False,
-            skipinitialspace=True,
-            low_memory=False,
-            encoding="utf-8-sig",
-        )
+        frame = read()
+        # pandas itself writes 0, 1, 2, ... above columns without names.
+        counted = first_row == [str(index) for index in range(len(first_row))]
+        headless = not counted and _is_data(first_row, frame)
+        frame = read(header=None) if headless else frame
     notes: list[str] = []
     if separator != ",":
         notes.append(f"Columns are taken to be separated by {separator!r}.")
     if headless:
-        frame.columns = [f"column_{index}" for index in range(frame.shape[1])]
+        frame.columns = _feature_names(None, frame.shape[1])
         notes.append(
             "The first row looks like data, so the columns are called column_0, column_1, ...; "
             "add a row of names if that is wrong."
@@ -798,6 +785,14 @@ def _csv_start(path: Path) -> tuple[str, list[str]]:
             raise DataError("it is empty, where column names and rows of values are wanted.")
         separator = max(",;\t", key=line.count)  # the comma if none occurs more often
         return separator, next(csv.reader([line], delimiter=separator, skipinitialspace=True))
+
+
+def _is_data(first_row: Sequence[str], frame: Any) -> bool:
+    """Whether the first row holds values: numbers, beside words that its column has again."""
+    return any(map(_is_number, first_row)) and all(
+        _is_number(field) or (frame.iloc[:, index] == field).any()
+        for index, field in enumerate(first_row)
+    )
 
 
 def _without_index(frame: Any, notes: list[str]) -> Any:
@@ -895,10 +890,9 @@ def _given_rows(targets: Targets, n_train: int) -> Rows:
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     """All arrays of the file; unpickling is never allowed, for it could run any code."""
     try:
-        loaded: Any = np.load(path, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            raise ValueError("it is a single array")
-        with loaded:
+        if not zipfile.is_zipfile(path):
+            raise ValueError("it is no zip archive")
+        with np.load(path, allow_pickle=False) as loaded:
             return {key: loaded[key] for key in loaded}
     except Exception as error:  # zipfile, zlib and NumPy raise many kinds
         reason = "it holds objects" if "pickle" in str(error) else _reason(error)
@@ -990,7 +984,7 @@ def _check_file(name: str, path: Path) -> None:
             files = [file.name for file in folder.iterdir()] if os.path.isdir(folder) else []
             raise DataError(f"There is no file {name!r}{_close(path.name, files)}: check the path.")
         return
-    if os.path.exists(path) or suffix:
+    if name and (os.path.exists(path) or suffix):
         raise DataError(
             f"{name!r} is a file of an unknown kind ({suffix or 'no ending'}): {_CHOICES}."
         )

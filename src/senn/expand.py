@@ -15,7 +15,7 @@ import numpy as np
 
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational
-from senn.nn.network import next_capacity
+from senn.nn.network import assemble, next_capacity
 from senn.nn.rational import IDENTITY
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
@@ -38,11 +38,11 @@ def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
     that every array of the layer is padded to a larger capacity, and the outputs stay the same
     as long as the matrix product sums in the same order at both sizes.
     """
-    weight, bias, theta = _check_units(network, layer, weight, bias, activation)
     if not 0 <= layer < len(network.hidden):
         raise ValueError(
             f"layer={layer} does not exist; the network has {len(network.hidden)} hidden layers."
         )
+    weight, bias, theta = _check_units(network, layer, weight, bias, activation)
     size, K = int(network.hidden[layer].size), bias.shape[0]
     if size + K > network.hidden[layer].capacity:
         needed = next_capacity(size + K, network.hidden[layer].capacity)
@@ -103,7 +103,7 @@ def insert_layer(
         raise ValueError(f'kind={kind!r} is not known; choose "identity" or "residual".')
     if kind == "identity":
         _check_identity(network, position, weight)
-        weight = raise_singular_values(np.asarray(weight))
+        weight = raise_singular_values(np.asarray(weight, network.readout.bias.dtype))
         activation = np.tile(np.array(IDENTITY, weight.dtype)[:, None], weight.shape[1])
     weight, bias, theta = _check_units(network, position, weight, bias, activation)
     Q = bias.shape[0]
@@ -128,7 +128,7 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
         maps = list(zeros.maps)
         for m, dense in enumerate(old.maps):
             moved = m + (m >= position)
-            if _shapes(maps[moved]) == _shapes(dense):
+            if m not in _carriers(old, position):
                 maps[moved] = dense
             elif network.hidden[position].residual:
                 maps[moved] = _merge_blocks(maps[moved], dense, len(old.maps[position].weights))
@@ -191,7 +191,7 @@ def _check_units(network: MLP, position: int, weight, bias, theta):
     dtype = network.readout.bias.dtype
     weight, bias = np.asarray(weight, dtype), np.asarray(bias, dtype)
     K = bias.shape[-1] if bias.ndim == 1 else 0
-    wanted = (network.n_inputs(position), K) if 0 <= position < network.n_maps else weight.shape
+    wanted = (network.n_inputs(position), K)
     if K == 0 or weight.shape != wanted:
         raise ValueError(
             f"New units need weight [I, K] and bias [K] with I = {wanted[0]} active inputs here; "
@@ -223,6 +223,8 @@ def _check_identity(network: MLP, position: int, weight) -> None:
             f'kind="identity" needs as many units as active inputs, weight ({n}, {n}); '
             f"got {np.shape(weight)}."
         )
+    if not np.isfinite(weight).all() or not np.any(weight):
+        raise ValueError('kind="identity" needs a finite weight that is not all zero.')
 
 
 # --- blocks and slots ---------------------------------------------------------------------
@@ -260,7 +262,7 @@ def _new_layer(network, position, weight, bias, theta, slots: int, residual: boo
         blocks.append(jnp.asarray(block))
     dense = Dense(tuple(blocks), _pad(bias, slots - Q, axis=0))
     sigma = Fixed(network.activation) if theta is None else Rational(_pad(theta, slots - Q, 1))
-    return Hidden(dense, sigma, jnp.asarray(Q), residual)
+    return Hidden(dense, sigma, jnp.asarray(Q, jnp.int32), residual)
 
 
 # --- insertion ----------------------------------------------------------------------------
@@ -303,7 +305,7 @@ def _insert(network: MLP, position: int, layer: Hidden, read) -> MLP:
         Hidden(maps[m], h.activation, h.size, h.residual) for m, h in enumerate(network.hidden)
     ]
     hidden.insert(position, layer)
-    return _replace(network, tuple(hidden), maps[-1])
+    return assemble(hidden, maps[-1], network.activation)
 
 
 def _carriers(network: MLP, position: int) -> range:
@@ -319,33 +321,18 @@ def _merge_blocks(zeros: Dense, old: Dense, n_old: int) -> Dense:
     return Dense(weights, old.bias)
 
 
-def _shapes(dense: Dense):
-    return tuple(w.shape for w in dense.weights)
-
-
 # --- rebuilding ---------------------------------------------------------------------------
 
 
 def _with_hidden(network: MLP, layer: int, new: Hidden) -> MLP:
     hidden = list(network.hidden)
     hidden[layer] = new
-    return _replace(network, tuple(hidden), network.readout)
+    return assemble(hidden, network.readout, network.activation)
 
 
 def _rebuild(network: MLP, maps, sigmas) -> MLP:
-    hidden = tuple(
+    hidden = [
         Hidden(dense, sigma, h.size, h.residual)
         for dense, sigma, h in zip(maps, sigmas, network.hidden, strict=False)
-    )
-    return _replace(network, hidden, maps[-1])
-
-
-def _replace(network: MLP, hidden: tuple[Hidden, ...], readout: Dense) -> MLP:
-    new = object.__new__(MLP)
-    for name, value in (
-        ("hidden", hidden),
-        ("readout", readout),
-        ("activation", network.activation),
-    ):
-        object.__setattr__(new, name, value)
-    return new
+    ]
+    return assemble(hidden, maps[-1], network.activation)

@@ -127,13 +127,15 @@ def max_additions(lam: float, alpha: float, tau: float) -> int:
     Every addition multiplies η by more than `tau` and adds more than `alpha`; η never exceeds
     `lam`. Zero if `alpha` is not below `lam`.
     """
-    if not (tau > 1 and alpha > 0 and lam >= 0):
+    if not (tau > 1 and alpha > 0 and 0 <= lam < math.inf):
         raise ValueError(
-            f"Theorem 1 needs tau > 1, alpha > 0 and lam >= 0; got {tau=}, {alpha=}, {lam=}."
+            "Theorem 1 needs tau > 1, alpha > 0 and a finite lam >= 0; "
+            f"got {tau=}, {alpha=}, {lam=}."
         )
     if lam <= alpha:
         return 0
-    return math.ceil(1 + (math.log(lam) - math.log(alpha)) / math.log(tau)) - 1
+    steps = (math.log(lam) - math.log(alpha)) / math.log(tau)
+    return math.ceil(steps * (1 - 1e-12))  # so that rounding adds none to a whole number
 
 
 def network_expansion_score(

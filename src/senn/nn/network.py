@@ -94,7 +94,7 @@ class MLP(eqx.Module):
         ]
         theta_keys = jax.random.split(keys[-1], len(sizes))
         self.hidden = tuple(
-            Hidden(d, _init_activation(k, activation, n, c, dtype), jnp.asarray(n))
+            Hidden(d, _init_activation(k, activation, n, c, dtype), jnp.asarray(n, jnp.int32))
             for d, k, n, c in zip(dense[:-1], theta_keys, hidden_sizes, slots[1:], strict=False)
         )
         self.readout = dense[-1]
@@ -153,11 +153,7 @@ class MLP(eqx.Module):
     @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """The nodes that each linear map reads, in the order of its blocks."""
-        nodes, sources = (0,), []
-        for node, layer in enumerate(self.hidden, start=1):
-            sources.append(nodes)
-            nodes = (*nodes, node) if layer.residual else (node,)
-        return (*sources, nodes)
+        return source_nodes([layer.residual for layer in self.hidden])
 
     def readers(self, layer: int) -> tuple[int, ...]:
         """The linear maps that read hidden layer `layer`, nearest first."""
@@ -184,6 +180,24 @@ class MLP(eqx.Module):
         outputs = (*self.hidden_sizes, self.out_size)
         dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
         return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)
+
+
+def assemble(hidden: Sequence[Hidden], readout: Dense, activation: str) -> MLP:
+    """A network of the given layers, as growing and loading make them."""
+    network = object.__new__(MLP)
+    parts = {"hidden": tuple(hidden), "readout": readout, "activation": activation}
+    for name, value in parts.items():
+        object.__setattr__(network, name, value)
+    return network
+
+
+def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
+    """The nodes that each linear map reads, in the order of its blocks."""
+    nodes, sources = (0,), []
+    for node, beside in enumerate(residual, start=1):
+        sources.append(nodes)
+        nodes = (*nodes, node) if beside else (node,)
+    return (*sources, nodes)
 
 
 def _init_dense(key: PRNGKeyArray, sizes: Sequence[int], slots: Sequence[int], dtype) -> Dense:

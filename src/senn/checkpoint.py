@@ -1,0 +1,135 @@
+"""Models as files: safetensors with a JSON header, readable without running any code.
+
+The arrays of a network are stored under their names, active units only; the header says how
+they fit together. Capacities are an implementation detail and are not stored.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from senn.nn import MLP, Dense, Hidden
+from senn.nn.activation import Fixed, Rational, check_activation
+from senn.nn.network import assemble, next_capacity, source_nodes
+
+FORMAT = "senn-model"
+VERSION = 1
+
+
+class ModelFileError(ValueError):
+    """A file that is no model of ours; the message is one sentence."""
+
+
+def write_model(path: str | Path, network: MLP, extra: dict[str, Any], arrays: dict[str, Any]):
+    """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
+    header = {
+        "format": FORMAT,
+        "version": VERSION,
+        "in_size": network.in_size,
+        "out_size": network.out_size,
+        "hidden_sizes": network.hidden_sizes,
+        "residual": [layer.residual for layer in network.hidden],
+        "activation": network.activation,
+        **extra,
+    }
+    tensors = {**network_arrays(network), **{f"extra.{k}": v for k, v in arrays.items()}}
+    # safetensors corrupts arrays that are not contiguous, in silence
+    tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
+    write_atomically(Path(path), save(tensors, {"senn": json.dumps(header)}))
+
+
+def read_model(path: str | Path) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]]:
+    """The network, the header, and the owner's arrays; a `ModelFileError` if it is no model."""
+    path = Path(path)
+    if not path.is_file():
+        raise ModelFileError(f"There is no model file at {str(path)!r}.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = json.loads((file.metadata() or {}).get("senn", "null"))
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError, OSError) as error:
+        raise ModelFileError(f"{str(path)!r} is no senn model ({error}).") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise ModelFileError(f"{str(path)!r} is no senn model: its header does not say so.")
+    if header["version"] > VERSION:
+        raise ModelFileError(
+            f"{str(path)!r} has model format {header['version']}, newer than the {VERSION} that "
+            "this senn reads; upgrade senn."
+        )
+    try:
+        network = network_from(header, tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{str(path)!r} is damaged: its arrays do not fit its header ({error})."
+        ) from error
+    owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return network, header, owned
+
+
+def network_arrays(network: MLP) -> dict[str, np.ndarray]:
+    """The active parameters: map{m}.weight [I, O], map{m}.bias [O], and theta{l} [3, O]."""
+    sizes = (*network.hidden_sizes, network.out_size)
+    arrays = {}
+    for m, (dense, n) in enumerate(zip(network.maps, sizes, strict=True)):
+        rows = np.asarray(network.active_inputs(m))
+        arrays[f"map{m}.weight"] = np.asarray(dense.weight)[rows, :n]
+        arrays[f"map{m}.bias"] = np.asarray(dense.bias)[:n]
+    if network.activation == "rational":
+        for m, layer in enumerate(network.hidden):
+            arrays[f"theta{m}"] = np.asarray(layer.activation.theta)[:, : sizes[m]]  # pyright: ignore[reportAttributeAccessIssue]
+    return arrays
+
+
+def network_from(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
+    """The network that `network_arrays` and the header describe, with room to grow."""
+    check_activation(header["activation"])
+    nodes = (header["in_size"], *header["hidden_sizes"])
+    slots = (header["in_size"], *(next_capacity(n) for n in header["hidden_sizes"]))
+    maps = []
+    outputs = zip((*slots[1:], header["out_size"]), source_nodes(header["residual"]), strict=True)
+    for m, (columns, sources) in enumerate(outputs):
+        weight, bias = arrays[f"map{m}.weight"], arrays[f"map{m}.bias"]
+        rows = np.split(weight, np.cumsum([nodes[s] for s in sources])[:-1])
+        blocks = (_padded(r, (slots[s], columns)) for r, s in zip(rows, sources, strict=True))
+        maps.append(Dense(tuple(blocks), _padded(bias, (columns,))))
+    hidden = []
+    for m, (n, residual) in enumerate(zip(nodes[1:], header["residual"], strict=True)):
+        if header["activation"] == "rational":
+            sigma = Rational(_padded(arrays[f"theta{m}"], (3, slots[m + 1])))
+        else:
+            sigma = Fixed(header["activation"])
+        hidden.append(Hidden(maps[m], sigma, jnp.asarray(n), residual))
+    return assemble(hidden, maps[-1], header["activation"])
+
+
+def _padded(array: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
+    return jnp.asarray(np.pad(array, [(0, c - n) for n, c in zip(array.shape, shape, strict=True)]))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write aside, flush to the disk, rename: the file is the old or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(aside, 0o644)
+        os.replace(aside, path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

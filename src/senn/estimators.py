@@ -1,0 +1,375 @@
+"""SENN for people who know scikit-learn."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import fields, replace
+from typing import Any
+
+import jax
+import numpy as np
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import check_is_fitted
+
+from senn.callbacks import Callback
+from senn.checkpoint import ModelFileError, read_model, write_model
+from senn.datasets import DataError, check_features, check_targets
+from senn.evaluation import outputs
+from senn.history import History
+from senn.losses import SoftmaxCrossEntropy, SquaredError
+from senn.nn import MLP
+from senn.nn.network import next_capacity
+from senn.policy import Policy
+from senn.progress import Progress
+from senn.training import Schedule, fit
+
+MIN_ROWS = 2
+MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
+
+
+class _BaseSENN(BaseEstimator):
+    """What classifier and regressor share.
+
+    Parameters
+    ----------
+    hidden_sizes : tuple of int, default=(10,)
+        Units per hidden layer to start with; `()` starts from a linear model.
+    activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
+        Activation of the hidden units.
+    max_units, max_layers, max_parameters, max_seconds : default=None
+        Budgets: hidden units and layers in all, active parameters, and seconds of training.
+        None is without limit; growth then ends when nothing more is worth adding.
+    optimizer : str, `senn.optimizers` object or optax transformation, default="natural_gradient"
+        How parameters are trained.
+    metric : {"euclidean", "fisher"}, default="euclidean"
+        Output metric of the natural gradient and of the score.
+    proposer : `senn.proposals` object, default=None
+        The search for new units; None is `GradientAscent()`.
+    policy : `senn.Policy`, default=None
+        Thresholds and cadence of growth; the budgets above overrule its own.
+    batch_size : int, default=1024
+        Examples per step, fewer if there are fewer.
+    max_iter : int, default=None
+        Most passes over the data; None leaves it to `n_iter_no_change`.
+    n_iter_no_change : int, default=10
+        Evaluations without a better loss, and without growth, after which training stops.
+    tol : float, default=1e-3
+        Relative improvement of the loss that counts as better.
+    validation_fraction : float, default=0.1
+        Share of the rows kept apart for early stopping; 0 stops by the training loss. With
+        fewer than 100 rows in all none are kept apart.
+    standardize : bool, default=True
+        Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
+        images whose pixels are in [0, 1].
+    verbose : int, default=0
+        1 shows progress: a live display on a terminal, lines elsewhere.
+    callbacks : sequence of `senn.Callback`, default=()
+        Told what happens during training.
+    random_state : int, RandomState or None, default=None
+        Seed of the start, the split, the order of the data and the search.
+    """
+
+    def __init__(
+        self,
+        hidden_sizes: Sequence[int] = (10,),
+        *,
+        activation: str = "rational",
+        max_units: int | None = None,
+        max_layers: int | None = None,
+        max_parameters: int | None = None,
+        max_seconds: float | None = None,
+        optimizer: Any = "natural_gradient",
+        metric: str = "euclidean",
+        proposer: Any = None,
+        policy: Policy | None = None,
+        batch_size: int = 1024,
+        max_iter: int | None = None,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-3,
+        validation_fraction: float = 0.1,
+        standardize: bool = True,
+        verbose: int = 0,
+        callbacks: Sequence[Callback] = (),
+        random_state: Any = None,
+    ):
+        self.hidden_sizes = hidden_sizes
+        self.activation = activation
+        self.max_units = max_units
+        self.max_layers = max_layers
+        self.max_parameters = max_parameters
+        self.max_seconds = max_seconds
+        self.optimizer = optimizer
+        self.metric = metric
+        self.proposer = proposer
+        self.policy = policy
+        self.batch_size = batch_size
+        self.max_iter = max_iter
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.validation_fraction = validation_fraction
+        self.standardize = standardize
+        self.verbose = verbose
+        self.callbacks = callbacks
+        self.random_state = random_state
+
+    @property
+    def hidden_sizes_(self) -> tuple[int, ...]:
+        """Units per hidden layer, as grown."""
+        check_is_fitted(self)
+        return self.network_.hidden_sizes
+
+    @property
+    def n_parameters_(self) -> int:
+        """Active parameters of the network."""
+        check_is_fitted(self)
+        return self.network_.n_parameters
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the fitted model to one file (safetensors with a JSON header; no pickle)."""
+        check_is_fitted(self)
+        extra = {
+            "estimator": type(self).__name__,
+            "params": _json_params(self),
+            "feature_names": self.feature_names_,
+            "standardize": self.scaler_ is not None,
+            **self._extra(),
+        }
+        arrays = {} if self.scaler_ is None else _scaler_arrays("input", self.scaler_)
+        write_model(path, self.network_, extra, {**arrays, **self._extra_arrays()})
+
+    def _fit(self, x: Any, targets: np.ndarray, loss, out_size: int, sample_weight, stratify):
+        """Train on checked targets: classes [N] or standardised numbers [N, O]."""
+        policy, schedule = self._policy(), self._schedule()
+        features = check_features(x, min_rows=MIN_ROWS)
+        rng = check_random_state(self.random_state)
+        seed = int(rng.randint(2**31 - 1))
+        weight = _weights(sample_weight, len(features.x))
+        train, held_out = _split(self.validation_fraction, targets, stratify, seed)
+        self.scaler_ = None
+        if self.standardize:
+            self.scaler_ = StandardScaler().fit(
+                features.x[train].astype(np.float64), sample_weight=weight[train]
+            )
+        self.n_features_in_ = features.x.shape[1]
+        self.feature_names_ = list(features.names)
+        data = [(self._inputs(features.x[r]), targets[r], weight[r]) for r in (train, held_out)]
+        sizes = tuple(self.hidden_sizes)
+        network = MLP(
+            self.n_features_in_,
+            out_size,
+            sizes,
+            key=jax.random.key(seed),
+            activation=self.activation,
+            capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
+        )
+        callbacks = [*self.callbacks, *([Progress()] if self.verbose else [])]
+        self.network_, self.history_ = fit(
+            network,
+            data[0],
+            validation=data[1] if len(held_out) else None,
+            loss=loss,
+            metric=self.metric,
+            optimizer=self.optimizer,
+            proposer=self.proposer,
+            policy=policy,
+            schedule=schedule,
+            callbacks=callbacks,
+            seed=seed,
+        )
+        return self
+
+    def _policy(self) -> Policy:
+        budgets = {
+            name: getattr(self, name)
+            for name in ("max_units", "max_layers", "max_parameters", "max_seconds")
+            if getattr(self, name) is not None
+        }
+        return replace(self.policy or Policy(), **budgets)
+
+    def _schedule(self) -> Schedule:
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(
+                f"validation_fraction must be in [0, 1); got {self.validation_fraction!r}."
+            )
+        return Schedule(
+            max_epochs=self.max_iter,
+            max_seconds=self.max_seconds,
+            batch_size=self.batch_size,
+            stop_after=self.n_iter_no_change,
+            tolerance=self.tol,
+        )
+
+    def _inputs(self, x: np.ndarray) -> np.ndarray:
+        """Inputs as the network sees them, float32."""
+        if self.scaler_ is None:
+            return x
+        return self.scaler_.transform(x.astype(np.float64)).astype(np.float32)
+
+    def _outputs(self, x: Any) -> np.ndarray:
+        check_is_fitted(self)
+        features = check_features(x)
+        if features.x.shape[1] != self.n_features_in_:
+            raise ValueError(
+                f"X has {features.x.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return outputs(self.network_, self._inputs(features.x)).astype(np.float64)
+
+    def _extra(self) -> dict[str, Any]:
+        return {}
+
+    def _extra_arrays(self) -> dict[str, np.ndarray]:
+        return {}
+
+    def _restore(self, network: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+        self.network_, self.history_ = network, History(stop_reason="loaded from a file")
+        self.n_features_in_ = network.in_size
+        self.feature_names_ = header["feature_names"]
+        self.scaler_ = _scaler("input", arrays) if header["standardize"] else None
+
+
+class SENNClassifier(ClassifierMixin, _BaseSENN):
+    __doc__ = f"""A classifier that chooses its own size: it starts small and grows as it trains.
+
+    {(_BaseSENN.__doc__ or "").split(chr(10), 2)[2].strip()}
+
+    Attributes
+    ----------
+    classes_ : labels, in the order of `predict_proba`'s columns.
+    hidden_sizes_, n_parameters_ : what it grew to.
+    history_ : the ledger, a `senn.History`.
+    network_ : the `senn.nn.MLP`.
+    scaler_ : the `StandardScaler` of the inputs, or None.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNClassifier":
+        """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted."""
+        targets = check_targets(y, len(X) if hasattr(X, "__len__") else None, task="classification")
+        assert targets.classes is not None
+        self.classes_ = targets.classes
+        loss = SoftmaxCrossEntropy()
+        return self._fit(X, targets.y, loss, len(self.classes_), sample_weight, stratify=True)
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities [N, classes], columns in the order of `classes_`."""
+        return softmax(self._outputs(X), axis=1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable label of each row [N]."""
+        return self.classes_[self._outputs(X).argmax(axis=1)]
+
+    def _extra(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist()}
+
+    def _restore(self, network, header, arrays) -> None:
+        super()._restore(network, header, arrays)
+        self.classes_ = np.array(header["classes"])
+
+
+class SENNRegressor(RegressorMixin, _BaseSENN):
+    __doc__ = f"""A regressor that chooses its own size: it starts small and grows as it trains.
+
+    Targets are standardised for training, so that thresholds and rates mean the same for all.
+
+    {(_BaseSENN.__doc__ or "").split(chr(10), 2)[2].strip()}
+
+    Attributes
+    ----------
+    hidden_sizes_, n_parameters_ : what it grew to.
+    history_ : the ledger, a `senn.History`; its losses are of standardised targets.
+    network_ : the `senn.nn.MLP`; its outputs are standardised.
+    scaler_, target_scaler_ : the `StandardScaler`s of inputs (or None) and targets.
+    """
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":
+        """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted."""
+        targets = check_targets(y, len(X) if hasattr(X, "__len__") else None, task="regression")
+        values = targets.y.reshape(len(targets.y), -1).astype(np.float64)
+        weight = _weights(sample_weight, len(values))
+        self.target_scaler_ = StandardScaler().fit(values, sample_weight=weight)
+        self._one_output = np.ndim(y) == 1
+        scaled = self.target_scaler_.transform(values).astype(np.float32)
+        return self._fit(X, scaled, SquaredError(), scaled.shape[1], sample_weight, stratify=False)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions [N], or [N, O] if `fit` got targets of that shape."""
+        values = self.target_scaler_.inverse_transform(self._outputs(X))
+        return values[:, 0] if self._one_output else values
+
+    def _extra(self) -> dict[str, Any]:
+        return {"one_output": self._one_output}
+
+    def _extra_arrays(self) -> dict[str, np.ndarray]:
+        return _scaler_arrays("target", self.target_scaler_)
+
+    def _restore(self, network, header, arrays) -> None:
+        super()._restore(network, header, arrays)
+        self.target_scaler_ = _scaler("target", arrays)
+        self._one_output = header["one_output"]
+
+
+ESTIMATORS = {cls.__name__: cls for cls in (SENNClassifier, SENNRegressor)}
+
+
+def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
+    """The estimator that `save` wrote to `path`.
+
+    Raises a `senn.checkpoint.ModelFileError` if the file is no model. Parameters that are
+    objects (an optimiser, a policy) come back as their defaults; they matter for `fit` alone.
+    """
+    network, header, arrays = read_model(path)
+    if header.get("estimator") not in ESTIMATORS:
+        raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
+    cls = ESTIMATORS[header["estimator"]]
+    names = cls._get_param_names()
+    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
+    estimator._restore(network, header, arrays)
+    return estimator
+
+
+def _json_params(estimator: _BaseSENN) -> dict[str, Any]:
+    params = estimator.get_params(deep=False)
+    params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
+    plain = (str, int, float, bool, list, type(None))
+    return {k: v for k, v in params.items() if isinstance(v, plain)}
+
+
+def _weights(sample_weight: Any, n: int) -> np.ndarray:
+    """Weights [N] float32 with mean one."""
+    if sample_weight is None:
+        return np.ones(n, np.float32)
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
+        raise DataError(
+            f"sample_weight must be {n} finite numbers of 0 or above, one a row; "
+            f"got shape {weight.shape}."
+        )
+    if not weight.sum() > 0:
+        raise DataError("sample_weight is zero for every row; leave some rows to learn from.")
+    return (weight / weight.mean()).astype(np.float32)
+
+
+def _split(fraction: float, targets: np.ndarray, stratify: bool, seed: int):
+    """Row numbers for training and for validation."""
+    rows = np.arange(len(targets))
+    if round(fraction * len(rows)) < MIN_VALIDATION_ROWS:
+        return rows, rows[:0]
+    classes = targets if stratify and np.bincount(targets).min() >= 2 else None
+    if classes is not None and round(fraction * len(rows)) < len(np.unique(classes)):
+        classes = None
+    return train_test_split(rows, test_size=fraction, random_state=seed, stratify=classes)
+
+
+def _scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
+    return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
+
+
+def _scaler(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
+    scaler.var_ = scaler.scale_**2
+    scaler.n_features_in_ = len(scaler.mean_)
+    return scaler
