@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -37,6 +37,7 @@ class Chunk(NamedTuple):
     n: int
 
 
+@runtime_checkable
 class Source(Protocol):
     """Where training gets its batches from."""
 
@@ -109,6 +110,7 @@ class StreamSource:
         self._recent: deque[tuple[np.ndarray, ...]] = deque()
         self._waiting: list[tuple[np.ndarray, ...]] = []
         self._epochs = 0
+        self._read_any = False  # in this pass
 
     @property
     def epoch(self) -> float:
@@ -142,14 +144,15 @@ class StreamSource:
         assert self._stream is not None
         try:
             self._waiting.append(_as_rows(next(self._stream)))
+            self._read_any = True
         except StopIteration:
-            self._epochs += 1
-            empty = not (self._waiting or self._pending or self._recent)
-            if empty:
+            if not (self._read_any or self._epochs):
                 raise ValueError(
                     "The iterable of batches is empty; give it at least one."
                 ) from None
-            self._stream = iter(self._iterable) if self._restarts else None
+            again = self._restarts and self._read_any  # some iterables give their items only once
+            self._epochs += self._read_any
+            self._stream, self._read_any = iter(self._iterable) if again else None, False
             if self._stream is None and self._waiting:
                 self._pending.append(_joined(self._waiting))
                 self._waiting = []
@@ -171,6 +174,7 @@ def make_source(
     data: Any, batch_size: int, memory: int, rng: np.random.Generator
 ) -> "ArraySource | StreamSource":
     """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such."""
+    data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
         return ArraySource(_checked(Batch.of(*data)), batch_size, rng)
     if isinstance(data, Iterable):
@@ -193,8 +197,8 @@ def _checked(batch: Batch) -> Batch:
 def _as_rows(item) -> tuple[np.ndarray, ...]:
     x, y, *weight = item
     x, y = np.asarray(x), np.asarray(y)
-    w = np.asarray(weight[0]) if weight else np.ones(len(x))
-    if x.ndim != 2 or not len(x) == len(y) == len(w) > 0:
+    w = np.asarray(weight[0]) if weight else np.ones(x.shape[:1])
+    if x.ndim != 2 or not x.shape[:1] == y.shape[:1] == w.shape != (0,):
         raise ValueError(
             f"Each batch must be (x [N, I], y [N, …]) with N > 0; got shapes {x.shape} and {y.shape}."
         )

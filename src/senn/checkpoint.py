@@ -28,7 +28,9 @@ class ModelFileError(ValueError):
     """A file that is no model of ours; the message is one sentence."""
 
 
-def write_model(path: str | Path, network: MLP, extra: dict[str, Any], arrays: dict[str, Any]):
+def write_model(
+    path: str | os.PathLike[str], network: MLP, extra: dict[str, Any], arrays: dict[str, Any]
+):
     """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
     header = {
         "format": FORMAT,
@@ -46,7 +48,7 @@ def write_model(path: str | Path, network: MLP, extra: dict[str, Any], arrays: d
     write_atomically(Path(path), save(tensors, {"senn": json.dumps(header)}))
 
 
-def read_model(path: str | Path) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]]:
+def read_model(path: str | os.PathLike[str]) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]]:
     """The network, the header, and the owner's arrays; a `ModelFileError` if it is no model."""
     path = Path(path)
     if not path.is_file():
@@ -59,10 +61,11 @@ def read_model(path: str | Path) -> tuple[MLP, dict[str, Any], dict[str, np.ndar
         raise ModelFileError(f"{str(path)!r} is no senn model ({error}).") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise ModelFileError(f"{str(path)!r} is no senn model: its header does not say so.")
-    if header["version"] > VERSION:
+    version = header.get("version")
+    if not isinstance(version, int) or version > VERSION:
         raise ModelFileError(
-            f"{str(path)!r} has model format {header['version']}, newer than the {VERSION} that "
-            "this senn reads; upgrade senn."
+            f"{str(path)!r} has model format {version}, and this senn reads up to {VERSION}; "
+            "upgrade senn."
         )
     try:
         network = network_from(header, tensors)
@@ -93,21 +96,30 @@ def network_from(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
     check_activation(header["activation"])
     nodes = (header["in_size"], *header["hidden_sizes"])
     slots = (header["in_size"], *(next_capacity(n) for n in header["hidden_sizes"]))
+    sizes = (*header["hidden_sizes"], header["out_size"])
     maps = []
     outputs = zip((*slots[1:], header["out_size"]), source_nodes(header["residual"]), strict=True)
     for m, (columns, sources) in enumerate(outputs):
-        weight, bias = arrays[f"map{m}.weight"], arrays[f"map{m}.bias"]
+        weight = _shaped(arrays, f"map{m}.weight", (sum(nodes[s] for s in sources), sizes[m]))
+        bias = _shaped(arrays, f"map{m}.bias", (sizes[m],))
         rows = np.split(weight, np.cumsum([nodes[s] for s in sources])[:-1])
         blocks = (_padded(r, (slots[s], columns)) for r, s in zip(rows, sources, strict=True))
         maps.append(Dense(tuple(blocks), _padded(bias, (columns,))))
     hidden = []
     for m, (n, residual) in enumerate(zip(nodes[1:], header["residual"], strict=True)):
         if header["activation"] == "rational":
-            sigma = Rational(_padded(arrays[f"theta{m}"], (3, slots[m + 1])))
+            sigma = Rational(theta=_padded(_shaped(arrays, f"theta{m}", (3, n)), (3, slots[m + 1])))
         else:
             sigma = Fixed(header["activation"])
-        hidden.append(Hidden(maps[m], sigma, jnp.asarray(n), residual))
+        hidden.append(Hidden(maps[m], sigma, jnp.asarray(n, jnp.int32), residual))
     return assemble(hidden, maps[-1], header["activation"])
+
+
+def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = arrays[name]
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+    return array
 
 
 def _padded(array: np.ndarray, shape: tuple[int, ...]) -> jax.Array:

@@ -32,6 +32,7 @@ class Moments(NamedTuple):
     maps: tuple[MapMoments, ...]
     loss: Float[Array, ""]
     limit: Float[Array, ""]  # λ = E[gᵀM⁺g], the most that η can be (section 3.5)
+    reach: Float[Array, ""]  # what α is relative to: λ, or something more robust
 
 
 def moments(
@@ -60,8 +61,10 @@ def moments(
             strict=True,
         )
     )
-    limit = jnp.mean(batch.weight * metric.length(outputs, g_y))
-    return Moments(maps, mean_loss(loss, outputs, batch.y, batch.weight), limit)
+    losses, lengths = loss(outputs, batch.y), metric.length(outputs, g_y)
+    means = (losses, lengths, metric.reach(losses, lengths))
+    return Moments(maps, *(jnp.mean(batch.weight * v) for v in means))
+
 
 
 def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I"]:

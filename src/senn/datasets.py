@@ -722,7 +722,7 @@ def _fetch_idx(name: str) -> list[np.ndarray]:
 
 
 def _table(path: Path, options: _Options) -> Dataset:
-    """A .csv or .parquet file; pandas is optional and slow, so it is imported here only."""
+    """A .csv or .parquet file; pandas is optional, and so imported where it is needed."""
     suffix = path.suffix.lower()
     try:
         import pandas
@@ -933,8 +933,8 @@ def load(
     """Load a data set by name, or from a .csv, .parquet or .npz file.
 
     `digits`, `moons`, `mnist` and `fashion-mnist` are known by name. The files of the last two
-    are looked for in `data_dir`, else in $SENN_DATA and where Debian puts them, and
-    else fetched from OpenML; their test set is the official one.
+    are looked for in `data_dir`, else in $SENN_DATA and where Debian puts them, else fetched from
+    OpenML; their test set is the official one.
 
     In a table the column called `target`, else the last, is the target, and all others are
     features. A .npz file holds `X` and `y` (or the array called `target`), and may hold

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -42,12 +42,13 @@ class _BaseSENN(BaseEstimator):
     max_units, max_layers, max_parameters, max_seconds : default=None
         Budgets: hidden units and layers in all, active parameters, and seconds of training.
         None is without limit; growth then ends when nothing more is worth adding.
-    optimizer : str, `senn.optimizers` object or optax transformation, default="natural_gradient"
-        How parameters are trained.
-    metric : {"euclidean", "fisher"}, default="euclidean"
-        Output metric of the natural gradient and of the score.
+    optimizer : str, `senn.optimizers` object or optax transformation, \
+            default="warm_natural_gradient"
+        How parameters are trained; "natural_gradient" is exactly the paper's.
+    metric : {"fisher", "euclidean"}, default="fisher"
+        Output metric of the natural gradient; the paper's is "euclidean".
     proposer : `senn.proposals` object, default=None
-        The search for new units; None is `GradientAscent()`.
+        The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above overrule its own.
     batch_size : int, default=1024
@@ -81,8 +82,8 @@ class _BaseSENN(BaseEstimator):
         max_layers: int | None = None,
         max_parameters: int | None = None,
         max_seconds: float | None = None,
-        optimizer: Any = "natural_gradient",
-        metric: str = "euclidean",
+        optimizer: Any = "warm_natural_gradient",
+        metric: str = "fisher",
         proposer: Any = None,
         policy: Policy | None = None,
         batch_size: int = 1024,
@@ -148,6 +149,7 @@ class _BaseSENN(BaseEstimator):
         seed = int(rng.randint(2**31 - 1))
         weight = _weights(sample_weight, len(features.x))
         train, held_out = _split(self.validation_fraction, targets, stratify, seed)
+        self.validation_rows_ = held_out
         self.scaler_ = None
         if self.standardize:
             self.scaler_ = StandardScaler().fit(
@@ -165,7 +167,7 @@ class _BaseSENN(BaseEstimator):
             activation=self.activation,
             capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
         )
-        callbacks = [*self.callbacks, *([Progress()] if self.verbose else [])]
+        callbacks = [*self.callbacks, *self._progress()]
         self.network_, self.history_ = fit(
             network,
             data[0],
@@ -183,11 +185,18 @@ class _BaseSENN(BaseEstimator):
 
     def _policy(self) -> Policy:
         budgets = {
-            name: getattr(self, name)
-            for name in ("max_units", "max_layers", "max_parameters", "max_seconds")
-            if getattr(self, name) is not None
+            "max_units": self.max_units,
+            "max_layers": self.max_layers,
+            "max_parameters": self.max_parameters,
+            "max_seconds": _float(self.max_seconds),
         }
+        budgets = {name: budget for name, budget in budgets.items() if budget is not None}
         return replace(self.policy or Policy(), **budgets)
+
+    def _progress(self) -> list[Progress]:
+        score = "accuracy" if is_classifier(self) else "R²"
+        shown = Progress(score=score, max_seconds=_float(self.max_seconds))
+        return [shown] if self.verbose else []
 
     def _schedule(self) -> Schedule:
         if not 0 <= self.validation_fraction < 1:
@@ -195,16 +204,16 @@ class _BaseSENN(BaseEstimator):
                 f"validation_fraction must be in [0, 1); got {self.validation_fraction!r}."
             )
         return Schedule(
-            max_epochs=self.max_iter,
-            max_seconds=self.max_seconds,
+            max_epochs=_float(self.max_iter),
+            max_seconds=_float(self.max_seconds),
             batch_size=self.batch_size,
             stop_after=self.n_iter_no_change,
-            tolerance=self.tol,
+            tolerance=float(self.tol),
         )
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
         """Inputs as the network sees them, float32."""
-        if self.scaler_ is None:
+        if self.scaler_ is None or len(x) == 0:
             return x
         return self.scaler_.transform(x.astype(np.float64)).astype(np.float32)
 
@@ -231,7 +240,7 @@ class _BaseSENN(BaseEstimator):
         self.scaler_ = _scaler("input", arrays) if header["standardize"] else None
 
 
-class SENNClassifier(ClassifierMixin, _BaseSENN):
+class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
     __doc__ = f"""A classifier that chooses its own size: it starts small and grows as it trains.
 
     {(_BaseSENN.__doc__ or "").split(chr(10), 2)[2].strip()}
@@ -243,6 +252,7 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):
     history_ : the ledger, a `senn.History`.
     network_ : the `senn.nn.MLP`.
     scaler_ : the `StandardScaler` of the inputs, or None.
+    validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNClassifier":
@@ -259,7 +269,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each row [N]."""
-        return self.classes_[self._outputs(X).argmax(axis=1)]
+        y = self._outputs(X)
+        return self.classes_[y.argmax(axis=1)]
 
     def _extra(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist()}
@@ -269,7 +280,7 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):
         self.classes_ = np.array(header["classes"])
 
 
-class SENNRegressor(RegressorMixin, _BaseSENN):
+class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
     __doc__ = f"""A regressor that chooses its own size: it starts small and grows as it trains.
 
     Targets are standardised for training, so that thresholds and rates mean the same for all.
@@ -282,6 +293,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):
     history_ : the ledger, a `senn.History`; its losses are of standardised targets.
     network_ : the `senn.nn.MLP`; its outputs are standardised.
     scaler_, target_scaler_ : the `StandardScaler`s of inputs (or None) and targets.
+    validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":
@@ -296,7 +308,8 @@ class SENNRegressor(RegressorMixin, _BaseSENN):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions [N], or [N, O] if `fit` got targets of that shape."""
-        values = self.target_scaler_.inverse_transform(self._outputs(X))
+        y = self._outputs(X)
+        values = self.target_scaler_.inverse_transform(y)
         return values[:, 0] if self._one_output else values
 
     def _extra(self) -> dict[str, Any]:
@@ -326,8 +339,15 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     cls = ESTIMATORS[header["estimator"]]
     names = cls._get_param_names()
     estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
-    estimator._restore(network, header, arrays)
+    try:
+        estimator._restore(network, header, arrays)
+    except KeyError as error:
+        raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
     return estimator
+
+
+def _float(value: float | int | None) -> float | None:
+    return None if value is None else float(value)
 
 
 def _json_params(estimator: _BaseSENN) -> dict[str, Any]:

@@ -39,6 +39,8 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     """Weighted mean loss and score of a network on `data`."""
     y = outputs(network, data.x)
     weight, targets = np.asarray(data.weight), np.asarray(data.y)
+    if not weight.sum() > 0:
+        raise ValueError("An evaluation needs at least one example of a weight above 0.")
     each = np.asarray(_losses(loss, y, data.y))
     mean_loss = float(np.average(each, weights=weight))
     if isinstance(loss, SoftmaxCrossEntropy):

@@ -197,6 +197,8 @@ def _check_units(network: MLP, position: int, weight, bias, theta):
             f"New units need weight [I, K] and bias [K] with I = {wanted[0]} active inputs here; "
             f"got shapes {weight.shape} and {bias.shape}."
         )
+    if not all(np.isfinite(p).all() for p in (weight, bias, 0.0 if theta is None else theta)):
+        raise ValueError("New units need finite parameters: NaN × 0 would reach the outputs.")
     if network.activation != "rational":
         if theta is not None:
             raise ValueError(

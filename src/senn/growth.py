@@ -75,7 +75,9 @@ def propose_at(
         weight[rows][:, columns],  # pyright: ignore[reportOptionalSubscript]
         bias[columns],  # pyright: ignore[reportOptionalSubscript]
         None if theta is None else theta[:, columns],
-        *(float(v) for v in (found.fit_score, found.score, found.stderr, eta, seen[0].limit)),
+        *(float(v) for v in (found.fit_score, found.score, found.stderr, eta)),
+        float(seen[0].limit),
+        float(seen[0].reach),
     )
 
 

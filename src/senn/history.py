@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Consideration:
     stderr: float
     eta: float  # η_c of the reading map
     limit: float  # λ
+    reach: float  # what α is relative to
     accepted: bool
     reason: str
 
@@ -140,9 +142,13 @@ class History:
         return pd.DataFrame(rows, columns=columns)
 
     def to_json_lines(self, path: str | Path) -> None:
-        """Write one JSON object a line: the summary first, then every record."""
+        """Write one JSON object a line: the summary first, then every record.
+
+        JSON knows no NaN and no infinity: they are written as null, and read as NaN.
+        """
         lines = [{"record": "summary", **self.summary()}, *self.to_records()]
-        Path(path).write_text("".join(json.dumps(line) + "\n" for line in lines), "utf-8")
+        text = "".join(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
+        Path(path).write_text(text, "utf-8")
 
     @classmethod
     def from_json_lines(cls, path: str | Path) -> "History":
@@ -155,8 +161,16 @@ class History:
         return [r for r in self.records if isinstance(r, cls)]
 
 
+def _finite(row: dict[str, Any]) -> dict[str, Any]:
+    bad = {k for k, v in row.items() if isinstance(v, float) and not math.isfinite(v)}
+    return {k: None if k in bad else v for k, v in row.items()}
+
+
 def _record(row: dict[str, Any]) -> Any:
     cls = RECORDS[row.pop("record")]
     if "hidden_sizes" in row:
         row["hidden_sizes"] = tuple(row["hidden_sizes"])
+    for f in dataclasses.fields(cls):
+        if f.type is float and row[f.name] is None:
+            row[f.name] = math.nan
     return cls(**row)

@@ -120,6 +120,10 @@ class AbstractMetric(eqx.Module):
         """gᵀM⁺g for loss gradients g; its mean is λ, the most that η can be (section 3.5)."""
         return jnp.sum(g * self.solve(outputs, g), axis=-1)
 
+    def reach(self, losses: Float[Array, "*n"], lengths: Float[Array, "*n"]) -> Float[Array, "*n"]:  # noqa: ARG002
+        """What α is relative to, an example: here its share of λ."""
+        return lengths
+
 
 class Euclidean(AbstractMetric):
     """M = I, the paper's choice (section 3.3)."""
@@ -145,6 +149,14 @@ class Fisher(AbstractMetric):
     def solve(self, outputs: Outputs, v: Outputs) -> Outputs:
         """M⁺v for a loss gradient v."""
         return self.loss.fisher_solve(outputs, v)
+
+    def reach(self, losses: Float[Array, "*n"], lengths: Float[Array, "*n"]) -> Float[Array, "*n"]:  # noqa: ARG002
+        """Twice the loss: half of η is how far the loss can fall in the quadratic model.
+
+        For squared error that is λ itself. For cross-entropy λ = E[1/p_y − 1] is at the mercy
+        of a few badly misjudged examples, and this is the first term of its expansion in −ln p_y.
+        """
+        return 2 * losses
 
 
 LOSSES: dict[str, type[AbstractLoss]] = {

@@ -42,45 +42,52 @@ class Policy:
     Args:
         tau: expansion threshold τ > 1; the score must exceed (τ − 1) η_c, η_c of the linear map
             that would read the units.
-        alpha: stopping criterion α, relative to λ; the score must exceed α λ.
+        alpha: stopping criterion α, relative to λ, or for the Fisher metric to twice the loss;
+            the score must exceed α times that.
         confidence: standard errors of the held-out score that are subtracted from it.
         layer_cost: what the score of a new layer is divided by; None divides it by its units.
-            The paper uses constants, 2 for toy data and 60 for images.
+            The paper uses constants, 2 for toy data and 60 for images. 10 asks a layer to be
+            worth ten units: it starts with few, but it also costs a compilation.
         width, depth: whether units and layers may be added at all.
         layer_kind: "residual" (ours, exact) or "identity" (the paper's).
-        layer_units: units of a new residual layer; identity layers have one per input.
+        layer_units: units that a new residual layer starts with, to be widened like any other;
+            identity layers have one per input.
         max_identity_units: inputs above which no identity layer is proposed.
-        every: steps between considerations (30 in the paper's visualisations).
-        layer_every: steps between layers added (90 there).
+        every: steps between considerations (the paper's slower steps: 30).
+        layer_every: steps between layers added (the paper's: 90).
         additions_at_once: most additions in one consideration, each scored against what those
-            before it left; Theorem 1's bound holds as well.
+            before it left; None leaves it to Theorem 1's bound.
         max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
             all, active parameters, and time since the start; None is without limit.
         patience: considerations in a row without an addition after which growth ends.
         unit_scale: activation of new units relative to the inputs of the map that reads them,
             root mean square each. The score leaves it free.
+        metric: output metric of the score, "euclidean" (the paper's) or "fisher". The latter
+            weighs the few examples that are badly misjudged so heavily that units fitted to
+            them gain little on others.
         damping: relative damping of the Kronecker factors A and S in the score.
     """
 
-    tau: float = 1.01
-    alpha: float = 1e-3
+    tau: float = 1.005
+    alpha: float = 3e-4
     confidence: float = 1.0
-    layer_cost: float | None = None
+    layer_cost: float | None = 10.0
     width: bool = True
     depth: bool = True
     layer_kind: Literal["residual", "identity"] = "residual"
-    layer_units: int = 4
+    layer_units: int = 1
     max_identity_units: int = 64
-    every: int = 30
-    layer_every: int = 90
-    additions_at_once: int = 1
+    every: int = 10
+    layer_every: int = 30
+    additions_at_once: int | None = None
     max_units: int | None = None
     max_layers: int | None = None
     max_parameters: int | None = None
     max_seconds: float | None = None
     patience: int = 5
     unit_scale: float = 0.3
-    damping: float = 1e-3
+    metric: str = "euclidean"
+    damping: float = 0.1
 
     def __post_init__(self):
         if not self.tau > 1:
@@ -95,10 +102,10 @@ class Policy:
                 raise ValueError(
                     f"{field.name} must be at least {_LEAST.get(field.name, 0)}; got {value!r}."
                 )
-        if not (self.alpha > 0 and self.damping > 0):
-            raise ValueError(
-                f"alpha and damping must be above 0; got {self.alpha!r} and {self.damping!r}."
-            )
+        for name in ("alpha", "damping", "unit_scale", "layer_cost"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0; got {value!r}.")
 
     def layer_size(self, network: MLP, position: int) -> int:
         """Units that a new layer before map `position` would have."""
@@ -140,7 +147,8 @@ class Policy:
 
     def most_additions(self) -> int:
         """Additions in one consideration: `additions_at_once`, or Theorem 1's bound if smaller."""
-        return min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau))
+        bound = max_additions(1.0, self.alpha, self.tau)
+        return bound if self.additions_at_once is None else min(self.additions_at_once, bound)
 
     def decide(self, proposals: Sequence[Proposal]) -> Decision:
         """Accept the best proposal that passes both thresholds, if one does."""
@@ -160,23 +168,23 @@ class Policy:
         return Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
 
     def _useful(self, proposal: Proposal) -> bool:
-        return self.worth(proposal) > self.alpha * proposal.limit
+        return self.worth(proposal) > self.alpha * proposal.reach
 
     def _refusal(self, proposal: Proposal) -> str | None:
-        worth, eta, limit = self.worth(proposal), proposal.eta, proposal.limit
+        worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
         if not worth > 0:
             return f"gains nothing on held-out data ({proposal.score:.2g} ± {proposal.stderr:.2g})"
         if not self._useful(proposal):
-            return f"gains {_percent(worth, limit)} of λ a unit, α asks for {self.alpha:.2%}"
+            return f"a unit gains {_percent(worth, reach)} of what is left, α asks {self.alpha:.2%}"
         if not worth > (self.tau - 1) * eta:
-            return f"raises η_c {_times(worth, eta)}-fold a unit, τ asks for {self.tau:g}"
+            return f"a unit raises η_c {_times(worth, eta)}-fold, τ asks {self.tau:g}"
         return None
 
     def _praise(self, proposal: Proposal) -> str:
         worth = self.worth(proposal)
         return (
-            f"gains {_percent(worth, proposal.limit)} of λ a unit (α {self.alpha:.2%}) and "
-            f"raises η_c {_times(worth, proposal.eta)}-fold (τ {self.tau:g})"
+            f"a unit gains {_percent(worth, proposal.reach)} of what is left (α {self.alpha:.2%}) "
+            f"and raises η_c {_times(worth, proposal.eta)}-fold (τ {self.tau:g})"
         )
 
     def _nothing(self, proposals, refusals) -> str:
@@ -198,8 +206,12 @@ def added_parameters(network: MLP, location: Location, units: int, *, identity: 
     outputs = (*network.hidden_sizes, network.out_size)
     if location.kind == "width":
         return own + units * sum(outputs[m] for m in network.readers(location.position))
-    # an identity layer's units replace the inputs that they equal in number
-    return own + (0 if identity else units * outputs[location.position])
+    if identity:
+        return own  # its units replace the inputs that they equal in number
+    seen = set(network.sources[location.position])  # by the maps that will read the layer
+    return own + units * sum(
+        n for n, nodes in zip(outputs, network.sources, strict=True) if seen <= set(nodes)
+    )
 
 
 def _percent(part: float, whole: float) -> str:

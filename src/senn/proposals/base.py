@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.curvature import MapMoments
-from senn.nn.activation import apply_activation, init_theta
+from senn.nn.activation import apply_activation
 from senn.score import residual
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
@@ -41,7 +41,7 @@ class Problem(eqx.Module):
     fit: Sample
     held_out: Sample
     ridge: Float[Array, ""]  # ε_A of the reading map
-    unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs
+    unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs; 1 if all 0
     eta: Float[Array, ""]  # η_c of the reading map
     inputs: Bool[Array, " I"]
     units: Bool[Array, " K"]
@@ -103,6 +103,7 @@ class Proposal:
     stderr: float  # standard error of `score`
     eta: float  # η_c of the reading map
     limit: float  # λ
+    reach: float  # what α is relative to: λ, or for the Fisher metric twice the loss
 
     @property
     def units(self) -> int:
@@ -132,14 +133,19 @@ class AbstractProposer(eqx.Module):
         units = self.search(problem, search_key)
         fit_scores = fit_score(problem, units)
         index, weights = self.select(fit_scores / problem.scale, select_key)
-        gains = jnp.sum(weights[:, None] * held_out_gains(problem, units), axis=0)
+        gains = _mean(weights[:, None], held_out_gains(problem, units))
         n = gains.shape[0]
         return Found(
             jax.tree.map(lambda u: u[index][None], units),
-            jnp.sum(weights * fit_scores),
+            _mean(weights, fit_scores),
             jnp.mean(gains),
             jnp.std(gains) / jnp.sqrt(max(n - 1, 1)),
         )
+
+
+def _mean(weights: Array, values: Array) -> Array:
+    # a candidate without weight may be NaN
+    return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis=0)
 
 
 def problem_at(
@@ -158,7 +164,8 @@ def problem_at(
     """
     fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
-    rms = jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(jnp.sum(diagonal > 0), 1))
+    n = jnp.sum(diagonal > 0)
+    rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
     samples = [_sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True)]
     return Problem(*samples, fit.ridge, rms, fit.score, inputs, units, activation, square)
 
@@ -180,16 +187,13 @@ def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
 
 def draw_coordinates(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
     """Standard normal coordinates of units; `to_units` scales the weights by 1/√inputs."""
-    w_key, b_key, t_key = jax.random.split(key, 3)
-    I, K = problem.inputs.shape[0], problem.units.shape[0]
-    dtype = problem.fit.x.dtype
-    rational = problem.activation == "rational"
-    units = Units(
-        jax.random.normal(w_key, (count, I, K), dtype),
-        jax.random.normal(b_key, (count, K), dtype),
-        init_theta(t_key, (count, 3, K), dtype) if rational else None,
-    )
-    return mask_units(problem, units)
+    rows, columns = problem.inputs.shape[0], problem.units.shape[0]
+    n_theta = 3 if problem.activation == "rational" else 0
+    shape = (count, rows + 1 + n_theta, columns)
+    # one draw for all of them: random numbers are slow to compile
+    draw = jax.random.normal(key, shape, problem.fit.x.dtype)
+    weight, bias, theta = jnp.split(draw, [rows, rows + 1], axis=1)
+    return mask_units(problem, Units(weight, bias[:, 0], theta if n_theta else None))
 
 
 def to_units(problem: Problem, coordinates: Units) -> Units:
@@ -242,16 +246,15 @@ def fit_score(problem: Problem, units: Units) -> Float[Array, " P"]:
 
 
 def held_out_gains(problem: Problem, units: Units) -> Float[Array, "P N"]:
-    """What each held-out example contributes to Δη′ there; the mean is the held-out score.
+    """aᵀV r of every held-out example, V the outgoing weights fitted on the fitting sample.
 
-    With outgoing weights V fitted on the fitting sample, the quadratic model of the loss
-    falls by half of E[2 aᵀVr − ‖Vᵀa‖²] − ε‖V‖². On the fitting sample itself that is Δη′; on
-    others it is less, below zero if the units fitted noise.
+    The mean is Tr[E[r a_pᵀ] (A_p + εI)⁻¹ E[a_p r]] with one expectation from each sample: an
+    estimate of Δη′ that is not inflated by having fitted V, or the units, to noise. On the
+    fitting sample itself it is Δη′.
     """
     _, V = outgoing(problem, activations(problem, units, problem.fit))
     step = jnp.einsum("pnk,pko->pno", activations(problem, units, problem.held_out), V)
-    gains = jnp.sum((2 * problem.held_out.r - step) * step, axis=2)
-    return gains - problem.ridge * jnp.sum(V * V, axis=(1, 2))[:, None]
+    return jnp.sum(problem.held_out.r * step, axis=2)
 
 
 def objective(problem: Problem, units: Units) -> Float[Array, " P"]:

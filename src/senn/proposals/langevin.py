@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.proposals.base import (
@@ -52,13 +53,7 @@ def mala_step(
     The textbook algorithm; ε as in BlackJAX. `mask` zeroes coordinates that must not move.
     """
     noise_key, accept_key = jax.random.split(key)
-    leaves, structure = jax.tree.flatten(chains.position)
-    keys = jax.random.split(noise_key, len(leaves))
-    noise = mask(
-        structure.unflatten(
-            [jax.random.normal(k, q.shape, q.dtype) for k, q in zip(keys, leaves, strict=True)]
-        )
-    )
+    noise = mask(_noise(noise_key, chains.position))
     there = jax.tree.map(
         lambda q, s, xi: q + step_size * s + jnp.sqrt(2 * step_size) * xi,
         chains.position,
@@ -104,21 +99,21 @@ class Langevin(AbstractProposer):
         def mask(q: Units) -> Units:
             return mask_units(problem, q)
 
-        def block(carry, block_key):
+        def block(carry, keys):
             chains, step_size = carry
 
             def one(chains, step_key):
                 return mala_step(log_density, chains, step_size, step_key, mask)
 
-            chains, accepted = jax.lax.scan(one, chains, jax.random.split(block_key, ADAPT_EVERY))
+            chains, accepted = jax.lax.scan(one, chains, keys)
             return (chains, adapt(step_size, jnp.mean(accepted), self.acceptance)), None
 
         start_key, key = jax.random.split(key)
         start = mala_start(log_density, draw_coordinates(problem, self.candidates, start_key))
         start = start._replace(slope=mask(start.slope))
         step_size = jnp.asarray(self.step_size, problem.fit.x.dtype)
-        blocks = jax.random.split(key, -(-self.steps // ADAPT_EVERY))
-        (chains, _), _ = jax.lax.scan(block, (start, step_size), blocks)
+        keys = jax.random.split(key, (-(-self.steps // ADAPT_EVERY), ADAPT_EVERY))
+        (chains, _), _ = jax.lax.scan(block, (start, step_size), keys)
         return to_units(problem, chains.position)
 
     def select(
@@ -136,6 +131,16 @@ def adapt(
     factor = jnp.where(rate > target + tolerance, ADAPT_FACTOR, 1.0)
     factor = jnp.where(rate < target - tolerance, 1 / ADAPT_FACTOR, factor)
     return (step_size * factor).astype(step_size.dtype)
+
+
+def _noise(key: PRNGKeyArray, like: Units) -> Units:
+    # one draw for all leaves: random numbers are slow to compile
+    leaves, structure = jax.tree.flatten(like)
+    flat = [leaf.reshape(leaf.shape[0], -1) for leaf in leaves]
+    sizes = np.cumsum([f.shape[1] for f in flat])
+    draw = jax.random.normal(key, (flat[0].shape[0], sizes[-1]), flat[0].dtype)
+    parts = jnp.split(draw, sizes[:-1], axis=1)
+    return structure.unflatten(p.reshape(q.shape) for p, q in zip(parts, leaves, strict=True))
 
 
 def _log_move(start: Chains, end: Chains, step_size) -> Float[Array, " P"]:

@@ -1,0 +1,49 @@
+# Every target sets up what it lacks; `make help` lists them.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Stamps: what has been installed into .venv, and is not installed again until pyproject.toml changes.
+RUNTIME := $(VENV)/.runtime
+TOOLS := $(VENV)/.tools
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint digits clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+
+setup: $(TOOLS) ## create .venv with senn, the tests and the linters
+
+demo: $(RUNTIME) ## watch a network grow on handwritten digits
+	$(BIN)/senn train digits --max-units 40
+
+test: $(TOOLS) ## run the tests
+	$(BIN)/python -m pytest
+
+lint: $(TOOLS) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+digits: $(RUNTIME) ## digits over five seeds: accuracy and size of each
+	$(BIN)/python experiments/digits_seeds.py
+
+clean: ## remove .venv and what tools leave behind
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# As little as a first run needs; without byte code, which Python makes of what it imports.
+$(RUNTIME): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --no-compile --editable .
+	@touch $@
+
+# pip knows dependency groups from version 25.1 on.
+$(TOOLS): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[tables]' --group test --group lint
+	@touch $@ $(RUNTIME)

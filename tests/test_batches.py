@@ -1,0 +1,219 @@
+"""Batches from arrays and from streams: every row, once, in batches of one size."""
+
+import itertools
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from senn.batches import ArraySource, Batch, StreamSource, make_source
+
+
+def rows_of(n, start=0):
+    """x [n, 2] and y [n], told apart by their row number."""
+    i = np.arange(start, start + n)
+    return np.stack([i, -i], axis=1).astype(float), i
+
+
+def array_source(n, batch_size, seed=0):
+    return ArraySource(Batch.of(*rows_of(n)), batch_size, np.random.default_rng(seed))
+
+
+def taken(chunk):
+    """The row numbers of the steps that count, [n, B]."""
+    x, y, _ = (np.asarray(v)[np.asarray(chunk.rows)[: chunk.n]] for v in chunk.data)
+    np.testing.assert_array_equal(x, np.stack([y, -y], axis=-1))
+    return y
+
+
+# --- batches ----------------------------------------------------------------------------------
+
+
+def test_batch_of_gives_floats_labels_and_weights():
+    batch = Batch.of(np.array([[1, 2], [3, 4]]), np.array([0, 1]))
+    assert batch.x.dtype == batch.weight.dtype == jnp.float64
+    assert jnp.issubdtype(batch.y.dtype, jnp.integer)
+    np.testing.assert_array_equal(batch.weight, 1)
+    assert Batch.of(batch.x, np.array([0.5, 1], np.float32)).y.dtype == jnp.float64
+    part = Batch.of(*rows_of(5), np.arange(5))[1:3]
+    np.testing.assert_array_equal(part.y, [1, 2])
+    np.testing.assert_array_equal(part.weight, [1, 2])
+
+
+# --- arrays -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "batch_size", "steps", "size"),
+    [(12, 4, 3, 4), (12, 5, 3, 4), (13, 5, 3, 4), (7, 100, 1, 7), (1, 1, 1, 1), (5, 1, 5, 1),
+     (1025, 1024, 2, 512)],
+)  # fmt: skip
+def test_batches_are_even(n, batch_size, steps, size):
+    source = array_source(n, batch_size)
+    assert source.steps_per_epoch == steps
+    assert taken(source.chunk(3, 3)).shape == (3, size)
+    assert size <= batch_size
+    assert n - steps * size < steps
+
+
+def test_every_epoch_has_every_row_once_in_a_new_order():
+    source, steps = array_source(12, 4), []
+    for at_most in itertools.cycle([5, 1, 2]):  # chunks that do not end with epochs
+        chunk = source.chunk(5, at_most)
+        assert chunk.rows.shape == (5, 4)
+        assert chunk.n == at_most
+        steps.extend(taken(chunk))
+        if len(steps) >= 12:
+            break
+    assert source.epoch == len(steps) / 3
+    epochs = [np.concatenate(steps[i : i + 3]) for i in range(0, 12, 3)]
+    for epoch in epochs:
+        assert sorted(epoch) == list(range(12))
+    assert all(list(a) != list(b) for a, b in itertools.combinations(epochs, 2))
+
+
+def test_no_row_is_left_out_for_ever():
+    source = array_source(13, 5)  # one row waits each epoch
+    assert len(np.unique(taken(source.chunk(3, 3)))) == 12
+    assert len(np.unique(taken(source.chunk(30, 30)))) == 13
+
+
+def test_the_seed_is_the_order():
+    first, same, other = (taken(array_source(12, 4, seed).chunk(6, 6)) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, same)
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize(("n", "size", "wanted"), [(12, 4, 4), (12, 100, 6), (7, 5, 3), (2, 1, 1)])
+def test_two_samples_share_no_row(n, size, wanted):
+    fit, held_out = array_source(n, 4).two_samples(size, np.random.default_rng(0))
+    assert len(fit.y) == len(held_out.y) == wanted
+    assert len({*fit.y.tolist(), *held_out.y.tolist()}) == 2 * wanted
+    np.testing.assert_array_equal(fit.x[:, 0], fit.y)
+
+
+def test_two_samples_of_a_single_row():
+    for sample in array_source(1, 4).two_samples(5, np.random.default_rng(0)):
+        assert sample.y.tolist() == [0]
+
+
+# --- streams ----------------------------------------------------------------------------------
+
+
+def ragged(sizes):
+    starts = np.cumsum([0, *sizes])
+    return [rows_of(n, start) for n, start in zip(sizes, starts, strict=False)]
+
+
+def drain(source, steps=3, at_most=3, limit=100):
+    """All row numbers that the source gives, chunk by chunk."""
+    chunks = itertools.islice(iter(lambda: source.chunk(steps, at_most), None), limit)
+    return [taken(chunk) for chunk in chunks]
+
+
+RAGGED = [[4, 4, 4], [1, 2, 3, 4, 5], [10], [3], [4, 1], [1] * 9, [17, 1, 1, 20, 2]]
+
+
+@pytest.mark.parametrize("sizes", RAGGED, ids=str)
+@pytest.mark.parametrize(("steps", "at_most"), [(3, 3), (3, 2), (1, 1)])
+def test_an_iterator_gives_every_row_once_in_order_and_ends(sizes, steps, at_most):
+    source = StreamSource(iter(ragged(sizes)), 4, 8)
+    chunks = drain(source, steps, at_most)
+    assert np.concatenate([c.ravel() for c in chunks]).tolist() == list(range(sum(sizes)))
+    lengths = [c.shape[1] for c in chunks for _ in c]
+    whole, left = divmod(sum(sizes), 4)
+    assert lengths == [4] * whole + [left] * (left > 0)
+    assert source.epoch == 1
+    assert source.chunk(steps, at_most) is None
+
+
+@pytest.mark.parametrize("sizes", RAGGED, ids=str)
+def test_an_iterable_starts_again_without_losing_rows(sizes):
+    source = StreamSource(ragged(sizes), 4, 8)
+    seen = np.concatenate([c.ravel() for c in drain(source, limit=12)])
+    assert len(seen) == 12 * 3 * 4
+    assert seen.tolist() == list(itertools.islice(itertools.cycle(range(sum(sizes))), len(seen)))
+    assert source.epoch == pytest.approx(len(seen) / sum(sizes), abs=4 / sum(sizes) + 1)
+
+
+def test_rows_beyond_those_asked_for_wait():
+    source = StreamSource(ragged([4] * 5), 4, 8)
+    chunk = source.chunk(3, 1)
+    assert chunk.rows.shape == (3, 4)
+    assert taken(chunk).tolist() == [[0, 1, 2, 3]]
+    assert taken(source.chunk(3, 3))[0].tolist() == [4, 5, 6, 7]
+
+
+def test_weights_stay_with_their_rows():
+    batches = [(*rows_of(3), np.arange(3)), (*rows_of(3, 3), np.arange(3, 6))]
+    data = StreamSource(iter(batches), 4, 8).chunk(1, 1).data
+    np.testing.assert_array_equal(data.weight, data.y)
+    mixed = StreamSource(iter([rows_of(2), (*rows_of(2), np.full(2, 5))]), 4, 8).chunk(1, 1).data
+    np.testing.assert_array_equal(mixed.weight, [1, 1, 5, 5])
+
+
+@pytest.mark.parametrize("memory", [1, 8, 10, 1000])
+def test_samples_come_from_the_rows_seen_last(memory):
+    source = StreamSource(iter(ragged([7] * 10)), 4, memory)
+    for _ in range(5):
+        source.chunk(3, 3)
+    samples = source.two_samples(1000, np.random.default_rng(0))
+    kept = np.concatenate([s.y for s in samples])
+    assert len(np.unique(kept)) == len(kept)
+    assert min(60, memory) - 1 <= len(kept) < memory + 4
+    assert set(kept) <= set(range(60 - len(kept) - 1, 60))
+    small = source.two_samples(1, np.random.default_rng(0))
+    assert [len(s.y) for s in small] == [1, 1]
+
+
+@pytest.mark.parametrize("empty", [[], iter([])], ids=["iterable", "iterator"])
+def test_an_empty_stream_is_an_error(empty):
+    with pytest.raises(ValueError, match="empty"):
+        StreamSource(empty, 4, 8).chunk(1, 1)
+
+
+class Once:
+    """Iterable, but only one time round, as a wrapped file or socket is."""
+
+    def __init__(self, batches):
+        self.iterator = iter(batches)
+
+    def __iter__(self):
+        yield from self.iterator
+
+
+@pytest.mark.parametrize("sizes", [[4, 4], [4, 3], [2]], ids=str)
+def test_an_iterable_that_cannot_start_again_ends(sizes):
+    chunks = drain(StreamSource(Once(ragged(sizes)), 4, 8), 1, 1)
+    assert np.concatenate([c.ravel() for c in chunks]).tolist() == list(range(sum(sizes)))
+
+
+x, y = rows_of(4)
+BAD_BATCHES = {
+    "x of one dimension": (x[:, 0], y),
+    "x of three": (x[None], y[:1]),
+    "too few targets": (x, y[:3]),
+    "too few weights": (x, y, y[:3]),
+    "no rows": (x[:0], y[:0]),
+    "numbers": (1.0, 2),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_BATCHES.values(), ids=BAD_BATCHES)
+def test_bad_shapes(bad):
+    with pytest.raises(ValueError, match=r"\[N, I\]"):
+        StreamSource([(x, y), bad], 8, 8).chunk(1, 1)
+    if np.ndim(bad[0]):
+        with pytest.raises(ValueError, match=r"\[N, I\]"):
+            make_source(bad, 4, 8, np.random.default_rng(0))
+
+
+def test_make_source_tells_arrays_from_streams():
+    rng = np.random.default_rng(0)
+    arrays = [(x, y), (x, y, y), Batch.of(x, y)]
+    assert all(type(make_source(data, 4, 8, rng)) is ArraySource for data in arrays)
+    streams = [[(x, y)], iter([(x, y)]), ((x, y), (x, y))]
+    assert all(type(make_source(data, 4, 8, rng)) is StreamSource for data in streams)
+    assert make_source((x, y), 4, 8, rng).target_dtype == y.dtype
+    with pytest.raises(TypeError, match="got int"):
+        make_source(5, 4, 8, rng)

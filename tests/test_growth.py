@@ -1,0 +1,251 @@
+"""One act of growth: a proposal for every place, and additions that disturb nothing."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import reference
+from senn.batches import Batch
+from senn.expand import map_networks
+from senn.growth import add, propose_all
+from senn.losses import make_loss, make_metric
+from senn.nn import MLP
+from senn.optimizers import NaturalGradient, Optax
+from senn.policy import Policy
+from senn.proposals import Location, Proposal, Random
+
+rng = np.random.default_rng(6)
+N = 16
+x = rng.normal(size=(N, 3))
+OPTIMIZERS = {"adam": Optax(optax.adam(0.1)), "cg": NaturalGradient()}
+IDENTITY = Policy(layer_kind="identity")
+forward = eqx.filter_jit(lambda network, x: network(x))
+
+
+def params(network):
+    return eqx.filter(network, eqx.is_inexact_array)
+
+
+def make(activation="rational", dtype=None, capacity=6):
+    """A network whose biases are not zero."""
+    network = MLP(
+        3, 2, (4,), key=jax.random.key(0), activation=activation, capacity=capacity, dtype=dtype
+    )
+    biases = [network.hidden[0].dense.bias.at[:4].set(jnp.arange(1, 5)), network.readout.bias + 1]
+    return eqx.tree_at(lambda n: [n.hidden[0].dense.bias, n.readout.bias], network, biases)
+
+
+def width(layer, reader):
+    return Location("width", layer, reader)
+
+
+def layer(position):
+    return Location("layer", position, position)
+
+
+def proposal(network, place, units=1, identity=False):
+    n = network.n_inputs(place.position)
+    units = n if identity else units
+    theta = rng.normal(size=(3, units)) if network.activation == "rational" else None
+    new = rng.normal(size=(n, units)) + 2 * np.eye(n, units), rng.normal(size=units)
+    scores = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 1.0)
+    return Proposal(place, *new, theta, **scores)
+
+
+def state_of(name, network):
+    """An optimiser's state whose every moment is the parameter that it belongs to."""
+    return map_networks(lambda _: params(network), OPTIMIZERS[name].init(network))
+
+
+def networks_in(state):
+    found = []
+    map_networks(found.append, state)
+    return found
+
+
+def entries(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(params(tree))])
+
+
+# --- adding -----------------------------------------------------------------------------------
+
+CHAIN = [  # place and units; the second is read by two maps once layer 1 exists
+    (width(0, 1), 1), (layer(1), 2), (width(0, 1), 1), (width(1, 2), 3), (layer(0), 2),
+    (layer(3), 1), (layer(2), 2), (width(0, 1), 2), (width(4, 5), 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("activation", ["rational", "relu"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_additions_change_no_output_and_no_moment(activation, name):
+    network = make(activation, jnp.float32)
+    inputs = jnp.asarray(x, jnp.float32)
+    outputs, state = forward(network, inputs), state_of(name, network)
+    kept = np.sort(entries(network)[entries(network) != 0])
+    for place, units in CHAIN:
+        new, state = add(network, state, proposal(network, place, units), Policy())
+        assert sum(new.hidden_sizes) == sum(network.hidden_sizes) + units
+        assert len(new.hidden) == len(network.hidden) + (place.kind == "layer")
+        np.testing.assert_array_equal(forward(new, inputs), outputs)
+        moments = networks_in(state)
+        assert len(moments) == (2 if name == "adam" else 1)
+        for moment in moments:
+            assert jax.tree.structure(moment) == jax.tree.structure(params(new))
+            old = entries(moment) != 0
+            np.testing.assert_array_equal(entries(moment)[old], entries(new)[old])
+            np.testing.assert_array_equal(np.sort(entries(moment)[old]), kept)
+        network = new
+
+
+@pytest.mark.parametrize("capacity", [6, 64])  # 64 is also that of the new layer
+@pytest.mark.parametrize("position", [0, 1])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_identity_layers_reset_the_moments_of_what_they_multiply(name, position, capacity):
+    network = make(capacity=capacity)
+    state = state_of(name, network)
+    new, state = add(network, state, proposal(network, layer(position), identity=True), IDENTITY)
+    np.testing.assert_allclose(forward(new, x), forward(network, x), rtol=1e-11, atol=1e-12)
+    multiplied = jax.tree.leaves(params(network.maps[position]))
+    lost = sum(np.count_nonzero(leaf) for leaf in multiplied)
+    for moment in networks_in(state):
+        old = entries(moment) != 0
+        assert old.sum() == np.count_nonzero(entries(network)) - lost
+        np.testing.assert_array_equal(entries(moment)[old], entries(new)[old])
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(moment.maps[position + 1]))
+        assert not any(np.any(leaf) for leaf in jax.tree.leaves(moment.maps[position]))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_capacity_grows_with_the_moments(name):
+    network = make(capacity=4)
+    state, outputs = state_of(name, network), forward(network, x)
+    for _ in range(3):
+        new, state = add(network, state, proposal(network, width(0, 1)), Policy(max_units=6))
+        np.testing.assert_allclose(forward(new, x), outputs, rtol=1e-13, atol=1e-15)
+        for moment in networks_in(state):
+            assert jax.tree.structure(moment) == jax.tree.structure(params(new))
+            old = entries(moment) != 0
+            assert old.sum() == np.count_nonzero(entries(make(capacity=4)))
+            np.testing.assert_array_equal(entries(moment)[old], entries(new)[old])
+        network = new
+    assert network.hidden_sizes == (7,)
+
+
+@pytest.mark.parametrize(
+    ("policy", "place", "capacities"),
+    [
+        (Policy(), width(0, 1), (64,)),
+        (Policy(max_units=9), width(0, 1), (9,)),
+        (Policy(max_units=100), width(0, 1), (64,)),
+        (Policy(max_units=9), layer(0), (9, 4)),
+        (Policy(), layer(1), (4, 64)),
+        (Policy(max_units=2), layer(1), (4, 3)),  # never less than asked for
+    ],
+)
+def test_capacity_stays_within_the_unit_budget(policy, place, capacities):
+    network = make(capacity=4)
+    new, _ = add(network, None, proposal(network, place, 3), policy)
+    assert new.capacities == capacities
+    assert network.hidden_sizes == (4,)
+
+
+# --- proposing --------------------------------------------------------------------------------
+
+LOSS = make_loss("softmax_cross_entropy")
+METRIC = make_metric("fisher", LOSS)
+
+
+def batch(seed):
+    draw = np.random.default_rng(seed)
+    return Batch.of(x + draw.normal(size=x.shape), draw.integers(0, 2, N), draw.uniform(0.2, 2, N))
+
+
+FIT, HELD_OUT = batch(0), batch(1)
+
+
+@pytest.fixture(scope="module")
+def branched():
+    """A network with a residual layer, so that layer 0 has two readers."""
+    network = make()
+    return add(network, None, proposal(network, layer(1), 2), Policy(max_units=8))[0]
+
+
+def bound_by_the_formula(network, found, damping):
+    """η_c and Δη′ of a proposal on the fitting sample, from dense matrices."""
+    weight = np.asarray(FIT.weight)
+    factors = reference.factors(network, "softmax_cross_entropy", "fisher", FIT.x, FIT.y, weight)
+    root = np.sqrt(weight)[:, None]
+    read = factors[found.location.position][0][:, :-1]
+    a, g, S = factors[found.location.reader]
+    a, g = a * root, g * root
+    ridge_s = reference.ridge(S, damping)
+    ridge_a = reference.ridge(a.T @ a / N, damping)
+    new = reference.sigma(network.activation, read @ found.weight + found.bias, found.activation)
+    eta = reference.kronecker_score(a, g, S, ridge_a, ridge_s)
+    left = g - a @ np.linalg.solve(a.T @ a / N + ridge_a * np.eye(a.shape[1]), a.T @ g / N)
+    return eta, reference.kronecker_score(new * root, left, S, ridge_a, ridge_s)
+
+
+PLACES = {"residual": 6, "identity": 1}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+def test_proposals_for_every_place(branched, kind):
+    policy = Policy(layer_kind=kind, layer_units=2, damping=1e-2, unit_scale=0.7)
+    places = policy.locations(branched)
+    assert len(places) == 6
+    places = places[: PLACES[kind]] if kind == "residual" else (layer(1),)
+    found = propose_all(
+        branched,
+        LOSS,
+        METRIC,
+        FIT,
+        HELD_OUT,
+        Random(candidates=3),
+        policy,
+        places,
+        jax.random.key(0),
+    )
+    assert tuple(f.location for f in found) == places
+    weight = np.asarray(FIT.weight)
+    limit = reference.limit(
+        reference.problem(branched, "softmax_cross_entropy", "fisher", FIT.x, FIT.y, weight)
+    )
+    _, read = reference.forward(branched, FIT.x)
+    for f in found:
+        n = branched.n_inputs(f.location.position)
+        units = (
+            1 if f.location.kind == "width" else policy.layer_size(branched, f.location.position)
+        )
+        assert f.units == units
+        assert f.weight.shape == (n, units)
+        assert f.bias.shape == (units,)
+        assert f.activation.shape == (3, units)
+        assert f.weight.all()
+        assert f.limit == pytest.approx(limit, rel=1e-9)
+        eta, bound = bound_by_the_formula(branched, f, policy.damping)
+        assert f.eta == pytest.approx(eta, rel=1e-8)
+        assert f.score != f.fit_score
+        assert f.stderr > 0
+        new, _ = add(branched, None, f, policy)
+        np.testing.assert_allclose(forward(new, x), forward(branched, x), rtol=1e-10, atol=1e-11)
+        if kind == "identity":
+            assert f.fit_score == pytest.approx(bound, rel=1e-8)
+            continue
+        # Scores are of the units before they are scaled; only the ridge tells them apart.
+        assert f.fit_score == pytest.approx(bound, rel=0.2)
+        a = reference.sigma("rational", read[f.location.position] @ f.weight + f.bias, f.activation)
+        inputs = read[f.location.reader]
+        rms = np.sqrt(np.average(a**2, axis=0, weights=weight))
+        wanted = 0.7 * np.sqrt(np.mean(np.average(inputs**2, axis=0, weights=weight)))
+        np.testing.assert_allclose(rms, wanted, rtol=1e-9)
+
+
+def test_without_places_nothing_is_proposed(branched):
+    found = propose_all(
+        branched, LOSS, METRIC, FIT, HELD_OUT, Random(), Policy(), (), jax.random.key(0)
+    )
+    assert found == []

@@ -1,0 +1,249 @@
+"""When and where to grow: thresholds, costs and budgets as tables."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from senn.expand import add_width, insert_layer
+from senn.nn import MLP
+from senn.policy import Policy, added_parameters
+from senn.proposals import Location, Proposal
+
+rng = np.random.default_rng(4)
+
+
+def proposal(score, stderr=0.0, *, eta=1.0, reach=1.0, units=1, kind="width", position=0):
+    location = Location(kind, position, position + (kind == "width"))
+    new = {"weight": np.zeros((2, units)), "bias": np.zeros(units), "activation": None}
+    return Proposal(
+        location, **new, fit_score=score, score=score, stderr=stderr, eta=eta,
+        limit=100.0, reach=reach,
+    )  # fmt: skip
+
+
+def policy(**settings):
+    plain = {"tau": 1.1, "alpha": 0.01, "confidence": 0.0, "layer_cost": None}
+    return Policy(**(plain | settings))
+
+
+# --- thresholds -------------------------------------------------------------------------------
+
+NOT_ALPHA, NOT_TAU, NOTHING = r"α asks 1\.00%", r"τ asks 1\.1", "nothing on held-out data"
+DECISIONS = {
+    "passes both": (proposal(0.2), {}, None),
+    "just above τ": (proposal(0.1001), {}, None),
+    "just below τ": (proposal(0.0999), {}, rf"η_c 1\.1-fold.*{NOT_TAU}"),
+    "just above α": (proposal(0.0101, eta=0.01), {}, None),
+    "just below α": (proposal(0.0099, eta=0.01), {}, rf"0\.99%.*{NOT_ALPHA}"),
+    "α is relative": (proposal(0.2, reach=25.0), {}, rf"0\.80%.*{NOT_ALPHA}"),
+    "τ is relative": (proposal(0.2, eta=2.1), {}, NOT_TAU),
+    "η_c = 0": (proposal(0.2, eta=0.0), {}, None),
+    "nothing left": (proposal(0.0, eta=0.0, reach=0.0), {}, NOTHING),
+    "negative": (proposal(-0.1), {}, rf"{NOTHING} \(-0\.1 ± 0\)"),
+    "not a number": (proposal(np.nan), {}, NOTHING),
+    "doubtful": (proposal(0.2, 0.15), {"confidence": 1.0}, rf"1\.05-fold.*{NOT_TAU}"),
+    "certain enough": (proposal(0.2, 0.05), {"confidence": 1.0}, None),
+    "within the error": (proposal(0.2, 0.2), {"confidence": 1.0}, rf"{NOTHING} \(0\.2 ± 0\.2\)"),
+    "a layer a unit": (proposal(0.39, units=4, kind="layer"), {}, NOT_TAU),
+    "a layer worth it": (proposal(0.41, units=4, kind="layer"), {}, None),
+    "the paper's constant": (proposal(0.21, units=4, kind="layer"), {"layer_cost": 2.0}, None),
+    "constant too high": (proposal(0.19, kind="layer"), {"layer_cost": 2.0}, NOT_TAU),
+    "constant is for layers": (proposal(0.2, units=2), {"layer_cost": 1e9}, NOT_TAU),
+}
+
+
+@pytest.mark.parametrize(("offer", "settings", "refusal"), DECISIONS.values(), ids=DECISIONS)
+def test_decisions_and_their_reasons(offer, settings, refusal):
+    decision = policy(**settings).decide([offer])
+    (verdict,) = decision.verdicts
+    assert verdict.proposal is offer
+    assert verdict.accepted == (refusal is None)
+    assert decision.accepted is (offer if refusal is None else None)
+    assert str(offer.location) in decision.reason
+    assert verdict.reason in decision.reason
+    assert re.search(refusal or r"α 1\.00%.*τ 1\.1", verdict.reason)
+
+
+def test_the_best_a_unit_wins():
+    offers = [
+        proposal(0.5),
+        proposal(0.9, units=2, kind="layer"),
+        proposal(0.6, 0.3, position=1),
+        proposal(0.05, position=2),
+    ]
+    decision = policy(confidence=1.0).decide(offers)
+    assert decision.accepted is offers[0]
+    assert [v.proposal for v in decision.verdicts] == offers
+    assert "worth more" in decision.verdicts[1].reason
+    assert "worth more" in decision.verdicts[2].reason
+    assert "τ asks" in decision.verdicts[3].reason
+    assert policy(layer_cost=1.0).decide(offers).accepted is offers[1]
+    assert policy().decide(offers).accepted is offers[2]
+    # The score decides, not how much it multiplies η_c.
+    assert policy().decide([proposal(0.3, eta=0.1), proposal(0.4)]).accepted.score == 0.4
+
+
+@pytest.mark.parametrize(
+    ("offers", "exhausted"),
+    [
+        ([proposal(0.5)], False),  # accepted
+        ([proposal(0.05)], False),  # only τ refuses: it may pass when η_c has fallen
+        ([proposal(0.005)], True),
+        ([proposal(0.005), proposal(0.05)], False),
+        ([proposal(-1.0), proposal(0.005, eta=0.0)], True),
+        ([], True),
+    ],
+)
+def test_exhausted_when_nothing_passes_alpha(offers, exhausted):
+    decision = policy().decide(offers)
+    assert decision.exhausted == exhausted
+    assert bool(decision.reason)
+
+
+@pytest.mark.parametrize(
+    ("settings", "most"),
+    [
+        ({"tau": 2.0, "alpha": 1e-3, "additions_at_once": 100}, 10),  # the paper's example
+        ({"tau": 2.0, "alpha": 1e-3, "additions_at_once": 3}, 3),
+        ({"tau": 10.0, "alpha": 0.5, "additions_at_once": 100}, 1),
+        ({"tau": 1.001, "alpha": 1e-6, "additions_at_once": 50}, 50),
+        ({"tau": 2.0, "alpha": 1e-3, "additions_at_once": None}, 10),
+    ],
+)
+def test_most_additions_respects_theorem_1(settings, most):
+    found = Policy(**settings).most_additions()
+    assert found == most
+    # N_s < 1 + ln(λ/α) / ln τ
+    assert found < 1 - np.log(settings["alpha"]) / np.log(settings["tau"])
+
+
+# --- places and budgets -----------------------------------------------------------------------
+
+
+def grown(*layers, sizes=(), activation="rational", out=2):
+    """A network of 3 inputs, with a residual or identity layer inserted per (position, units)."""
+    network = MLP(3, out, sizes, key=jax.random.key(0), activation=activation, capacity=8)
+    for position, units, kind in layers:
+        network = grow(network, Location("layer", position, position), units, kind)
+    return network
+
+
+def grow(network, location, units, kind="residual"):
+    n = network.n_inputs(location.position)
+    units = n if location.kind == "layer" and kind == "identity" else units
+    theta = rng.normal(size=(3, units)) if network.activation == "rational" else None
+    new = rng.normal(size=(n, units)), rng.normal(size=units)
+    if location.kind == "width":
+        return add_width(network, location.position, *new, theta)
+    theta = None if kind == "identity" else theta
+    return insert_layer(network, location.position, *new, kind, theta, capacity=8)
+
+
+LINEAR, PLAIN = grown(), grown(sizes=(4, 5))
+STACKED = grown((0, 2, "residual"), (0, 3, "residual"), sizes=(4,))  # inputs read three times
+NETWORKS = {
+    "linear": LINEAR,
+    "plain": PLAIN,
+    "relu": grown(sizes=(4, 5), activation="relu"),
+    "residual": grown((1, 2, "residual"), sizes=(4,)),
+    "stacked": STACKED,
+    "stacked relu": grown((0, 2, "residual"), (0, 3, "residual"), activation="relu"),
+    "identity": grown((1, 4, "identity"), sizes=(4,)),
+    "identity before residual": grown((0, 2, "residual"), (0, 3, "identity")),
+}
+
+
+@pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
+@pytest.mark.parametrize("units", [1, 3])
+def test_added_parameters_is_the_difference_that_growth_makes(network, units):
+    places = Policy().locations(network)
+    assert {place.kind for place in places} >= {"layer"}
+    for place in places:
+        new = grow(network, place, units)
+        cost = added_parameters(network, place, units, identity=False)
+        assert new.n_parameters - network.n_parameters == cost, place
+        if place.kind == "layer" and network.activation == "rational":
+            new = grow(network, place, 0, "identity")
+            n = network.n_inputs(place.position)
+            cost = added_parameters(network, place, n, identity=True)
+            assert new.n_parameters - network.n_parameters == cost, place
+
+
+def width(layer, reader):
+    return Location("width", layer, reader)
+
+
+def layer(position):
+    return Location("layer", position, position)
+
+
+UNITS_4 = {"layer_units": 4}
+PLACES = {
+    "linear": (LINEAR, {}, [layer(0)]),
+    "everywhere": (PLAIN, {}, [width(0, 1), width(1, 2), layer(0), layer(1), layer(2)]),
+    "width only": (PLAIN, {"depth": False}, [width(0, 1), width(1, 2)]),
+    "depth only": (PLAIN, {"width": False}, [layer(0), layer(1), layer(2)]),
+    "nowhere": (PLAIN, {"width": False, "depth": False}, []),
+    "every reader": (
+        STACKED,
+        {"depth": False},
+        [width(0, 1), width(0, 2), width(1, 2), width(2, 3)],
+    ),
+    "all units used": (PLAIN, {"max_units": 9}, []),
+    "one unit left": (PLAIN, {"max_units": 10, **UNITS_4}, [width(0, 1), width(1, 2)]),
+    "a layer's worth left": (
+        PLAIN,
+        {"max_units": 13, **UNITS_4, "width": False},
+        [layer(0), layer(1), layer(2)],
+    ),
+    "over the budget already": (PLAIN, {"max_units": 3}, []),
+    "all layers used": (PLAIN, {"max_layers": 2}, [width(0, 1), width(1, 2)]),
+    "one layer left": (PLAIN, {"max_layers": 3, "width": False}, [layer(0), layer(1), layer(2)]),
+    "no parameters left": (PLAIN, {"max_parameters": PLAIN.n_parameters}, []),
+    # a unit of layer 0 costs 3 + 1 + 3 + 5, one of layer 1 4 + 1 + 3 + 2
+    "parameters for the second": (
+        PLAIN,
+        {"max_parameters": PLAIN.n_parameters + 11, "depth": False},
+        [width(1, 2)],
+    ),
+    "identity layers in all": (
+        PLAIN,
+        {"layer_kind": "identity", "width": False, "max_units": 13},
+        [layer(0), layer(1)],
+    ),
+    "identity layers each": (
+        PLAIN,
+        {"layer_kind": "identity", "width": False, "max_identity_units": 4},
+        [layer(0), layer(1)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("network", "settings", "places"), PLACES.values(), ids=PLACES)
+def test_places_within_the_budgets(network, settings, places):
+    assert list(Policy(**settings).locations(network)) == places
+    allowed = [p for p in places if p.kind == "width"]
+    assert list(Policy(**settings).locations(network, layers_allowed=False)) == allowed
+
+
+def test_layer_size():
+    assert Policy(layer_units=5).layer_size(PLAIN, 1) == 5
+    assert [Policy(layer_kind="identity").layer_size(STACKED, p) for p in range(4)] == [3, 6, 8, 4]
+
+
+BAD = [
+    ("tau", 1.0), ("tau", 0.5), ("tau", np.nan), ("alpha", 0.0), ("alpha", -1.0),
+    ("alpha", np.nan), ("confidence", -0.1), ("layer_cost", 0.0), ("layer_cost", -1.0),
+    ("layer_kind", "dense"), ("layer_units", 0), ("max_identity_units", -1), ("every", 0),
+    ("layer_every", 0), ("additions_at_once", 0), ("max_units", -1), ("max_layers", -1),
+    ("max_parameters", -1), ("max_seconds", -1.0), ("patience", 0), ("unit_scale", 0.0),
+    ("damping", 0.0), ("damping", np.nan),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "value"), BAD)
+def test_bad_settings(name, value):
+    with pytest.raises((ValueError, TypeError), match=name):  # TypeError: beartype's
+        Policy(**{name: value})

@@ -1,0 +1,503 @@
+"""Searches for new units: their scores, and what each of them promises."""
+
+from functools import cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+import reference
+from senn.curvature import MapMoments
+from senn.proposals import AbstractProposer, GradientAscent, Langevin, Location, Random
+from senn.proposals.base import (
+    Units,
+    activations,
+    fit_score,
+    held_out_gains,
+    mask_units,
+    objective,
+    problem_at,
+    rescale,
+)
+from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
+from senn.score import score_increase_bound
+
+N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
+ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
+KINDS = {  # activation, units, whether they are read beside their inputs, square
+    "unit": ("rational", np.ones(1, bool), False, False),
+    "relu unit": ("relu", np.ones(1, bool), False, False),
+    "residual layer": ("rational", np.array([True, True, False]), True, False),
+    "identity layer": ("rational", ACTIVE, True, True),
+}
+PROPOSERS = {
+    "random": Random(candidates=6),
+    "ascent": GradientAscent(candidates=6, steps=10),
+    "langevin": Langevin(candidates=6, steps=20),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS)
+every_proposer = pytest.mark.parametrize("proposer", PROPOSERS.values(), ids=PROPOSERS)
+key = jax.random.key(0)
+build = eqx.filter_jit(problem_at)
+
+
+@eqx.filter_jit
+def search(proposer, problem, key):
+    return proposer.search(problem, key)
+
+
+@eqx.filter_jit
+def measure(problem, units):
+    return fit_score(problem, units), held_out_gains(problem, units), objective(problem, units)
+
+
+def traced(proposer, name):
+    """The same with a setting as an array, so that other values need no compilation."""
+    return eqx.tree_at(lambda p: getattr(p, name), proposer, replace_fn=jnp.asarray)
+
+
+def draws(problem, count):
+    """What a search that is given `key` starts from."""
+    return search(Random(candidates=count), problem, key)
+
+
+def seen(seed, active):
+    """What a map with some dormant inputs sees, examples weighted."""
+    rng = np.random.default_rng(seed)
+    root = np.sqrt(rng.uniform(0.2, 2, N))[:, None]
+    a = np.column_stack([rng.normal(size=(N, len(active))) * active, np.ones(N)])
+    g, S = rng.normal(size=(N, OUT)) + a[:, :OUT], rng.normal(size=(OUT, OUT))
+    return MapMoments(*(jnp.asarray(v) for v in (a * root, g * root, S @ S.T)))
+
+
+@cache
+def samples(kind):
+    """Source and reader, each on the fitting and on the held-out sample."""
+    source = seen(0, ACTIVE), seen(1, ACTIVE)
+    beside = KINDS[kind][2]
+    reader = source if beside else (seen(2, np.ones(4)), seen(3, np.ones(4)))
+    root = [s.a[:, -1:] / r.a[:, -1:] for s, r in zip(source, reader, strict=True)]
+    return source, tuple(
+        r._replace(a=r.a * f, g=r.g * f) for r, f in zip(reader, root, strict=True)
+    )
+
+
+@cache
+def problem(kind, silent=False, held_out=True):
+    """`silent`: without loss gradient; not `held_out`: judged on the fitting sample."""
+    activation, units, _, square = KINDS[kind]
+    source, reader = samples(kind)
+    if silent:
+        reader = tuple(r._replace(g=0 * r.g) for r in reader)
+    if not held_out:
+        source, reader = (source[0],) * 2, (reader[0],) * 2
+    masks = jnp.asarray(ACTIVE), jnp.asarray(units)
+    return build(source, reader, *masks, activation, damping=DAMPING, square=square)
+
+
+def outputs(kind, units, source):
+    """What units of one proposal output, times the root of the weights, in NumPy."""
+    root = np.asarray(source.a[:, -1:])
+    z = np.asarray(source.a[:, :-1]) / root @ np.asarray(units.weight[0]) + np.asarray(
+        units.bias[0]
+    )
+    theta = None if units.theta is None else np.asarray(units.theta[0])
+    a = reference.sigma(KINDS[kind][0], z, theta)
+    return (root * a)[:, KINDS[kind][1]]
+
+
+def dense_scores(kind, units):
+    """Δη′ on the fitting sample, and every held-out example's part of it: the formulas."""
+    source, reader = samples(kind)
+    a, g = np.asarray(reader[0].a), np.asarray(reader[0].g)
+    A, S = a.T @ a / N, np.asarray(reader[0].S)
+    ridge = reference.ridge(A, DAMPING)
+    R = np.linalg.inv(np.linalg.cholesky(S + reference.ridge(S, DAMPING) * np.eye(OUT))).T
+    B = np.linalg.solve(A + ridge * np.eye(len(A)), a.T @ g @ R / N)
+    new = outputs(kind, units, source[0])
+    C = new.T @ (g @ R - a @ B) / N
+    V = np.linalg.solve(new.T @ new / N + ridge * np.eye(new.shape[1]), C)
+    r = np.asarray(reader[1].g) @ R - np.asarray(reader[1].a) @ B
+    step = outputs(kind, units, source[1]) @ V
+    return np.sum(C * V), 2 * np.sum(r * step, 1) - np.sum(step**2, 1) - ridge * np.sum(V**2)
+
+
+@cache
+def found(kind, name):
+    return PROPOSERS[name].propose(problem(kind), key)
+
+
+# --- scores -----------------------------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize("name", ["random", "ascent"])
+def test_scores_of_the_winner(kind, name):
+    winner = found(kind, name)
+    fitted, gains = dense_scores(kind, winner.units)
+    assert winner.fit_score == pytest.approx(fitted, rel=1e-9)
+    assert winner.score == pytest.approx(gains.mean(), rel=1e-8)
+    assert winner.stderr == pytest.approx(gains.std(ddof=1) / np.sqrt(N), rel=1e-9)
+    source, reader = samples(kind)
+    new = jnp.asarray(outputs(kind, winner.units, source[0]))
+    bound = score_increase_bound(reader[0].a, new, reader[0].g, reader[0].S, DAMPING)
+    assert winner.fit_score == pytest.approx(float(bound), rel=1e-9)
+
+
+def test_standard_error_is_that_of_a_bootstrap():
+    winner = found("unit", "random")
+    _, gains = dense_scores("unit", winner.units)
+    rng = np.random.default_rng(0)
+    means = [rng.choice(gains, N).mean() for _ in range(2000)]
+    assert winner.stderr == pytest.approx(np.std(means), rel=0.1)
+
+
+@every_kind
+def test_judged_on_the_fitting_sample_both_scores_agree(kind):
+    units = found(kind, "random").units
+    same = problem(kind, held_out=False)
+    score, gains, _ = measure(same, units)
+    assert gains.shape == (1, N)
+    np.testing.assert_allclose(np.mean(gains, axis=1), score, rtol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["unit", "identity layer"])
+def test_padding_changes_nothing(kind):
+    activation, units_mask, beside, square = KINDS[kind]
+    source, reader = samples(kind)
+    rows = np.append(ACTIVE, True)
+    bare_source = [s._replace(a=s.a[:, rows]) for s in source]
+    bare_reader = bare_source if beside else reader
+    bare_reader = [b._replace(g=r.g, S=r.S) for b, r in zip(bare_reader, reader, strict=True)]
+    masks = jnp.ones(3, bool), jnp.ones(units_mask.sum(), bool)
+    bare = build(
+        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING, square=square
+    )
+    padded, units = problem(kind), found(kind, "random").units
+    cut = Units(
+        units.weight[:, ACTIVE][..., units_mask],
+        units.bias[:, units_mask],
+        None if units.theta is None else units.theta[..., units_mask],
+    )
+    for name in ("eta", "ridge", "unit_rms", "scale"):
+        assert getattr(padded, name) == pytest.approx(float(getattr(bare, name)), rel=1e-10)
+    for one, other in zip(measure(padded, units), measure(bare, cut), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-8)
+
+
+def test_log_det_penalty_of_square_layers():
+    square = problem("identity layer")
+    units = found("identity layer", "random").units
+    W = np.asarray(units.weight[0])[np.ix_(ACTIVE, ACTIVE)]
+    score, _, value = measure(square, units)
+    wanted = score / square.scale - 0.01 * np.log(np.abs(np.linalg.det(W))) ** 2
+    np.testing.assert_allclose(value, wanted, rtol=1e-10)
+    plain = problem("residual layer")
+    score, _, value = measure(plain, found("residual layer", "random").units)
+    np.testing.assert_allclose(value, score / plain.scale)
+    assert 0 < score[0] < plain.scale  # E‖r‖² is the most that any units can explain
+
+
+# --- every search -----------------------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_every_search_gives_units_for_the_active_slots_alone(kind, name):
+    units = found(kind, name).units
+    activation, mask, _, _ = KINDS[kind]
+    assert units.weight.shape == (1, 5, len(mask))
+    assert units.bias.shape == (1, len(mask))
+    np.testing.assert_array_equal(units.weight[0] != 0, ACTIVE[:, None] & mask)
+    np.testing.assert_array_equal(units.bias[0] != 0, mask)
+    if activation == "rational":
+        np.testing.assert_array_equal(units.theta[0] != 0, np.tile(mask, (3, 1)))
+    else:
+        assert units.theta is None
+    winner = found(kind, name)
+    assert all(np.isfinite(v) for v in (winner.fit_score, winner.score, winner.stderr))
+    assert winner.score != winner.fit_score
+
+
+@every_kind
+@every_proposer
+def test_without_a_gradient_nothing_is_gained(kind, proposer):
+    silent = problem(kind, silent=True)
+    winner = proposer.propose(silent, key)
+    assert winner.fit_score == winner.score == winner.stderr == silent.eta == 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(winner.units))
+
+
+@every_kind
+@every_proposer
+def test_the_key_decides(kind, proposer):
+    first, other = (proposer.propose(problem(kind), jax.random.key(k)) for k in (0, 1))
+    again = found(kind, next(n for n, p in PROPOSERS.items() if p is proposer))
+    assert jax.tree.all(jax.tree.map(np.array_equal, first, again))
+    assert (first.units.weight != other.units.weight).any()
+
+
+class Given(AbstractProposer):
+    """Searches nothing; chooses as another proposer does, or as told."""
+
+    units: Units
+    choice: AbstractProposer | tuple
+    candidates: int = 3
+
+    def search(self, problem, key):  # noqa: ARG002
+        return self.units
+
+    def select(self, relative_scores, key):
+        if isinstance(self.choice, tuple):
+            return jnp.asarray(2), jnp.asarray(self.choice)
+        return self.choice.select(relative_scores, key)
+
+
+def test_the_judged_score_is_the_mean_under_the_weights():
+    weights, drawn = (0.2, 0.3, 0.5), draws(problem("unit"), 3)
+    each = [Units(*(u[i : i + 1] for u in drawn)) for i in range(3)]
+    fitted, gains = zip(*(dense_scores("unit", u) for u in each), strict=True)
+    winner = Given(drawn, weights).propose(problem("unit"), key)
+    np.testing.assert_array_equal(winner.units.weight, each[2].weight)
+    assert winner.fit_score == pytest.approx(np.dot(weights, fitted))
+    mean = np.average(gains, axis=0, weights=weights)
+    assert winner.score == pytest.approx(mean.mean())
+    assert winner.stderr == pytest.approx(mean.std(ddof=1) / np.sqrt(N))
+
+
+@every_proposer
+def test_a_candidate_that_is_not_finite_spoils_no_other(proposer):
+    drawn = draws(problem("unit"), 3)
+    drawn = drawn._replace(weight=drawn.weight.at[1].set(jnp.nan))
+    winner = Given(drawn, proposer).propose(problem("unit"), key)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(winner))
+
+
+# --- random -----------------------------------------------------------------------------------
+
+
+def test_random_draws_are_the_starting_scheme():
+    units = draws(problem("residual layer"), 4000)
+    assert np.std(units.weight[:, ACTIVE, :2]) == pytest.approx(1 / np.sqrt(3), rel=0.02)
+    assert np.std(units.bias[:, :2]) == pytest.approx(1, rel=0.03)
+    assert np.std(units.theta[..., :2]) == pytest.approx(1, rel=0.02)
+    for leaf in units:
+        assert abs(np.mean(leaf)) < 0.02
+
+
+def test_random_keeps_the_best_of_its_draws():
+    plain, search_key = problem("unit"), jax.random.split(key)[0]
+    scores = measure(plain, search(Random(candidates=6), plain, search_key))[0]
+    assert found("unit", "random").fit_score == pytest.approx(float(scores.max()))
+    assert Random().candidates == 1
+
+
+# --- gradient ascent --------------------------------------------------------------------------
+
+
+@eqx.filter_jit
+def value_and_slope(problem, units):
+    value, pull = jax.vjp(lambda u: objective(problem, u), units)
+    return value, mask_units(problem, pull(jnp.ones_like(value))[0])
+
+
+@eqx.filter_jit
+def climb(proposer, problem, lengths):
+    """The candidates, and their objectives, after so many steps."""
+    ends = [eqx.tree_at(lambda p: p.steps, proposer, n).search(problem, key) for n in lengths]
+    return ends, jnp.stack([objective(problem, u) for u in ends])
+
+
+def per(values, leaf):
+    return np.reshape(values, (-1, *[1] * (leaf.ndim - 1)))
+
+
+@pytest.mark.parametrize("kind", ["unit", "identity layer"])
+@pytest.mark.parametrize("rate", [0.3, 1e4])
+def test_ascent_never_falls_and_cuts_its_rates_by_three(kind, rate):
+    lengths, plain = (0, 1, 3, 10), problem(kind)
+    proposer = GradientAscent(candidates=5, learning_rate=rate)
+    ends, values = climb(traced(proposer, "learning_rate"), plain, lengths)
+    assert (np.diff(values, axis=0) >= 0).all()
+    assert (values[-1] > values[0]).any()
+
+    units, rates = draws(plain, 5), np.full(5, rate)
+    value, slope = value_and_slope(plain, units)
+    for step in range(max(lengths) + 1):
+        if step in lengths:
+            end = ends[lengths.index(step)]
+            for leaf, wanted in zip(end, units, strict=True):
+                np.testing.assert_allclose(leaf, wanted, rtol=1e-7, atol=1e-12)
+        tried = Units(*(u + per(rates, u) * s for u, s in zip(units, slope, strict=True)))
+        there = (*value_and_slope(plain, tried), tried)
+        better = np.asarray(there[0] >= value)
+        pairs = zip(*map(jax.tree.leaves, (there, (value, slope, units))), strict=True)
+        leaves = [np.where(per(better, new), new, old) for new, old in pairs]
+        value, slope, units = leaves[0], Units(*leaves[1:4]), Units(*leaves[4:])
+        rates = np.where(better, rates, rates / 3)
+    assert (rates < rate).any() or rate < 1
+
+
+@every_kind
+def test_ascent_beats_the_draws_that_it_starts_from(kind):
+    ascent, random = (measure(problem(kind), found(kind, n).units)[2] for n in ("ascent", "random"))
+    assert ascent > random
+
+
+# --- Langevin ---------------------------------------------------------------------------------
+
+MEAN = np.array([1.0, -2.0, 0.5])
+COVARIANCE = np.array([[1.0, 0.6, -0.2], [0.6, 0.8, 0.1], [-0.2, 0.1, 0.5]])
+PRECISION = jnp.asarray(np.linalg.inv(COVARIANCE))
+
+
+def stacked(q):
+    return jnp.concatenate([q.weight[:, :, 0], q.bias], axis=1)
+
+
+def gaussian(q):
+    d = stacked(q) - MEAN
+    return -0.5 * jnp.einsum("pi,ij,pj->p", d, PRECISION, d)
+
+
+def chains_at(q):
+    return mala_start(gaussian, Units(q[:, :2, None], q[:, 2:], None))
+
+
+@jax.jit
+def sample(q, keys, step_size):
+    """Chains and acceptance rates of a run; the step size is adapted every 10 steps."""
+
+    def block(carry, block_keys):
+        chains, step_size = carry
+        chains, accepted = jax.lax.scan(
+            lambda c, k: mala_step(gaussian, c, step_size, k), chains, block_keys
+        )
+        return (chains, adapt(step_size, jnp.mean(accepted), 0.6)), jnp.mean(accepted)
+
+    (chains, _), rates = jax.lax.scan(block, (chains_at(q), step_size), keys)
+    return stacked(chains.position), rates
+
+
+def run(step_size, chains=3000, blocks=12):
+    start = 2 * jax.random.normal(key, (chains, 3))
+    keys = jax.random.split(jax.random.key(1), (blocks, 10))
+    return sample(start, keys, jnp.asarray(step_size))
+
+
+@pytest.mark.parametrize("step_size", [0.3, 1e-4, 1e3])
+def test_mala_samples_a_gaussian_whatever_the_first_step_size(step_size):
+    q, rates = run(step_size)
+    assert 0.35 < np.mean(rates[-4:]) < 0.9
+    q, n = np.asarray(q), len(q)
+    assert (np.abs(q.mean(axis=0) - MEAN) < 4 * np.sqrt(np.diag(COVARIANCE) / n)).all()
+    variance = np.diag(COVARIANCE)
+    error = np.sqrt((np.outer(variance, variance) + COVARIANCE**2) / n)
+    assert (np.abs(np.cov(q.T) - COVARIANCE) < 4 * error).all()
+
+
+def test_mala_accepts_as_blackjax_does():
+    from blackjax.mcmc import mala
+
+    def density(q):
+        return gaussian(Units(q[None, :2, None], q[None, 2:], None))[0]
+
+    q = MEAN + jax.random.normal(key, (300, 3))
+    states = jax.vmap(lambda p: mala.init(p, density))(q)
+    kernel = mala.build_kernel()
+    keys = jax.random.split(jax.random.key(2), 300)
+    moved, info = jax.jit(jax.vmap(lambda k, s: kernel(k, s, density, 0.4)))(keys, states)
+    here, there = chains_at(q), chains_at(moved.position)
+    ratio = there.log_density - here.log_density
+    ratio += _log_move(there, here, 0.4) - _log_move(here, there, 0.4)
+    accepted = np.asarray(info.is_accepted)
+    assert 0.1 < accepted.mean() < 0.9
+    wanted = np.asarray(info.acceptance_rate)[accepted]
+    np.testing.assert_allclose(np.minimum(1, np.exp(ratio))[accepted], wanted, rtol=1e-10)
+    assert len(np.unique(wanted)) > 20
+    # The same point again and again: as many moves as BlackJAX's acceptance rates ask for.
+    keys = jax.random.split(key, 4000)
+    point = jnp.tile(q[:1], (4000, 1))
+    state = mala.init(q[0], density)
+    rate = jax.jit(jax.vmap(lambda k: kernel(k, state, density, 0.4)[1].acceptance_rate))(keys)
+    _, ours = mala_step(gaussian, chains_at(point), 0.4, key)
+    assert abs(np.mean(ours) - np.mean(rate)) < 4 * np.sqrt(2 * np.mean(rate) / 4000)
+
+
+def test_the_drift_raises_the_score():
+    plain, drawn, n = problem("unit"), draws(problem("unit"), 1), 2000
+
+    def log_density(q):
+        return objective(plain, q) / 1e-3
+
+    @jax.jit
+    def step(start):
+        chains = mala_start(log_density, start)
+        return chains, *mala_step(log_density, chains, 1e-4, key)
+
+    start = jax.tree.map(lambda u: np.tile(u, (n, *[1] * (u.ndim - 1))), drawn)
+    before, after, accepted = step(start)
+    gain = np.asarray(after.log_density - before.log_density)
+    assert gain.mean() > 5 * gain.std() / np.sqrt(n)
+    assert np.mean(accepted) > 0.5
+
+
+@pytest.mark.parametrize("step_size", [0.3, 1e3])
+def test_langevin_scores_more_than_the_prior(step_size):
+    plain = problem("unit")
+    proposer = traced(Langevin(candidates=40, steps=150, step_size=step_size), "step_size")
+    scores = measure(plain, search(proposer, plain, key))[2]
+    prior = measure(plain, draws(plain, 40))[2]
+    spread = np.hypot(np.std(scores), np.std(prior)) / np.sqrt(40)
+    assert np.mean(scores) > np.mean(prior) + 3 * spread
+
+
+@pytest.mark.parametrize(
+    ("rate", "factor"), [(0.0, 1 / 3), (0.39, 1 / 3), (0.45, 1), (0.75, 1), (0.81, 3), (1.0, 3)]
+)
+def test_step_sizes_move_by_a_factor_of_three(rate, factor):
+    assert adapt(jnp.asarray(0.3), jnp.asarray(rate), 0.6) == pytest.approx(0.3 * factor)
+
+
+def test_langevin_chooses_by_softmax():
+    scores = jnp.array([0.1, 0.13, jnp.nan, 0.05])
+    proposer = Langevin(temperature=0.03)
+    choices, weights = jax.vmap(lambda k: proposer.select(scores, k))(jax.random.split(key, 4000))
+    wanted = softmax(np.array([0.1, 0.13, -np.inf, 0.05]) / 0.03)
+    np.testing.assert_allclose(weights[0], wanted, rtol=1e-10)
+    counts = np.bincount(choices, minlength=4) / 4000
+    assert (np.abs(counts - wanted) <= 4 * np.sqrt(wanted * (1 - wanted) / 4000)).all()
+
+
+# --- scale ------------------------------------------------------------------------------------
+
+
+@every_kind
+@pytest.mark.parametrize("fraction", [0.3, 2.0])
+def test_rescale_gives_the_asked_scale_and_keeps_the_direction(kind, fraction):
+    plain = problem(kind)
+    units = found(kind, "random").units
+    scaled = rescale(plain, units, fraction)
+    rms = np.sqrt(np.mean(activations(plain, scaled, plain.fit) ** 2, axis=1))[0]
+    inputs = np.asarray(samples(kind)[1][0].a[:, :-1])
+    wanted = fraction * np.sqrt(np.mean(inputs[:, inputs.any(axis=0)] ** 2))
+    np.testing.assert_allclose(rms[KINDS[kind][1]], wanted, rtol=1e-10)
+    old, new = (outputs(kind, u, samples(kind)[0][0]) for u in (units, scaled))
+    ratio = np.linalg.norm(new, axis=0) / np.linalg.norm(old, axis=0)
+    np.testing.assert_allclose(new, old * ratio, rtol=1e-9)
+
+
+def test_units_beside_dead_inputs_stay_alive():
+    source, reader = samples("unit")
+    dead = tuple(r._replace(a=r.a.at[:, :-1].set(0)) for r in reader)
+    masks = jnp.asarray(ACTIVE), jnp.ones(1, bool)
+    plain = build(source, dead, *masks, "rational", damping=DAMPING)
+    assert rescale(plain, found("unit", "random").units, 0.3).theta.any()
+
+
+def test_locations_have_names():
+    assert str(Location("width", 1, 2)) == "hidden layer 1"
+    assert str(Location("layer", 1, 1)) == "new layer before map 1"
