@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,30 +37,13 @@ class Chunk(NamedTuple):
     n: int
 
 
-@runtime_checkable
-class Source(Protocol):
-    """Where training gets its batches from."""
-
-    steps_per_epoch: int | None  # None for a stream of unknown length
-    epoch: float  # passes over the data so far
-    target_dtype: Any  # None if it is not known beforehand
-
-    def chunk(self, steps: int, at_most: int) -> Chunk | None:
-        """The next batches, rows for `steps` steps of which at most `at_most` count."""
-        ...
-
-    def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
-        """Two equally large samples without a common example, for fitting and for judging."""
-        ...
-
-
 class ArraySource:
     """Mini-batches from arrays, reshuffled every epoch; the few rows left over wait for the next.
 
     The batch size is lowered to the even split that leaves the fewest rows over.
     """
 
-    def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):
+    def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):  # noqa: D107
         n = data.x.shape[0]
         self.target_dtype = data.y.dtype
         self._data, self._rng, self._n = data, rng, n
@@ -102,7 +85,7 @@ class StreamSource:
     steps_per_epoch: int | None = None
     target_dtype = None
 
-    def __init__(self, batches: Iterable, batch_size: int, memory: int):
+    def __init__(self, batches: Iterable, batch_size: int, memory: int):  # noqa: D107
         self._iterable, self._batch_size, self._memory = batches, batch_size, memory
         self._stream: Iterator | None = iter(batches)
         self._restarts = not isinstance(batches, Iterator)
@@ -200,7 +183,8 @@ def _as_rows(item) -> tuple[np.ndarray, ...]:
     w = np.asarray(weight[0]) if weight else np.ones(x.shape[:1])
     if x.ndim != 2 or not x.shape[:1] == y.shape[:1] == w.shape != (0,):
         raise ValueError(
-            f"Each batch must be (x [N, I], y [N, …]) with N > 0; got shapes {x.shape} and {y.shape}."
+            f"Each batch must be (x [N, I], y [N, …]) with N > 0; "
+            f"got shapes {x.shape} and {y.shape}."
         )
     return x, y, w
 

@@ -8,11 +8,12 @@ import jax
 class Compilations(NamedTuple):
     """Totals since this module was imported."""
 
-    count: int = 0  # programs compiled
+    programs: int = 0  # compiled
     seconds: float = 0.0  # spent on lowering and compiling them
 
-    def __sub__(self, other: "Compilations") -> "Compilations":
-        return Compilations(self.count - other.count, self.seconds - other.seconds)
+    def since(self, before: "Compilations") -> "Compilations":
+        """What was compiled after `before`."""
+        return Compilations(self.programs - before.programs, self.seconds - before.seconds)
 
 
 _COMPILING = "/jax/core/compile/backend_compile_duration"
@@ -25,10 +26,10 @@ def compilations() -> Compilations:
     return _total
 
 
-def _listen(event: str, duration: float, **_) -> None:
+def _listen(event: str, duration: float, **_: str | int) -> None:
     global _total  # noqa: PLW0603  JAX's listeners are global, and so is their sum
     if event in (_COMPILING, _LOWERING):
-        _total = Compilations(_total.count + (event == _COMPILING), _total.seconds + duration)
+        _total = Compilations(_total.programs + (event == _COMPILING), _total.seconds + duration)
 
 
-jax.monitoring.register_event_duration_secs_listener(_listen)
+jax.monitoring.register_event_duration_secs_listener(_listen)  # pyright: ignore[reportArgumentType]

@@ -66,7 +66,6 @@ def moments(
     return Moments(maps, *(jnp.mean(batch.weight * v) for v in means))
 
 
-
 def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I"]:
     return jnp.concatenate([*blocks, jnp.ones((blocks[0].shape[0], 1), blocks[0].dtype)], axis=1)
 

@@ -215,7 +215,7 @@ class _BaseSENN(BaseEstimator):
         """Inputs as the network sees them, float32."""
         if self.scaler_ is None or len(x) == 0:
             return x
-        return self.scaler_.transform(x.astype(np.float64)).astype(np.float32)
+        return np.asarray(self.scaler_.transform(x.astype(np.float64)), np.float32)
 
     def _outputs(self, x: Any) -> np.ndarray:
         check_is_fitted(self)
@@ -303,7 +303,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
         weight = _weights(sample_weight, len(values))
         self.target_scaler_ = StandardScaler().fit(values, sample_weight=weight)
         self._one_output = np.ndim(y) == 1
-        scaled = self.target_scaler_.transform(values).astype(np.float32)
+        scaled = np.asarray(self.target_scaler_.transform(values), np.float32)
         return self._fit(X, scaled, SquaredError(), scaled.shape[1], sample_weight, stratify=False)
 
     def predict(self, X: Any) -> np.ndarray:
@@ -391,5 +391,5 @@ def _scaler(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
     scaler.var_ = scaler.scale_**2
-    scaler.n_features_in_ = len(scaler.mean_)
+    scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
     return scaler

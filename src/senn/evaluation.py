@@ -31,7 +31,7 @@ def outputs(network: MLP, x) -> np.ndarray:
     for start in range(0, len(x), rows or 1):
         piece = x[start : start + rows]
         padded = np.pad(piece, ((0, rows - len(piece)), (0, 0)))
-        pieces.append(np.asarray(_forward(network, padded))[: len(piece)])
+        pieces.append(np.asarray(_forward(network, jnp.asarray(padded)))[: len(piece)])
     return np.concatenate(pieces)
 
 
@@ -41,7 +41,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     weight, targets = np.asarray(data.weight), np.asarray(data.y)
     if not weight.sum() > 0:
         raise ValueError("An evaluation needs at least one example of a weight above 0.")
-    each = np.asarray(_losses(loss, y, data.y))
+    each = np.asarray(_losses(loss, jnp.asarray(y), data.y))
     mean_loss = float(np.average(each, weights=weight))
     if isinstance(loss, SoftmaxCrossEntropy):
         return Score(mean_loss, float(np.average(y.argmax(1) == targets, weights=weight)))
@@ -68,4 +68,4 @@ def _forward(network: MLP, x: Float[Array, "N I"]) -> Float[Array, "N O"]:
 
 @jax.jit
 def _losses(loss: AbstractLoss, y: Float[Array, "N O"], targets: Array) -> Float[Array, " N"]:
-    return loss(jnp.asarray(y), targets)
+    return loss(y, targets)

@@ -34,9 +34,10 @@ def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
         bias: [K].
         activation: θ [3, K] for rational units, None for others.
 
-    The outputs stay the same bit for bit. While slots last no array changes its shape; after
-    that every array of the layer is padded to a larger capacity, and the outputs stay the same
-    as long as the matrix product sums in the same order at both sizes.
+    While slots last no array changes its shape and the outputs stay the same bit for bit.
+    After that every array of the layer is padded to a larger capacity; what is added is exactly
+    zero, but products of another shape may sum in another order. Measured on a CPU, outputs
+    keep their bits at nearly all of the default capacities and are within 1e-6 at the others.
     """
     if not 0 <= layer < len(network.hidden):
         raise ValueError(
@@ -160,8 +161,9 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
             weights[block] = _pad(weights[block], extra, axis=0)
             maps[m] = Dense(tuple(weights), maps[m].bias)
         sigmas = [h.activation for h in network.hidden]
-        if isinstance(sigmas[layer], Rational):
-            sigmas[layer] = Rational(_pad(sigmas[layer].theta, extra, axis=1))
+        sigma = sigmas[layer]
+        if isinstance(sigma, Rational):
+            sigmas[layer] = Rational(_pad(sigma.theta, extra, axis=1))
         return _rebuild(network, maps, sigmas)
 
     return map_networks(grow, tree)

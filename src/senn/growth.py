@@ -36,7 +36,10 @@ def propose_all(
     All statistics of the score come from `fit`; `held_out` is used to judge alone.
     """
     moment_key, key = jax.random.split(key)
-    seen = tuple(_moments(network, loss, metric, b, moment_key) for b in (fit, held_out))
+    seen = (
+        _moments(network, loss, metric, fit, moment_key),
+        _moments(network, loss, metric, held_out, moment_key),
+    )
     return [
         propose_at(network, seen, proposer, policy, location, k)
         for location, k in zip(locations, jax.random.split(key, len(locations)), strict=True)
@@ -45,7 +48,7 @@ def propose_all(
 
 def propose_at(
     network: MLP,
-    seen: tuple[Moments, ...],
+    seen: tuple[Moments, Moments],
     proposer: AbstractProposer,
     policy: Policy,
     location: Location,
@@ -57,8 +60,8 @@ def propose_at(
     n_units = policy.layer_units if location.kind == "layer" else 1
     found, eta = _search(
         proposer,
-        tuple(m.maps[location.position] for m in seen),
-        tuple(m.maps[location.reader] for m in seen),
+        (seen[0].maps[location.position], seen[1].maps[location.position]),
+        (seen[0].maps[location.reader], seen[1].maps[location.reader]),
         inputs,
         inputs if identity else jnp.ones(n_units, bool),
         key,
@@ -75,9 +78,12 @@ def propose_at(
         weight[rows][:, columns],  # pyright: ignore[reportOptionalSubscript]
         bias[columns],  # pyright: ignore[reportOptionalSubscript]
         None if theta is None else theta[:, columns],
-        *(float(v) for v in (found.fit_score, found.score, found.stderr, eta)),
-        float(seen[0].limit),
-        float(seen[0].reach),
+        fit_score=float(found.fit_score),
+        score=float(found.score),
+        stderr=float(found.stderr),
+        eta=float(eta),
+        limit=float(seen[0].limit),
+        reach=float(seen[0].reach),
     )
 
 
@@ -111,8 +117,8 @@ _moments = eqx.filter_jit(moments)
 @eqx.filter_jit
 def _search(
     proposer: AbstractProposer,
-    source: tuple[MapMoments, ...],
-    reader: tuple[MapMoments, ...],
+    source: tuple[MapMoments, MapMoments],
+    reader: tuple[MapMoments, MapMoments],
     inputs: Bool[Array, " I"],
     units: Bool[Array, " K"],
     key: PRNGKeyArray,

@@ -1,7 +1,7 @@
 """Conjugate gradients, and solves with symmetric positive semi-definite matrices."""
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -45,12 +45,12 @@ def conjugate_gradients(
     does not curve upwards or produces a value that is not finite; the last good x is returned.
     (Lineax tests convergence element by element and hides the residual; hence our own.)
     """
-    start = jax.tree.map(jnp.zeros_like, b) if start is None else start
-    r = _axpy(-1.0, operator(start), b)
+    x: Any = jax.tree.map(jnp.zeros_like, b) if start is None else start
+    r = _axpy(-1.0, operator(x), b)
     norm = jnp.sqrt(tree_dot(b, b))
     rr = tree_dot(r, r)
     yes = jnp.array(True)
-    initial = _CGState(start, r, r, rr, jnp.array(0), yes, jnp.isfinite(rr) & jnp.isfinite(norm))
+    initial = _CGState(x, r, r, rr, jnp.array(0), yes, jnp.isfinite(rr) & jnp.isfinite(norm))
 
     def unfinished(s: _CGState):
         return (s.steps < max_steps) & (jnp.sqrt(s.rr) > rtol * norm) & s.positive & s.finite
@@ -75,8 +75,10 @@ def _cg_step(operator: Callable, s: _CGState) -> _CGState:
     return jax.tree.map(lambda new, old: jnp.where(good, new, old), taken, kept)
 
 
-def tree_dot(x, y) -> Float[Array, ""]:
-    return sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True))
+def tree_dot(x: Any, y: Any) -> Float[Array, ""]:
+    """The inner product of two trees of arrays."""
+    pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
+    return sum((jnp.vdot(a, b) for a, b in pairs), jnp.zeros(()))
 
 
 def _axpy(scale, x, y):

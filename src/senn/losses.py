@@ -154,7 +154,7 @@ class Fisher(AbstractMetric):
         """Twice the loss: half of η is how far the loss can fall in the quadratic model.
 
         For squared error that is λ itself. For cross-entropy λ = E[1/p_y − 1] is at the mercy
-        of a few badly misjudged examples, and this is the first term of its expansion in −ln p_y.
+        of a few badly misjudged examples; their losses are not.
         """
         return 2 * losses
 

@@ -89,7 +89,7 @@ class Policy:
     metric: str = "euclidean"
     damping: float = 0.1
 
-    def __post_init__(self):
+    def __post_init__(self):  # noqa: D105
         if not self.tau > 1:
             raise ValueError(f"tau must be above 1; got {self.tau!r}.")
         if self.layer_kind not in ("residual", "identity"):

@@ -13,9 +13,9 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.batches import Batch, Chunk, Source, make_source
+from senn.batches import ArraySource, Batch, Chunk, StreamSource, make_source
 from senn.callbacks import Callback
-from senn.compilation import Compilations, compilations
+from senn.compilation import compilations
 from senn.evaluation import evaluate
 from senn.growth import add, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
@@ -74,7 +74,7 @@ class Schedule:
     sample_size: int = 8192
     steps_per_call: int = 10
 
-    def __post_init__(self):
+    def __post_init__(self):  # noqa: D105
         for name in ("batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)!r}.")
@@ -130,7 +130,12 @@ def fit(
         The trained network and the ledger. Ctrl-C ends training in the same way, with
         `history.stop_reason` "interrupted".
     """
-    schedule = schedule or Schedule()
+    schedule, policy = schedule or Schedule(), policy or Policy()
+    if policy.depth and policy.layer_kind == "identity" and network.activation != "rational":
+        raise ValueError(
+            f'layer_kind="identity" needs rational units; the network has {network.activation}. '
+            'Use layer_kind="residual" or depth=False.'
+        )
     rng = np.random.default_rng(seed)
     source = make_source(data, schedule.batch_size, 2 * schedule.sample_size, rng)
     loss = _default_loss(source) if loss is None else make_loss(loss)
@@ -141,7 +146,7 @@ def fit(
         metric=make_metric(metric, loss),
         optimizer=make_optimizer(optimizer),
         proposer=proposer or Projection(),
-        policy=policy or Policy(),
+        policy=policy,
         schedule=schedule,
         callbacks=tuple(callbacks),
         rng=rng,
@@ -204,7 +209,9 @@ class _Best(NamedTuple):
 class _Run:
     """One call of `fit`: the loop's own state, changed in place on the host."""
 
-    def __init__(self, *, source: Source, network: MLP, key: PRNGKeyArray, **settings):
+    def __init__(
+        self, *, source: ArraySource | StreamSource, network: MLP, key: PRNGKeyArray, **settings
+    ):
         self.source, self.key = source, key
         self.validation: Batch | None = settings["validation"]
         self.loss: AbstractLoss = settings["loss"]
@@ -225,21 +232,25 @@ class _Run:
         self.growing = self.policy.width or self.policy.depth
         self.best = _Best(np.inf, None, 0)
         self.infos: list[StepInfo] = []
-        self.first_count = compilations().count
+        self.first_count = compilations().programs
 
     # --- the loop -------------------------------------------------------------------------
 
     def run(self) -> tuple[MLP, History]:
         end = self.schedule.last_step(self.source.steps_per_epoch)
-        self.tell("on_start", end)
         try:
+            self.tell("on_start", end)
             while not self.history.stop_reason:
                 self.advance(end)
         except KeyboardInterrupt:
             self.history.stop_reason = "interrupted"
-        self.history.steps = self.step
-        self.history.n_compilations = compilations().count - self.first_count
-        self.tell("on_stop", self.history)
+        except BaseException as error:
+            self.history.stop_reason = f"failed with {type(error).__name__}"
+            raise
+        finally:
+            self.history.steps = self.step
+            self.history.n_compilations = compilations().programs - self.first_count
+            self.tell("on_stop", self.history)
         return self.result(), self.history
 
     def advance(self, end: int | None) -> None:
@@ -375,9 +386,9 @@ class _Run:
 
     def locations(self):
         """Where units may go now."""
-        if self.policy.max_seconds is not None:
-            if time.monotonic() - self.start >= self.policy.max_seconds:
-                return ()
+        limit = self.policy.max_seconds
+        if limit is not None and time.monotonic() - self.start >= limit:
+            return ()
         rested = self.step - self.last_layer >= self.policy.layer_every or not self.last_layer
         return self.policy.locations(self.state.network, layers_allowed=rested)
 
@@ -428,7 +439,7 @@ class _Run:
         try:
             yield
         finally:
-            spent: Compilations = compilations() - compiled
+            spent = compilations().since(compiled)
             own = max(time.monotonic() - begin - spent.seconds, 0.0)
             name = f"{what}_seconds"
             setattr(self.history, name, getattr(self.history, name) + own)
@@ -447,7 +458,7 @@ def _next_multiple(step: int, every: int) -> int:
     return (step // every + 1) * every
 
 
-def _default_loss(source: Source) -> AbstractLoss:
+def _default_loss(source: ArraySource | StreamSource) -> AbstractLoss:
     dtype = source.target_dtype
     if dtype is None:
         raise ValueError(

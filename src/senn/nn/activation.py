@@ -23,8 +23,6 @@ ACTIVATIONS = ("rational", *FIXED)
 class AbstractActivation(eqx.Module):
     """An elementwise function, with or without parameters of its own for every unit."""
 
-    name: eqx.AbstractVar[str]
-
     @abstractmethod
     def __call__(self, z: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
         """Apply the activation to pre-activations."""
@@ -34,7 +32,6 @@ class Rational(AbstractActivation):
     """σ(z) = αz + (β + γz)/(1 + z²), θ = (α, β, γ) per unit (section 3.1)."""
 
     theta: Float[Array, "3 c"]
-    name: str = eqx.field(default="rational", static=True)
 
     def __call__(self, z: Float[Array, "*n c"]) -> Float[Array, "*n c"]:
         """Apply the activation to pre-activations."""
@@ -67,5 +64,5 @@ def init_theta(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Float[A
 def apply_activation(
     name: str, z: Float[Array, "*n c"], theta: Float[Array, "3 c"] | None
 ) -> Float[Array, "*n c"]:
-    """Apply the activation called `name`; `theta` is used by "rational" only."""
-    return rational(z, theta) if name == "rational" else FIXED[name](z)
+    """Apply the activation called `name`; `theta` belongs to "rational" alone."""
+    return FIXED[name](z) if theta is None else rational(z, theta)

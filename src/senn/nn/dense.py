@@ -1,6 +1,7 @@
 """A linear map that reads one or more blocks of activations."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -10,6 +11,8 @@ class Dense(eqx.Module):
 
     A layer inserted beside old inputs adds a block. Because the products are summed in order,
     a new block of zeros leaves z the same bit for bit; one concatenated product would not.
+    So that what reads z is compiled alike with and without that block, z is rounded to its own
+    type, which XLA's CPU compiler does not fuse sums and products across.
     """
 
     weights: tuple[Float[Array, "_ O"], ...]
@@ -20,7 +23,8 @@ class Dense(eqx.Module):
         z = inputs[0] @ self.weights[0] + self.bias
         for block, weight in zip(inputs[1:], self.weights[1:], strict=True):
             z = z + block @ weight
-        return z
+        own = jnp.finfo(z.dtype)
+        return jax.lax.reduce_precision(z, own.nexp, own.nmant)
 
     @property
     def weight(self) -> Float[Array, "I O"]:

@@ -1,18 +1,20 @@
 """Multilayer perceptrons with spare slots for units yet to come."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation, init_theta
 from senn.nn.dense import Dense
 
 FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
 CAPACITY_GROWTH = 1.5
+SLOTS_AT_ONCE = 64  # matrix products of such widths round alike, so outputs keep their bits
 
 
 def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> int:
@@ -23,7 +25,7 @@ def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> in
     """
     capacity = max(current, FIRST_CAPACITY)
     while capacity < needed:
-        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / 8)) * 8
+        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / SLOTS_AT_ONCE)) * SLOTS_AT_ONCE
     return max(needed, capacity if limit is None else min(capacity, limit))
 
 
@@ -37,7 +39,7 @@ class Hidden(eqx.Module):
 
     dense: Dense
     activation: AbstractActivation
-    size: Int[Array, ""] | None  # None only where a tree holds parameters alone
+    size: Any  # an integer scalar array; None where a tree holds the parameters alone
     residual: bool = eqx.field(default=False, static=True)
 
     @property
@@ -70,7 +72,7 @@ class MLP(eqx.Module):
     readout: Dense
     activation: str = eqx.field(static=True)
 
-    def __init__(
+    def __init__(  # noqa: D107
         self,
         in_size: int,
         out_size: int,
@@ -112,13 +114,13 @@ class MLP(eqx.Module):
         `shifts` [..., O_l], one per linear map, are added to the maps' outputs; the derivative
         with respect to them is g, the loss gradient at the outputs of each map.
         """
-        shifts = shifts or (0.0,) * self.n_maps
+        shifted = [0.0] * self.n_maps if shifts is None else shifts
         blocks, read = (x,), []
-        for layer, shift in zip(self.hidden, shifts[:-1], strict=True):
+        for layer, shift in zip(self.hidden, shifted[:-1], strict=True):
             read.append(blocks)
             a = layer.activation(layer.dense(blocks) + shift)
             blocks = (*blocks, a) if layer.residual else (a,)
-        return self.readout(blocks) + shifts[-1], (*read, blocks)
+        return self.readout(blocks) + shifted[-1], (*read, blocks)
 
     @property
     def in_size(self) -> int:

@@ -31,7 +31,7 @@ class NaturalGradient(AbstractOptimizer):
     weight_decay: float = 0.0
     warm_start: float = 0.0
 
-    def __check_init__(self):
+    def __check_init__(self):  # noqa: D105
         for name in ("learning_rate", "damping", "max_steps", "rtol"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be above 0; got {getattr(self, name)!r}.")

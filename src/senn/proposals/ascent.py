@@ -48,7 +48,8 @@ class GradientAscent(AbstractProposer):
             return (*moved, jnp.where(better, rates, rates / 3)), None
 
         first = (start, unknown, still, rates)
-        return jax.lax.scan(step, first, length=self.steps + 1)[0][0]
+        (units, *_), _ = jax.lax.scan(step, first, length=self.steps + 1)
+        return units
 
     def select(
         self,

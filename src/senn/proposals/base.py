@@ -84,7 +84,7 @@ class Location:
     position: int
     reader: int
 
-    def __str__(self) -> str:
+    def __str__(self) -> str:  # noqa: D105
         if self.kind == "width":
             return f"hidden layer {self.position}"
         return f"new layer before map {self.position}"
@@ -166,8 +166,8 @@ def problem_at(
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
-    samples = [_sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True)]
-    return Problem(*samples, fit.ridge, rms, fit.score, inputs, units, activation, square)
+    here, there = (_sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
+    return Problem(here, there, fit.ridge, rms, fit.score, inputs, units, activation, square)
 
 
 def _sample(a: Float[Array, "N I"], r: Float[Array, "N O"]) -> Sample:
@@ -216,9 +216,9 @@ def mask_units(problem: Problem, units: Units) -> Units:
 
 def activations(problem: Problem, units: Units, sample: Sample) -> Float[Array, "P N K"]:
     """What the units output on a sample, times the root of the examples' weights."""
-    P, I, K = units.weight.shape
+    P, rows, K = units.weight.shape
     # [I, P·K]: one matrix product for all proposals
-    z = sample.x @ units.weight.transpose(1, 0, 2).reshape(I, P * K)
+    z = sample.x @ units.weight.transpose(1, 0, 2).reshape(rows, P * K)
     z = z.reshape(-1, P, K).transpose(1, 0, 2) + units.bias[:, None]
     theta = (None, None) if units.theta is None else (units.theta, 0)
     a = jax.vmap(lambda t, z: apply_activation(problem.activation, z, t), (theta[1], 0))(

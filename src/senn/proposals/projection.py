@@ -8,12 +8,12 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from senn.linalg import relative_ridge, solve_psd
 from senn.nn.activation import FIXED
 from senn.nn.rational import rational_features
+from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
     AbstractProposer,
     Problem,
     Sample,
     Units,
-    draw_units,
     select_best,
 )
 
@@ -35,8 +35,8 @@ class Projection(AbstractProposer):
     of its own that grows on success and is cut, the step taken back, on failure.
 
     It proposes single units. Residual layers of K units get the K best of different
-    candidates. Square layers (identity insertion) need all their columns at once, for which
-    `GradientAscent` is made.
+    candidates. Square layers (identity insertion) need all their columns at once; for those it
+    is `GradientAscent` with as many candidates and steps.
     """
 
     candidates: int = 8
@@ -48,11 +48,11 @@ class Projection(AbstractProposer):
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """One proposal: the candidates that did best on rows they were not fitted on."""
         if problem.square:
-            return draw_units(problem, self.candidates, key)
-        half = problem.fit.x.shape[0] // 2
-        fit, check = (jax.tree.map(lambda v: v[r], problem.fit) for r in (slice(half), slice(half, None)))
+            return GradientAscent(self.candidates, self.steps).search(problem, key)
+        half = max(problem.fit.x.shape[0] // 2, 1)
+        fit, check = _rows(problem.fit, slice(half)), _rows(problem.fit, slice(-half, None))
         moment = _source_moment(fit)
-        few = jax.tree.map(lambda v: v[: self.screening_rows], fit)
+        few = _rows(fit, slice(self.screening_rows))
         drawn = draw_directions(problem, fit, moment, self.screened, key)
         scores = jax.lax.map(
             lambda w: best_theta(problem.activation, few, w)[0],
@@ -180,6 +180,10 @@ def _units(problem: Problem, w: Float[Array, "K J"]) -> Units:
     return Units(
         w[:, :-1].T[None], w[:, -1][None], problem.unit_rms * theta.T[None] if rational else None
     )
+
+
+def _rows(sample: Sample, rows: slice) -> Sample:
+    return jax.tree.map(lambda v: v[rows], sample)
 
 
 def _finite(scores: Float[Array, " P"]) -> Float[Array, " P"]:
