@@ -18,14 +18,14 @@ def test_compilations_are_counted_once_each():
     before = compilations()
     f = jax.jit(lambda v: v * 3 + 1)
     f(np.ones(3))
-    first = compilations() - before
-    assert first.count == 1
+    first = compilations().since(before)
+    assert first.programs == 1
     assert first.seconds > 0
     f(np.zeros(3))
-    assert compilations() - before == first
+    assert compilations().since(before) == first
     f(np.ones(4))
-    assert (compilations() - before).count == 2
-    assert Compilations(5, 2.0) - Compilations(3, 0.5) == (2, 1.5)
+    assert compilations().since(before).programs == 2
+    assert Compilations(5, 2.0).since(Compilations(3, 0.5)) == (2, 1.5)
 
 
 class Count(Callback):
@@ -35,10 +35,10 @@ class Count(Callback):
         self.counts = []
 
     def on_addition(self, addition):
-        self.counts.append(compilations().count)
+        self.counts.append(compilations().programs)
 
     def on_stop(self, history):
-        self.counts.append(compilations().count)
+        self.counts.append(compilations().programs)
 
 
 @pytest.mark.parametrize(
@@ -58,15 +58,22 @@ def test_growing_from_10_to_40_units_compiles_nothing_more(optimizer):
         optimizer=optimizer,
         proposer=Random(candidates=8),
         policy=Policy(
-            tau=1 + 1e-9, alpha=1e-12, confidence=0.0, depth=False, every=1, max_units=40, patience=99
-        ),
+            tau=1 + 1e-9,
+            alpha=1e-12,
+            confidence=0.0,
+            depth=False,
+            every=1,
+            max_units=40,
+            patience=99,
+            additions_at_once=1,
+        ),  # fmt: skip
         schedule=Schedule(
             max_steps=150, batch_size=24, evaluate_every=1, steps_per_call=2, sample_size=24
         ),
         callbacks=[count],
     )
-    sizes = [a.hidden_sizes for a in history.additions]
-    assert sizes == [(n,) for n in range(11, 41)]
+    assert [a.hidden_sizes for a in history.additions] == [(n,) for n in range(11, 41)]
+    assert len({a.step for a in history.additions}) == 30
     # The first addition ends the first event of its kind.
     assert set(count.counts) == {count.counts[0]}
     assert history.n_compilations > 0

@@ -29,8 +29,7 @@ N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
 ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
 KINDS = {  # activation, units, whether they are read beside their inputs, square
     "unit": ("rational", np.ones(1, bool), False, False),
-    "relu unit": ("relu", np.ones(1, bool), False, False),
-    "residual layer": ("rational", np.array([True, True, False]), True, False),
+    "residual layer": ("relu", np.array([True, True, False]), True, False),
     "identity layer": ("rational", ACTIVE, True, True),
 }
 PROPOSERS = {
@@ -122,7 +121,7 @@ def dense_scores(kind, units):
     V = np.linalg.solve(new.T @ new / N + ridge * np.eye(new.shape[1]), C)
     r = np.asarray(reader[1].g) @ R - np.asarray(reader[1].a) @ B
     step = outputs(kind, units, source[1]) @ V
-    return np.sum(C * V), 2 * np.sum(r * step, 1) - np.sum(step**2, 1) - ridge * np.sum(V**2)
+    return np.sum(C * V), np.sum(r * step, axis=1)
 
 
 @cache
@@ -280,12 +279,15 @@ def test_a_candidate_that_is_not_finite_spoils_no_other(proposer):
 
 
 def test_random_draws_are_the_starting_scheme():
-    units = draws(problem("residual layer"), 4000)
-    assert np.std(units.weight[:, ACTIVE, :2]) == pytest.approx(1 / np.sqrt(3), rel=0.02)
-    assert np.std(units.bias[:, :2]) == pytest.approx(1, rel=0.03)
-    assert np.std(units.theta[..., :2]) == pytest.approx(1, rel=0.02)
-    for leaf in units:
-        assert abs(np.mean(leaf)) < 0.02
+    units = draws(problem("identity layer"), 4000)
+    weight, bias, theta = (
+        units.weight[:, ACTIVE][..., ACTIVE],
+        units.bias[:, ACTIVE],
+        units.theta[..., ACTIVE],
+    )
+    for leaf, std in ((weight, 1 / np.sqrt(3)), (bias, 1), (theta, 1)):
+        assert np.std(leaf) == pytest.approx(std, rel=0.03)
+        assert abs(np.mean(leaf)) < 0.03
 
 
 def test_random_keeps_the_best_of_its_draws():
@@ -318,7 +320,7 @@ def per(values, leaf):
 @pytest.mark.parametrize("kind", ["unit", "identity layer"])
 @pytest.mark.parametrize("rate", [0.3, 1e4])
 def test_ascent_never_falls_and_cuts_its_rates_by_three(kind, rate):
-    lengths, plain = (0, 1, 3, 10), problem(kind)
+    lengths, plain = (0, 2, 9), problem(kind)
     proposer = GradientAscent(candidates=5, learning_rate=rate)
     ends, values = climb(traced(proposer, "learning_rate"), plain, lengths)
     assert (np.diff(values, axis=0) >= 0).all()
@@ -405,26 +407,21 @@ def test_mala_accepts_as_blackjax_does():
     def density(q):
         return gaussian(Units(q[None, :2, None], q[None, 2:], None))[0]
 
-    q = MEAN + jax.random.normal(key, (300, 3))
-    states = jax.vmap(lambda p: mala.init(p, density))(q)
-    kernel = mala.build_kernel()
-    keys = jax.random.split(jax.random.key(2), 300)
-    moved, info = jax.jit(jax.vmap(lambda k, s: kernel(k, s, density, 0.4)))(keys, states)
-    here, there = chains_at(q), chains_at(moved.position)
-    ratio = there.log_density - here.log_density
-    ratio += _log_move(there, here, 0.4) - _log_move(here, there, 0.4)
+    @jax.jit
+    def both(q, keys):
+        states = jax.vmap(lambda p: mala.init(p, density))(q)
+        moved, info = jax.vmap(lambda k, s: mala.build_kernel()(k, s, density, 0.4))(keys, states)
+        here, there = chains_at(q), chains_at(moved.position)
+        ratio = there.log_density - here.log_density
+        return info, ratio + _log_move(there, here, 0.4) - _log_move(here, there, 0.4)
+
+    q = MEAN + np.random.default_rng(0).normal(size=(300, 3))
+    info, ratio = both(q, jax.random.split(key, 300))
     accepted = np.asarray(info.is_accepted)
     assert 0.1 < accepted.mean() < 0.9
     wanted = np.asarray(info.acceptance_rate)[accepted]
     np.testing.assert_allclose(np.minimum(1, np.exp(ratio))[accepted], wanted, rtol=1e-10)
     assert len(np.unique(wanted)) > 20
-    # The same point again and again: as many moves as BlackJAX's acceptance rates ask for.
-    keys = jax.random.split(key, 4000)
-    point = jnp.tile(q[:1], (4000, 1))
-    state = mala.init(q[0], density)
-    rate = jax.jit(jax.vmap(lambda k: kernel(k, state, density, 0.4)[1].acceptance_rate))(keys)
-    _, ours = mala_step(gaussian, chains_at(point), 0.4, key)
-    assert abs(np.mean(ours) - np.mean(rate)) < 4 * np.sqrt(2 * np.mean(rate) / 4000)
 
 
 def test_the_drift_raises_the_score():

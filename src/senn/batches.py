@@ -78,14 +78,17 @@ class ArraySource:
 class StreamSource:
     """Mini-batches from any iterable of (x, y) or (x, y, weight), re-cut to one batch size.
 
-    An iterable that can be iterated again is, epoch after epoch; an iterator ends. Growth is
-    judged on the rows seen last, of which up to `memory` are kept.
+    An iterable that can be iterated again is, until `max_epochs` passes are done; an iterator
+    ends. Growth is judged on the rows seen last, of which up to `memory` are kept.
     """
 
     steps_per_epoch: int | None = None
     target_dtype = None
 
-    def __init__(self, batches: Iterable, batch_size: int, memory: int):  # noqa: D107
+    def __init__(  # noqa: D107
+        self, batches: Iterable, batch_size: int, memory: int, max_epochs: float | None = None
+    ):
+        self._max_epochs = np.inf if max_epochs is None else max_epochs
         self._iterable, self._batch_size, self._memory = batches, batch_size, memory
         self._stream: Iterator | None = iter(batches)
         self._restarts = not isinstance(batches, Iterator)
@@ -133,8 +136,9 @@ class StreamSource:
                 raise ValueError(
                     "The iterable of batches is empty; give it at least one."
                 ) from None
-            again = self._restarts and self._read_any  # some iterables give their items only once
             self._epochs += self._read_any
+            again = self._restarts and self._epochs < self._max_epochs
+            again = again and self._read_any  # some iterables give their items only once
             self._stream, self._read_any = iter(self._iterable) if again else None, False
             if self._stream is None and self._waiting:
                 self._pending.append(_joined(self._waiting))
@@ -154,21 +158,26 @@ class StreamSource:
 
 
 def make_source(
-    data: Any, batch_size: int, memory: int, rng: np.random.Generator
+    data: Any,
+    batch_size: int,
+    memory: int,
+    rng: np.random.Generator,
+    max_epochs: float | None = None,
 ) -> "ArraySource | StreamSource":
     """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such."""
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
-        return ArraySource(_checked(Batch.of(*data)), batch_size, rng)
+        return ArraySource(checked(Batch.of(*data)), batch_size, rng)
     if isinstance(data, Iterable):
-        return StreamSource(data, batch_size, memory)
+        return StreamSource(data, batch_size, memory, max_epochs)
     raise TypeError(
         f"data must be (x, y) or (x, y, weight) arrays, or an iterable of such batches; "
         f"got {type(data).__name__}."
     )
 
 
-def _checked(batch: Batch) -> Batch:
+def checked(batch: Batch) -> Batch:
+    """The batch, if there is anything in it and its parts are as long as each other."""
     if batch.x.ndim != 2 or not len(batch.x) == len(batch.y) == len(batch.weight) > 0:
         raise ValueError(
             f"x must be [N, I] with N > 0, and y and weight as long; got shapes "

@@ -41,7 +41,7 @@ OTHER_SIZES = (10,)
 # Names that the library knows, its default first; here to be checked before it is imported.
 ACTIVATIONS = ("rational", "relu", "silu", "gelu", "tanh")
 OPTIMIZERS = ("warm_natural_gradient", "natural_gradient", "adam")
-METRICS = ("fisher", "euclidean")
+METRICS = ("euclidean", "fisher")
 TASKS = ("classification", "regression")
 SCORES = {"classification": "accuracy", "regression": "r2"}
 WORDS = {"accuracy": "accuracy", "r2": "R²"}

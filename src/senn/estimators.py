@@ -45,8 +45,9 @@ class _BaseSENN(BaseEstimator):
     optimizer : str, `senn.optimizers` object or optax transformation, \
             default="warm_natural_gradient"
         How parameters are trained; "natural_gradient" is exactly the paper's.
-    metric : {"fisher", "euclidean"}, default="fisher"
-        Output metric of the natural gradient; the paper's is "euclidean".
+    metric : {"euclidean", "fisher"}, default="euclidean"
+        Output metric of the natural gradient; the paper's is "euclidean". "fisher" fits the
+        training data in a tenth of the steps, and overfits small data sooner.
     proposer : `senn.proposals` object, default=None
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
@@ -83,7 +84,7 @@ class _BaseSENN(BaseEstimator):
         max_parameters: int | None = None,
         max_seconds: float | None = None,
         optimizer: Any = "warm_natural_gradient",
-        metric: str = "fisher",
+        metric: str = "euclidean",
         proposer: Any = None,
         policy: Policy | None = None,
         batch_size: int = 1024,

@@ -35,6 +35,8 @@ def propose_all(
 
     All statistics of the score come from `fit`; `held_out` is used to judge alone.
     """
+    if not locations:
+        return []
     moment_key, key = jax.random.split(key)
     seen = (
         _moments(network, loss, metric, fit, moment_key),

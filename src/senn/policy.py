@@ -46,14 +46,16 @@ class Policy:
             the score must exceed α times that.
         confidence: standard errors of the held-out score that are subtracted from it.
         layer_cost: what the score of a new layer is divided by; None divides it by its units.
-            The paper uses constants, 2 for toy data and 60 for images. 10 asks a layer to be
-            worth ten units: it starts with few, but it also costs a compilation.
+            The paper uses constants, 2 for toy data and 60 for images. The latter is the
+            default: a layer is added when units alone get nowhere. It costs a compilation too.
         width, depth: whether units and layers may be added at all.
         layer_kind: "residual" (ours, exact) or "identity" (the paper's).
         layer_units: units that a new residual layer starts with, to be widened like any other;
             identity layers have one per input.
         max_identity_units: inputs above which no identity layer is proposed.
         every: steps between considerations (the paper's slower steps: 30).
+        backoff: what the steps to the next consideration are multiplied by after each one in a
+            row that added nothing, so that looking costs little once there is little to find.
         layer_every: steps between layers added (the paper's: 90).
         additions_at_once: most additions in one consideration, each scored against what those
             before it left; None leaves it to Theorem 1's bound.
@@ -71,13 +73,14 @@ class Policy:
     tau: float = 1.005
     alpha: float = 3e-4
     confidence: float = 1.0
-    layer_cost: float | None = 10.0
+    layer_cost: float | None = 60.0
     width: bool = True
     depth: bool = True
     layer_kind: Literal["residual", "identity"] = "residual"
     layer_units: int = 1
     max_identity_units: int = 64
     every: int = 10
+    backoff: float = 2.0
     layer_every: int = 30
     additions_at_once: int | None = None
     max_units: int | None = None
@@ -194,9 +197,9 @@ class Policy:
         return f"best, {proposals[closest].location}: {refusals[closest]}"
 
 
-_LEAST = {
-    "layer_units": 1, "every": 1, "layer_every": 1, "additions_at_once": 1, "patience": 1,
-}  # fmt: skip
+_LEAST = dict.fromkeys(
+    ("layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience"), 1
+)
 
 
 def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:

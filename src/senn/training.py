@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.batches import ArraySource, Batch, Chunk, StreamSource, make_source
+from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_source
 from senn.callbacks import Callback
 from senn.compilation import compilations
 from senn.evaluation import evaluate
@@ -52,7 +52,8 @@ class Schedule:
 
     Args:
         max_steps: steps in all; None leaves it to `max_epochs` or to the data.
-        max_epochs: passes over the data; None leaves it to `max_steps` or to the data.
+        max_epochs: passes over the data, whole ones over a stream; None leaves it to
+            `max_steps` or to the data.
         max_seconds: time, compilation included; None is without limit.
         batch_size: examples a step, fewer if there are fewer.
         evaluate_every: steps between evaluations.
@@ -86,8 +87,8 @@ class Schedule:
     def last_step(self, steps_per_epoch: int | None) -> int | None:
         """The step at which training ends whatever happens, if known."""
         ends = [] if self.max_steps is None else [self.max_steps]
-        if self.max_epochs is not None and steps_per_epoch is not None:
-            ends.append(round(self.max_epochs * steps_per_epoch))
+        if self.max_epochs is not None and (steps_per_epoch or not self.max_epochs):
+            ends.append(round(self.max_epochs * (steps_per_epoch or 0)))
         return min(ends, default=None)
 
 
@@ -137,11 +138,13 @@ def fit(
             'Use layer_kind="residual" or depth=False.'
         )
     rng = np.random.default_rng(seed)
-    source = make_source(data, schedule.batch_size, 2 * schedule.sample_size, rng)
+    source = make_source(
+        data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs
+    )
     loss = _default_loss(source) if loss is None else make_loss(loss)
     run = _Run(
         source=source,
-        validation=None if validation is None else Batch.of(*validation),
+        validation=None if validation is None else checked(Batch.of(*validation)),
         loss=loss,
         metric=make_metric(metric, loss),
         optimizer=make_optimizer(optimizer),
@@ -228,7 +231,8 @@ class _Run:
         self.history = History()
         self.start = time.monotonic()
         self.step = self.last_layer = 0
-        self.refusals = self.stale = 0
+        self.refusals = self.stale = self.waits = 0
+        self.next_look = self.policy.every
         self.growing = self.policy.width or self.policy.depth
         self.best = _Best(np.inf, None, 0)
         self.infos: list[StepInfo] = []
@@ -257,17 +261,19 @@ class _Run:
         """To the next evaluation or consideration, whichever is first, and through it."""
         stops = [_next_multiple(self.step, self.schedule.evaluate_every)]
         if self.growing:
-            stops.append(_next_multiple(self.step, self.policy.every))
+            stops.append(self.next_look)
         if end is not None:
             stops.append(end)
         if not self.train_to(min(stops)):
+            if self.infos:  # steps that no evaluation has seen
+                self.evaluate()
             return
         ended = self.ended(end)
         if ended or self.step % self.schedule.evaluate_every == 0:
             self.evaluate()
         if ended:
             self.history.stop_reason = ended
-        elif self.growing and self.step % self.policy.every == 0:
+        elif self.growing and self.step >= self.next_look:
             self.consider()
         if not self.history.stop_reason and self.stale >= self.schedule.stop_after:
             self.history.stop_reason = f"no better loss in {self.stale} evaluations, and no growth"
@@ -290,7 +296,6 @@ class _Run:
                 chunk = self.source.chunk(self.schedule.steps_per_call, target - self.step)
                 taken = chunk is not None and self.take(chunk)
             if chunk is None:
-                self.evaluate()
                 self.history.stop_reason = "the data ended"
                 return False
             if not taken and not self.recover():
@@ -354,8 +359,9 @@ class _Run:
         on_validation = evaluation.validation_loss is not None
         loss = evaluation.validation_loss if on_validation else evaluation.loss
         assert loss is not None
-        better = loss < self.best.loss - self.schedule.tolerance * abs(self.best.loss)
-        if loss < self.best.loss or not np.isfinite(self.best.loss):
+        first = not np.isfinite(self.best.loss)
+        better = first or loss < self.best.loss - self.schedule.tolerance * abs(self.best.loss)
+        if first or loss < self.best.loss:
             kept = self.state.network if on_validation else None
             self.best = _Best(loss, kept, self.step)
         self.stale = 0 if better else self.stale + 1
@@ -374,22 +380,26 @@ class _Run:
             added, decision = 0, self.decide(fit_sample, held_out)
             while decision.accepted is not None:
                 added += 1
-                if added == self.policy.most_additions():
+                if added >= self.policy.most_additions():
                     break
                 decision = self.decide(fit_sample, held_out)
+        self.waits = 0 if added else self.waits + 1
+        self.next_look = self.step + round(self.policy.every * self.policy.backoff**self.waits)
         if added:
             self.stale = 0
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
-        self.refusals = self.refusals + 1 if decision.exhausted else 0
-        if self.refusals >= self.policy.patience or not self.locations():
+        refused = decision.exhausted and bool(decision.verdicts) and not added
+        self.refusals = self.refusals + 1 if refused else 0
+        if self.refusals >= self.policy.patience or not self.locations(rested=True):
             self.growing = False
 
-    def locations(self):
-        """Where units may go now."""
+    def locations(self, *, rested: bool = False):
+        """Where units may go now, or, if `rested`, once layers may be added again."""
         limit = self.policy.max_seconds
         if limit is not None and time.monotonic() - self.start >= limit:
             return ()
-        rested = self.step - self.last_layer >= self.policy.layer_every or not self.last_layer
+        since = self.step - self.last_layer
+        rested = rested or not self.last_layer or since >= self.policy.layer_every
         return self.policy.locations(self.state.network, layers_allowed=rested)
 
     def decide(self, fit_sample: Batch, held_out: Batch) -> Decision:
@@ -411,15 +421,16 @@ class _Run:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
         before = evaluate(self.state.network, self.loss, judged_on).loss
         network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
-        self.state = self.state._replace(network=network, optimizer=optimizer)
-        if proposal.location.kind == "layer":
-            self.last_layer = self.step
         addition = Addition(
             self.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,
             evaluate(network, self.loss, judged_on).loss,
             network.hidden_sizes, network.n_parameters, reason, time.monotonic() - self.start,
         )  # fmt: skip
+        # Only now: an interruption finds the network as the ledger says it is.
+        self.state = self.state._replace(network=network, optimizer=optimizer)
+        if proposal.location.kind == "layer":
+            self.last_layer = self.step
         self.record("on_addition", addition)
 
     # --- book-keeping ---------------------------------------------------------------------
