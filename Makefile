@@ -9,10 +9,10 @@ RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint digits clean
+.PHONY: help setup demo test lint seeds seeds-quick clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' Makefile | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
 setup: $(TOOLS) ## create .venv with senn, the tests and the linters
 
@@ -27,8 +27,12 @@ lint: $(TOOLS) ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
-digits: $(RUNTIME) ## digits over five seeds: accuracy and size of each
-	$(BIN)/python experiments/digits_seeds.py
+seeds: $(RUNTIME) ## digits and moons over five seeds: accuracy and size of each
+	$(BIN)/python experiments/seeds.py digits --hidden-sizes 4 --max-units 40
+	$(BIN)/python experiments/seeds.py moons
+
+seeds-quick: $(RUNTIME) ## the same for one seed of moons
+	$(BIN)/python experiments/seeds.py moons --seeds 1
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist

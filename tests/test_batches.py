@@ -136,6 +136,13 @@ def test_an_iterable_starts_again_without_losing_rows(sizes):
     assert source.epoch == pytest.approx(len(seen) / sum(sizes), abs=4 / sum(sizes) + 1)
 
 
+@pytest.mark.parametrize(("epochs", "passes"), [(1, 1), (3, 3), (1.5, 2)])
+def test_an_iterable_ends_after_its_epochs(epochs, passes):
+    chunks = drain(StreamSource(ragged([5, 1, 3]), 4, 8, epochs))
+    rows = [row for c in chunks for row in c.ravel().tolist()]
+    assert rows == list(range(9)) * passes
+
+
 def test_rows_beyond_those_asked_for_wait():
     source = StreamSource(ragged([4] * 5), 4, 8)
     chunk = source.chunk(3, 1)

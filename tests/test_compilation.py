@@ -34,10 +34,10 @@ class Count(Callback):
     def __init__(self):
         self.counts = []
 
-    def on_addition(self, addition):
+    def on_addition(self, _):
         self.counts.append(compilations().programs)
 
-    def on_stop(self, history):
+    def on_stop(self, _):
         self.counts.append(compilations().programs)
 
 
@@ -65,8 +65,9 @@ def test_growing_from_10_to_40_units_compiles_nothing_more(optimizer):
             every=1,
             max_units=40,
             patience=99,
+            backoff=1.0,
             additions_at_once=1,
-        ),  # fmt: skip
+        ),
         schedule=Schedule(
             max_steps=150, batch_size=24, evaluate_every=1, steps_per_call=2, sample_size=24
         ),

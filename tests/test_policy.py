@@ -237,6 +237,7 @@ BAD = [
     ("tau", 1.0), ("tau", 0.5), ("tau", np.nan), ("alpha", 0.0), ("alpha", -1.0),
     ("alpha", np.nan), ("confidence", -0.1), ("layer_cost", 0.0), ("layer_cost", -1.0),
     ("layer_kind", "dense"), ("layer_units", 0), ("max_identity_units", -1), ("every", 0),
+    ("backoff", 0.5),
     ("layer_every", 0), ("additions_at_once", 0), ("max_units", -1), ("max_layers", -1),
     ("max_parameters", -1), ("max_seconds", -1.0), ("patience", 0), ("unit_scale", 0.0),
     ("damping", 0.0), ("damping", np.nan),

@@ -32,7 +32,7 @@ ADAM, STILL = Optax(optax.adam(0.02)), Optax(optax.sgd(0.0))
 # A unit whenever one gains anything at all.
 GROW = Policy(
     tau=1 + 1e-9, alpha=1e-12, confidence=0.0, depth=False, every=4, max_units=8,
-    additions_at_once=1, patience=99,
+    additions_at_once=1, patience=99, backoff=1.0,
 )  # fmt: skip
 FIXED = Policy(width=False, depth=False)
 SCHEDULE = Schedule(
@@ -316,13 +316,13 @@ def test_epochs_of_a_stream(network, epochs, steps):
 
 
 @pytest.mark.parametrize(
-    ("data", "steps_per_epoch"), [((x[:1], y[:1]), 1), ((x[:5], y[:5]), 1), ((x[:33], y[:33]), 2)]
+    ("n", "policy", "steps_per_epoch"), [(1, GROW, 1), (5, FIXED, 1), (33, FIXED, 2)]
 )
-def test_any_amount_of_data(network, data, steps_per_epoch):
-    new, history = run(network, data, policy=GROW, schedule=SHORT)
+def test_any_amount_of_data(network, n, policy, steps_per_epoch):
+    new, history = run(network, (x[:n], y[:n]), policy=policy, schedule=SHORT)
     assert history.evaluations[-1].epoch == 8 / steps_per_epoch
     assert np.isfinite(history.evaluations[-1].loss)
-    assert all(a.loss_before == a.loss_after for a in history.additions)
+    assert bool(history.considerations) == (policy is GROW)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
 
 
@@ -439,11 +439,14 @@ def test_divergence_goes_back_lowers_the_step_and_gives_up(network, validation):
     assert same(new, network)
 
 
-def test_a_lower_step_can_save_a_run(network):
+@pytest.mark.parametrize(("good", "returns"), [(6, [6, 12]), (23, [21])])
+def test_a_lower_step_can_save_a_run(network, good, returns):
     recorder = Recorder()
-    new, history = run(network, optimizer=Fragile(0.05, 6), policy=GROW, callbacks=[recorder])
-    # Six steps go well, and the chunk with the seventh is not kept. Afterwards the state is new.
-    assert [args[0].step for args in recorder.of("on_recovery")] == [6, 12]
+    fragile = Fragile(0.05, good)
+    new, history = run(network, optimizer=fragile, policy=GROW, callbacks=[recorder])
+    # The chunk with the first bad step is not kept, even if only its last step is bad.
+    # Afterwards the optimiser's state is new, and counts from 0.
+    assert [r.step for r in history.recoveries] == returns
     assert recorder.of("on_recovery") == [[r] for r in history.recoveries]
     assert history.steps == 24
     assert history.stop_reason == "24 steps done"
@@ -504,6 +507,16 @@ def test_what_only_tau_refuses_may_pass_later(network, offered):
     _, history = run(network, policy=policy)
     assert considered(history) == [4, 8, 12, 16, 20]
     assert not history.additions
+
+
+@pytest.mark.parametrize(("backoff", "steps"), [(2.0, [4, 12]), (1.5, [4, 10, 19])])
+def test_looks_that_find_nothing_grow_rarer(network, offered, backoff, steps):
+    offered(0.0)
+    _, history = run(network, policy=dataclasses.replace(GROW, backoff=backoff))
+    assert considered(history) == steps
+    offered(0.5)  # every addition starts anew
+    _, history = run(network, policy=dataclasses.replace(GROW, backoff=backoff))
+    assert considered(history) == [4, 8, 12, 16, 20]
 
 
 def test_growth_ends_when_the_budget_does(network, offered):

@@ -383,7 +383,7 @@ class _Run:
                 if added >= self.policy.most_additions():
                     break
                 decision = self.decide(fit_sample, held_out)
-        self.waits = 0 if added else self.waits + 1
+        self.waits = 0 if added else self.waits + bool(decision.verdicts)
         self.next_look = self.step + round(self.policy.every * self.policy.backoff**self.waits)
         if added:
             self.stale = 0
