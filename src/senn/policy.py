@@ -197,7 +197,7 @@ class Policy:
         return f"best, {proposals[closest].location}: {refusals[closest]}"
 
 
-_LEAST = dict.fromkeys(
+_LEAST: dict[str, int] = dict.fromkeys(
     ("layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience"), 1
 )
 
