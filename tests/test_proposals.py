@@ -320,10 +320,11 @@ def per(values, leaf):
 @pytest.mark.parametrize("kind", ["unit", "identity layer"])
 @pytest.mark.parametrize("rate", [0.3, 1e4])
 def test_ascent_never_falls_and_cuts_its_rates_by_three(kind, rate):
-    lengths, plain = (0, 2, 9), problem(kind)
+    lengths, plain = (3, 9), problem(kind)
     proposer = GradientAscent(candidates=5, learning_rate=rate)
     ends, values = climb(traced(proposer, "learning_rate"), plain, lengths)
-    assert (np.diff(values, axis=0) >= 0).all()
+    values = np.stack([value_and_slope(plain, draws(plain, 5))[0], *values])
+    assert (np.diff(values, axis=0) >= -1e-12).all()  # rounding, where none moved
     assert (values[-1] > values[0]).any()
 
     units, rates = draws(plain, 5), np.full(5, rate)
