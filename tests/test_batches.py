@@ -221,6 +221,6 @@ def test_make_source_tells_arrays_from_streams():
     assert all(type(make_source(data, 4, 8, rng)) is ArraySource for data in arrays)
     streams = [[(x, y)], iter([(x, y)]), ((x, y), (x, y))]
     assert all(type(make_source(data, 4, 8, rng)) is StreamSource for data in streams)
-    assert make_source((x, y), 4, 8, rng).target_dtype == y.dtype
+    assert make_source((x, y), 4, 8, rng).targets.dtype == y.dtype
     with pytest.raises(TypeError, match="got int"):
         make_source(5, 4, 8, rng)

@@ -24,7 +24,7 @@ OTHER = Evaluation(60, 3.0, 0.5, 0.1, None, None, None, None, (), 3)
 
 
 def make(*records):
-    return History(list(records), 1.5, 0.25, 0.125, 3, 60, "60 steps done")
+    return History(list(records), 1.5, 0.25, 0.125, 3, 60, 50, "60 steps done")
 
 
 FULL = make(EVALUATION, REFUSED, ACCEPTED, ADDITION, RECOVERY, OTHER)

@@ -597,3 +597,42 @@ BAD_CALLS = {
 def test_bad_calls(network, settings, message):
     with pytest.raises(ValueError, match=message):
         run(network, **settings)
+
+
+@pytest.mark.parametrize(
+    ("y", "message"),
+    [
+        (np.array([0, 1, 2, 3]), "0 to 2"),
+        (np.array([0, 1, -1, 2]), "-1 to 2"),
+        (np.array([0.0, 1.0, 2.0, 1.0]), "integer"),
+    ],
+)
+def test_class_codes_that_the_network_lacks(y, message):
+    x, fine = np.ones((4, 2)), np.array([0, 1, 2, 0])
+    network = MLP(2, 3, (), key=jax.random.key(0))
+    with pytest.raises(ValueError, match=message):
+        fit(network, (x, y), loss="softmax_cross_entropy")
+    with pytest.raises(ValueError, match=message):
+        fit(network, (x, fine), validation=(x, y))
+    if np.issubdtype(y.dtype, np.integer):
+        with pytest.raises(ValueError, match=message):
+            fit(network, (x, y))
+
+
+def test_ctrl_c_returns_the_network_as_it_is():
+    class Interrupt(Callback):
+        def on_evaluation(self, evaluation):
+            if evaluation.step == 6:
+                raise KeyboardInterrupt
+
+    x = np.linspace(-1, 1, 16)[:, None]
+    data = (x, np.sin(3 * x))
+    network = MLP(1, 1, (2,), key=jax.random.key(0), capacity=4)
+    schedule = Schedule(max_steps=9, evaluate_every=3, steps_per_call=3)
+    policy = Policy(width=False, depth=False)
+    rising = {"validation": (x, 9 - data[1]), "schedule": schedule, "policy": policy}
+    whole, history = fit(network, data, **rising)
+    assert history.returned_step == 3  # the validation loss only rises
+    interrupted, history = fit(network, data, callbacks=[Interrupt()], **rising)
+    assert history.returned_step == history.steps == 6
+    assert not np.array_equal(interrupted(jnp.asarray(x)), whole(jnp.asarray(x)))

@@ -45,7 +45,7 @@ class ArraySource:
 
     def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):  # noqa: D107
         n = data.x.shape[0]
-        self.target_dtype = data.y.dtype
+        self.targets = data.y
         self._data, self._rng, self._n = data, rng, n
         self.steps_per_epoch = -(-n // batch_size)
         self._batch_size = n // self.steps_per_epoch
@@ -83,7 +83,7 @@ class StreamSource:
     """
 
     steps_per_epoch: int | None = None
-    target_dtype = None
+    targets = None  # not known beforehand
 
     def __init__(  # noqa: D107
         self, batches: Iterable, batch_size: int, memory: int, max_epochs: float | None = None

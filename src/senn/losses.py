@@ -33,6 +33,9 @@ class AbstractLoss(eqx.Module):
     def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
         """M⁺v for v in the range of the Fisher metric M, where loss gradients lie."""
 
+    def check(self, targets: Shaped[Array, "..."], out_size: int) -> None:
+        """Raise a `ValueError` for targets that this loss of `out_size` outputs cannot take."""
+
     def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
         """g_y, the derivative of each example's loss with respect to its outputs."""
         return jax.grad(lambda y: jnp.sum(self(y, targets)))(outputs)
@@ -43,6 +46,20 @@ class SoftmaxCrossEntropy(AbstractLoss):
 
     Fisher metric: diag(p) − ppᵀ.
     """
+
+    def check(self, targets: Shaped[Array, "..."], out_size: int) -> None:
+        """Raise a `ValueError` unless targets are class codes 0 to `out_size` − 1."""
+        if not jnp.issubdtype(targets.dtype, jnp.integer) or targets.ndim != 1:
+            raise ValueError(
+                f"Softmax cross-entropy needs class codes [N] of an integer type; "
+                f"got {targets.dtype} of shape {targets.shape}."
+            )
+        low, high = int(targets.min()), int(targets.max())
+        if low < 0 or high >= out_size:
+            raise ValueError(
+                f"Class codes must be 0 to {out_size - 1}, for the network has {out_size} "
+                f"outputs; got {low} to {high}."
+            )
 
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, in nats."""

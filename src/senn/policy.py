@@ -61,7 +61,8 @@ class Policy:
             before it left; None leaves it to Theorem 1's bound.
         max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
             all, active parameters, and time since the start; None is without limit.
-        patience: considerations in a row without an addition after which growth ends.
+        patience: considerations in a row after which growth ends if nothing passed α in any of
+            them; what τ alone refuses may pass later, as η_c falls.
         unit_scale: activation of new units relative to the inputs of the map that reads them,
             root mean square each. The score leaves it free.
         metric: output metric of the score, "euclidean" (the paper's) or "fisher". The latter

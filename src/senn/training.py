@@ -128,8 +128,8 @@ def fit(
         seed: of the order of the data and of the search.
 
     Returns:
-        The trained network and the ledger. Ctrl-C ends training in the same way, with
-        `history.stop_reason` "interrupted".
+        The trained network and the ledger. Ctrl-C ends training and returns the network as it
+        is, with `history.stop_reason` "interrupted".
     """
     schedule, policy = schedule or Schedule(), policy or Policy()
     if policy.depth and policy.layer_kind == "identity" and network.activation != "rational":
@@ -142,9 +142,13 @@ def fit(
         data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs
     )
     loss = _default_loss(source) if loss is None else make_loss(loss)
+    held_out = None if validation is None else checked(Batch.of(*validation))
+    for targets in (source.targets, None if held_out is None else held_out.y):
+        if targets is not None:
+            loss.check(targets, network.out_size)
     run = _Run(
         source=source,
-        validation=None if validation is None else checked(Batch.of(*validation)),
+        validation=held_out,
         loss=loss,
         metric=make_metric(metric, loss),
         optimizer=make_optimizer(optimizer),
@@ -254,8 +258,9 @@ class _Run:
         finally:
             self.history.steps = self.step
             self.history.n_compilations = compilations().programs - self.first_count
+            network, self.history.returned_step = self.result()
             self.tell("on_stop", self.history)
-        return self.result(), self.history
+        return network, self.history
 
     def advance(self, end: int | None) -> None:
         """To the next evaluation or consideration, whichever is first, and through it."""
@@ -366,9 +371,11 @@ class _Run:
             self.best = _Best(loss, kept, self.step)
         self.stale = 0 if better else self.stale + 1
 
-    def result(self) -> MLP:
-        """The network of the best evaluation, or the last if there was no validation."""
-        return self.state.network if self.best.network is None else self.best.network
+    def result(self) -> tuple[MLP, int]:
+        """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
+        if self.best.network is None or self.history.stop_reason == "interrupted":
+            return self.state.network, self.step
+        return self.best.network, self.best.step
 
     # --- growth ---------------------------------------------------------------------------
 
@@ -470,9 +477,12 @@ def _next_multiple(step: int, every: int) -> int:
 
 
 def _default_loss(source: ArraySource | StreamSource) -> AbstractLoss:
-    dtype = source.target_dtype
-    if dtype is None:
+    if source.targets is None:
         raise ValueError(
             f"A stream does not tell its task; pass loss=, one of {', '.join(LOSSES)}."
         )
-    return SoftmaxCrossEntropy() if jnp.issubdtype(dtype, jnp.integer) else SquaredError()
+    return (
+        SoftmaxCrossEntropy()
+        if jnp.issubdtype(source.targets.dtype, jnp.integer)
+        else SquaredError()
+    )
