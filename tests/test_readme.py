@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import senn
+import senn.estimators
+import senn.training
 from senn.cli import build_parser
 
 ROOT = Path(__file__).parent.parent

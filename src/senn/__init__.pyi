@@ -1,4 +1,6 @@
+from . import curvature as curvature
 from . import datasets as datasets
+from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers
 from . import proposals as proposals
