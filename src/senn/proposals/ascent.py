@@ -2,20 +2,19 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, Shaped
+from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from senn.proposals.base import (
-    AbstractProposer,
+    AbstractMaximizer,
     Problem,
     Units,
     draw_units,
     mask_units,
     objective,
-    select_best,
 )
 
 
-class GradientAscent(AbstractProposer):
+class GradientAscent(AbstractMaximizer):
     """Follow the gradient of Δη′ from random draws.
 
     Each proposal has a rate of its own. A step that would lower its objective is taken back
@@ -50,14 +49,6 @@ class GradientAscent(AbstractProposer):
         first = (start, unknown, still, rates)
         (units, *_), _ = jax.lax.scan(step, first, length=self.steps + 1)
         return units
-
-    def select(
-        self,
-        relative_scores: Float[Array, " P"],
-        key: PRNGKeyArray,  # noqa: ARG002
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
-        """The best on the fitting sample."""
-        return select_best(relative_scores)
 
 
 def _value_and_grad(problem: Problem, units: Units) -> tuple[Float[Array, " P"], Units]:

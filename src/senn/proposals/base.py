@@ -148,6 +148,19 @@ def _mean(weights: Array, values: Array) -> Array:
     return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis=0)
 
 
+class AbstractMaximizer(AbstractProposer):
+    """A search that ends with the candidate that scores highest on the fitting sample."""
+
+    def select(
+        self,
+        relative_scores: Float[Array, " P"],
+        key: PRNGKeyArray,  # noqa: ARG002
+    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+        """The best on the fitting sample, judged by itself."""
+        index = jnp.argmax(jnp.nan_to_num(relative_scores, nan=-jnp.inf))
+        return index, jax.nn.one_hot(index, relative_scores.shape[0], dtype=relative_scores.dtype)
+
+
 def problem_at(
     source: tuple[MapMoments, MapMoments],
     reader: tuple[MapMoments, MapMoments],
@@ -281,11 +294,3 @@ def rescale(problem: Problem, units: Units, fraction: float) -> Units:
     if problem.activation == "relu":
         return units._replace(weight=units.weight * factor[:, None], bias=units.bias * factor)
     return units
-
-
-def select_best(
-    relative_scores: Float[Array, " P"],
-) -> tuple[Int[Array, ""], Float[Array, " P"]]:
-    """The candidate with the highest score on the fitting sample, judged by itself."""
-    index = jnp.argmax(jnp.nan_to_num(relative_scores, nan=-jnp.inf))
-    return index, jax.nn.one_hot(index, relative_scores.shape[0], dtype=relative_scores.dtype)

@@ -3,18 +3,17 @@
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.linalg import relative_ridge, solve_psd
 from senn.nn.activation import FIXED
 from senn.nn.rational import rational_features
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
-    AbstractProposer,
+    AbstractMaximizer,
     Problem,
     Sample,
     Units,
-    select_best,
 )
 
 SCREENED_AT_ONCE = 128  # directions whose features are held in memory together
@@ -22,7 +21,7 @@ RATE_GAIN, RATE_LOSS = 1.5, 3.0
 SOURCE_DAMPING = 0.1  # relative, of the second moment that preconditions the refinement
 
 
-class Projection(AbstractProposer):
+class Projection(AbstractMaximizer):
     """Find the unit whose activation explains most of the residual gradient.
 
     A rational unit is linear in θ, a = θᵀφ(z). For given incoming weights the best θ is
@@ -101,14 +100,6 @@ class Projection(AbstractProposer):
         rate = jnp.full_like(unknown, self.rate / RATE_GAIN)  # the first "step" only looks
         first = (start, unknown, jnp.zeros_like(start), rate, start, unknown)
         return jax.lax.scan(step, first, length=self.steps + 1)[0][-2:]
-
-    def select(
-        self,
-        relative_scores: Float[Array, " P"],
-        key: PRNGKeyArray,  # noqa: ARG002
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
-        """The best on the fitting sample."""
-        return select_best(relative_scores)
 
 
 def best_theta(
