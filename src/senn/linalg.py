@@ -109,6 +109,11 @@ def solve_psd(A: Float[Array, "n n"], b: Float[Array, "n *k"], ridge, *, singula
     return root @ (root.T @ b)
 
 
+def inverse(A: Float[Array, "n n"], ridge: Float[Array, ""] | float) -> Float[Array, "n n"]:
+    """(A + ridge·I)⁻¹ by Cholesky; rows and columns of zeros stay apart from the others."""
+    return solve_psd(A, jnp.eye(A.shape[0], dtype=A.dtype), ridge)
+
+
 def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:
     """R with R Rᵀ = (A + ridge·I)⁻¹; for `singular` see `solve_psd`."""
     eye = jnp.eye(A.shape[0], dtype=A.dtype)

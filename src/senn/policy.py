@@ -1,7 +1,7 @@
 """When and where to add: thresholds and budgets, turned into decisions with their reasons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from senn.nn import MLP
@@ -20,16 +20,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Decision:
-    """At most one accepted proposal, and a verdict on each."""
+    """What to add, proposals for one location, and a verdict on each that was looked at."""
 
     verdicts: tuple[Verdict, ...]
     reason: str
     exhausted: bool  # no proposal passes the stopping criterion α, whatever τ says
 
     @property
-    def accepted(self) -> Proposal | None:
-        """The proposal to add, if any."""
-        return next((v.proposal for v in self.verdicts if v.accepted), None)
+    def accepted(self) -> list[Proposal]:
+        """The proposals to add, all for one location; empty if there is nothing to add."""
+        return [v.proposal for v in self.verdicts if v.accepted]
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,11 @@ class Policy:
         backoff: what the steps to the next consideration are multiplied by after each one in a
             row that added nothing, so that looking costs little once there is little to find.
         layer_every: steps between layers added (the paper's: 90).
-        additions_at_once: most additions in one consideration, each scored against what those
-            before it left; None leaves it to Theorem 1's bound.
+        additions_at_once: most units added in one consideration, each scored against what
+            those before it left; Theorem 1's bound holds too.
+        layers_last: propose layers only when no unit passes anywhere, for the second time in a
+            row. The paper compares both every time (False); at the default `layer_cost` that
+            rarely ends otherwise, and costs searches and compilations.
         max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
             all, active parameters, and time since the start; None is without limit.
         patience: considerations in a row after which growth ends if nothing passed α in any of
@@ -83,7 +86,8 @@ class Policy:
     every: int = 10
     backoff: float = 2.0
     layer_every: int = 30
-    additions_at_once: int | None = None
+    additions_at_once: int = 16
+    layers_last: bool = True
     max_units: int | None = None
     max_layers: int | None = None
     max_parameters: int | None = None
@@ -130,9 +134,22 @@ class Policy:
         ]
         return (*width, *depth)
 
-    def _fits(self, network: MLP, location: Location) -> bool:
+    def stages(
+        self, locations: Sequence[Location], fruitless: int
+    ) -> tuple[Sequence[Location], ...]:
+        """Which locations to propose for first, and which only if nothing passes there.
+
+        `fruitless` is the number of considerations in a row before this that added nothing.
+        """
+        units = [place for place in locations if place.kind == "width"]
+        layers = [place for place in locations if place.kind == "layer"]
+        if not self.layers_last:
+            return ((*units, *layers),)
+        return tuple(s for s in (units, layers if fruitless or not units else ()) if s)
+
+    def _fits(self, network: MLP, location: Location, units: int = 1) -> bool:
         layer = location.kind == "layer"
-        units = self.layer_size(network, location.position) if layer else 1
+        units = self.layer_size(network, location.position) if layer else units
         if layer and self.max_layers is not None and len(network.hidden) >= self.max_layers:
             return False
         if layer and self.layer_kind == "identity" and units > self.max_identity_units:
@@ -149,27 +166,59 @@ class Policy:
             cost = self.layer_cost
         return (proposal.score - self.confidence * proposal.stderr) / cost
 
-    def most_additions(self) -> int:
-        """Additions in one consideration: `additions_at_once`, or Theorem 1's bound if smaller."""
-        bound = max_additions(1.0, self.alpha, self.tau)
-        return bound if self.additions_at_once is None else min(self.additions_at_once, bound)
+    def units_in_turn(self, location: Location) -> int:
+        """Units to propose for a location, each scored beside those before it."""
+        if location.kind == "layer":
+            return self.layer_units if self.layer_kind == "residual" else 1
+        return self.most_units()
 
-    def decide(self, proposals: Sequence[Proposal]) -> Decision:
-        """Accept the best proposal that passes both thresholds, if one does."""
+    def most_units(self) -> int:
+        """Units added in one consideration at most: theorem 1's bound, if smaller."""
+        return max(min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau)), 1)
+
+    def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
+        """Accept the best first proposal that passes both thresholds, if one does.
+
+        `proposals` has those for each location in turn. After the best first one, those that
+        follow it are accepted until one does not pass, or no room is left.
+        """
+        best, decision = self._first([p[0] for p in proposals])
+        if best is None:
+            return decision
+        more = [
+            Verdict(p, refusal is None, refusal or self._praise(p))
+            for p, refusal in self._followers(proposals[best][1:], network)
+        ]
+        return replace(decision, verdicts=(*decision.verdicts, *more))
+
+    def _followers(self, proposals: Sequence[Proposal], network: MLP):
+        """The proposals after an accepted one, up to the first that is refused, and why it is."""
+        for k, proposal in enumerate(proposals):
+            if not self._fits(network, proposal.location, k + 2):
+                return
+            refusal = self._refusal(proposal)
+            yield proposal, refusal
+            if refusal is not None:
+                return
+
+    def _first(self, proposals: Sequence[Proposal]) -> tuple[int | None, Decision]:
+        """The number of the best proposal that passes, and the verdicts."""
         refusals = [self._refusal(p) for p in proposals]
-        able = [p for p, refusal in zip(proposals, refusals, strict=True) if refusal is None]
-        best = max(able, key=self.worth, default=None)
-        verdicts = []
-        for proposal, refusal in zip(proposals, refusals, strict=True):
-            if proposal is best:
-                verdicts.append(Verdict(proposal, True, self._praise(proposal)))
-            else:
-                reason = refusal or f"passes, but {best.location} is worth more a unit"  # pyright: ignore[reportOptionalMemberAccess]
-                verdicts.append(Verdict(proposal, False, reason))
-        if best is not None:
-            return Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
-        exhausted = not any(self._useful(p) for p in proposals)
-        return Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+        able = [i for i, refusal in enumerate(refusals) if refusal is None]
+        if not able:
+            exhausted = not any(self._useful(p) for p in proposals)
+            verdicts = [
+                Verdict(p, False, r or "") for p, r in zip(proposals, refusals, strict=True)
+            ]
+            return None, Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+        first = max(able, key=lambda i: self.worth(proposals[i]))
+        best = proposals[first]
+        passes = f"passes, but {best.location} is worth more a unit"
+        verdicts = [
+            Verdict(p, i == first, self._praise(p) if i == first else refusals[i] or passes)
+            for i, p in enumerate(proposals)
+        ]
+        return first, Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
 
     def _useful(self, proposal: Proposal) -> bool:
         return self.worth(proposal) > self.alpha * proposal.reach
