@@ -32,7 +32,10 @@ class Batch(NamedTuple):
 
 
 class InputMoment(NamedTuple):
-    """E[w · (x, 1)(x, 1)ᵀ], the second moment of the inputs and the constant, over `rows` rows."""
+    """E[w · (x, 1)(x, 1)ᵀ], the second moment of the inputs and the constant, over `rows` rows.
+
+    Rows that are not finite are left out.
+    """
 
     matrix: np.ndarray  # [I + 1, I + 1]
     rows: int
@@ -40,13 +43,17 @@ class InputMoment(NamedTuple):
     def with_more(self, batch: Batch) -> "InputMoment":
         """Of these rows and those of a batch, accumulated in pieces."""
         x, weight = np.asarray(batch.x), np.asarray(batch.weight)
-        total = self.matrix * self.rows
+        total, rows = self.matrix * self.rows, self.rows
         for start in range(0, len(x), ROWS_AT_ONCE):
             piece = slice(start, start + ROWS_AT_ONCE)
             root = np.sqrt(weight[piece, None])
             a = np.concatenate([x[piece] * root, root], axis=1)
-            total = total + a.T @ a
-        return InputMoment(total / (self.rows + len(x)), self.rows + len(x))
+            product = a.T @ a
+            if not np.isfinite(product).all():
+                a = a[np.isfinite(a).all(axis=1)]
+                product = a.T @ a
+            total, rows = total + product, rows + len(a)
+        return InputMoment(total / max(rows, 1), rows)
 
 
 class Chunk(NamedTuple):

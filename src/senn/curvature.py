@@ -71,7 +71,7 @@ def moments(
     metric: AbstractMetric,
     batch: Batch,
     key: PRNGKeyArray,
-    output_factors: tuple[Float[Array, "O O"], ...] | None = None,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
 ) -> Moments:
     """Back-propagate loss gradients and metric draws to every linear map.
 
@@ -107,7 +107,7 @@ def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I
 
 def _output_factors(
     back: Callable, metric: AbstractMetric, outputs, root_weight, key: PRNGKeyArray
-) -> tuple[Float[Array, "O O"], ...]:
+) -> tuple[Float[Array, "_ _"], ...]:
     def second_moments(v):
         return tuple((root_weight * s).T @ (root_weight * s) / s.shape[0] for s in back(v)[0])
 

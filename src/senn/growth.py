@@ -37,7 +37,7 @@ def look(
     fit: Batch,
     held_out: Batch,
     key: PRNGKeyArray,
-    output_factors: tuple[Float[Array, "O O"], ...] | None = None,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
     input_factor: InputFactor | None = None,
 ) -> Seen:
     """The moments on the fitting and on the held-out sample.

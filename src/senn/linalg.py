@@ -78,7 +78,7 @@ def _cg_step(operator: Callable, s: _CGState) -> _CGState:
 def tree_dot(x: Any, y: Any) -> Float[Array, ""]:
     """The inner product of two trees of arrays."""
     pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
-    return sum((jnp.vdot(a, b) for a, b in pairs), jnp.zeros(()))
+    return jnp.asarray(sum(jnp.vdot(a, b) for a, b in pairs))  # in the type of the leaves
 
 
 def _axpy(scale, x, y):

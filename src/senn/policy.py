@@ -53,7 +53,9 @@ class Policy:
         layer_units: units that a new residual layer starts with, to be widened like any other;
             identity layers have one per input.
         max_identity_units: inputs above which no identity layer is proposed.
-        every: steps between considerations (the paper's slower steps: 30).
+        every: steps between considerations (the paper's slower steps: 30), if each adds
+            `additions_at_once` units; proportionally more after one that adds fewer, so that
+            looking costs little a unit.
         backoff: what the steps to the next consideration are multiplied by after each one in a
             row that added nothing, so that looking costs little once there is little to find.
         layer_every: steps between layers added (the paper's: 90).
@@ -66,16 +68,17 @@ class Policy:
             all, active parameters, and time since the start; None is without limit.
         patience: considerations in a row after which growth ends if nothing passed α in any of
             them; what τ alone refuses may pass later, as η_c falls.
+        plateau: evaluations in a row without a better loss after which growth ends: more units
+            no longer show in it.
         unit_scale: activation of new units relative to the inputs of the map that reads them,
             root mean square each. The score leaves it free.
-        metric: output metric of the score, "euclidean" (the paper's) or "fisher". The latter
-            weighs the few examples that are badly misjudged so heavily that units fitted to
-            them gain little on others.
+        metric: output metric of the score, "fisher" or "euclidean" (the paper's). If it is also
+            that of a `KFAC` optimiser, the score reads that optimiser's S.
         damping: relative damping of the Kronecker factors A and S in the score.
     """
 
     tau: float = 1.005
-    alpha: float = 3e-4
+    alpha: float = 2e-4
     confidence: float = 1.0
     layer_cost: float | None = 60.0
     width: bool = True
@@ -93,8 +96,9 @@ class Policy:
     max_parameters: int | None = None
     max_seconds: float | None = None
     patience: int = 5
+    plateau: int = 5
     unit_scale: float = 0.3
-    metric: str = "euclidean"
+    metric: str = "fisher"
     damping: float = 0.1
 
     def __post_init__(self):  # noqa: D105
@@ -172,6 +176,15 @@ class Policy:
             return self.layer_units if self.layer_kind == "residual" else 1
         return self.most_units()
 
+    def steps_to_next(self, added: int, fruitless: int) -> int:
+        """Steps to the next consideration, after one that added so many units.
+
+        `fruitless` is the number of considerations in a row, up to this, that added nothing.
+        """
+        if fruitless:
+            return round(self.every * self.backoff**fruitless)
+        return round(self.every * max(self.most_units() / max(added, 1), 1))
+
     def most_units(self) -> int:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""
         return max(min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau)), 1)
@@ -248,8 +261,12 @@ class Policy:
 
 
 _LEAST: dict[str, int] = dict.fromkeys(
-    ("layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience"), 1
-)
+    (
+        "layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience",
+        "plateau",
+    ),
+    1,
+)  # fmt: skip
 
 
 def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:

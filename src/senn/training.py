@@ -35,7 +35,7 @@ from senn.policy import Decision, Policy, Verdict
 from senn.proposals import AbstractProposer, Projection, Proposal
 from senn.proposals.base import join
 
-EVALUATE_EVERY = 30  # steps at least, unless the schedule says otherwise
+EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
@@ -59,14 +59,13 @@ class Schedule:
             `max_steps` or to the data.
         max_seconds: time, compilation included; None is without limit.
         batch_size: examples a step, fewer if there are fewer.
-        evaluate_every: steps between evaluations; None is an epoch, and at least 30.
-        stop_after: evaluations without a better loss, and without growth, after which growth
-            ends, and after that training; the loss is that of the validation data if there are
-            any.
+        evaluate_every: steps between evaluations; None is an epoch, and at least 10.
+        stop_after: evaluations without a better loss, once growth has ended, after which training
+            stops; the loss is that of the validation data if there are any.
         anneal_epochs: passes over the data after growth has ended, in which the learning rate
             falls to zero as half a cosine; then training ends. None keeps the rate, and trains
-            on until something else ends it. With an end given by `max_steps`, `max_epochs` or
-            `max_seconds`, the last half before it is kept for annealing, if that is less.
+            on until something else ends it. With an end known in steps it goes on to that end,
+            and begins in time for it; with `max_seconds` it is over by then.
         anneal_steps: steps of annealing at least; all of them for a stream.
         tolerance: relative improvement that counts as better.
         sample_size: examples on which units are fitted, and again as many on which they are
@@ -81,7 +80,7 @@ class Schedule:
     evaluate_every: int | None = None
     stop_after: int = 10
     tolerance: float = 1e-3
-    anneal_epochs: float | None = 15
+    anneal_epochs: float | None = 20
     anneal_steps: int = 300
     sample_size: int = 8192
     steps_per_call: int = 30
@@ -311,15 +310,14 @@ class _Run:
     def advance(self, end: int | None) -> None:
         """To the next evaluation or consideration, whichever is first, and through it."""
         every = self.schedule.evaluation_steps(self.source.steps_per_epoch)
-        self.anneal_in_time(end)
-        stops = [_next_multiple(self.step, every)]
-        if self.growing:
-            stops.append(self.next_look)
-        if self.annealing is not None:
-            stops.append(self.annealing.last)
-        if end is not None:
-            stops.append(end)
-        if not self.train_to(min(stops)):
+        latest = self.anneal_in_time(end)
+        stops = [
+            _next_multiple(self.step, every),
+            self.next_look if self.growing else None,
+            self.annealing.last if self.annealing else latest,
+            end,
+        ]
+        if not self.train_to(min(stop for stop in stops if stop is not None)):
             if self.infos:  # steps that no evaluation has seen
                 self.evaluate()
             return
@@ -330,28 +328,39 @@ class _Run:
             self.history.stop_reason = ended
         elif self.growing and self.step >= self.next_look:
             self.consider()
-        if not self.history.stop_reason and self.stale >= self.schedule.stop_after:
-            self.loss_stopped_falling()
+        self.notice_plateau()
 
-    def loss_stopped_falling(self) -> None:
-        """End growth and let the rate fall; if it does already, or never will, end training."""
-        if self.annealing is None and self.schedule.anneal_epochs is not None:
+    def notice_plateau(self) -> None:
+        """End growth, and after it training, once the loss has stopped falling."""
+        if self.growing:
+            if self.stale >= self.policy.plateau:
+                self.end_growth()
+        elif self.stale >= self.schedule.stop_after and not self.history.stop_reason:
+            self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
+
+    def end_growth(self) -> None:
+        """From now on nothing is added; evaluations without a better loss count anew."""
+        if self.growing:
             self.growing, self.stale = False, 0
-        else:
-            self.history.stop_reason = f"no better loss in {self.stale} evaluations, and no growth"
 
-    def anneal_in_time(self, end: int | None) -> None:
-        """Begin to anneal once growth has ended, or the end of training is near."""
+    def anneal_in_time(self, end: int | None) -> int | None:
+        """Begin to anneal once growth has ended or must; the step at which it must, if later."""
         if self.schedule.anneal_epochs is None or self.annealing is not None:
-            return
+            return None
         steps = self.schedule.annealing_steps(self.source.steps_per_epoch, end)
-        seconds, limit = time.monotonic() - self.start, self.schedule.max_seconds
-        late = (end is not None and self.step + steps >= end) or (
-            limit is not None and seconds >= limit / 2
-        )
-        if late or not self.growing:
-            self.growing = False
-            self.annealing = _Annealing(self.step, self.step + steps, seconds)
+        latest = None if end is None else end - steps
+        if self.half_time_over() or (latest is not None and self.step >= latest):
+            self.end_growth()
+        if self.growing:
+            return latest
+        last = self.step + steps if end is None else end
+        self.annealing = _Annealing(self.step, last, time.monotonic() - self.start)
+        return None
+
+    def half_time_over(self) -> bool:
+        """Whether what is left of `max_seconds` is for annealing."""
+        limit = self.schedule.max_seconds
+        return limit is not None and time.monotonic() - self.start >= limit / 2
 
     def rates(self, steps: int) -> np.ndarray:
         """What the learning rate is multiplied by in the next steps."""
@@ -386,7 +395,7 @@ class _Run:
                 return False
             if not taken and not self.recover():
                 return False
-            if self.ended(None):
+            if self.ended(None) or (self.growing and self.half_time_over()):
                 break
         return True
 
@@ -395,6 +404,8 @@ class _Run:
         if not self.optimizer.watches_inputs or self.source.rows < max(2 * self.observed, 1):
             return
         moment = self.source.input_moment()
+        if not moment.rows:  # none that is finite
+            return
         self.state = self.state._replace(
             optimizer=self.optimizer.observe(self.state.optimizer, moment)
         )
@@ -476,16 +487,16 @@ class _Run:
         """Add what the policy accepts."""
         with self.timed("growth"):
             decision = self.decide()
-        added, looked = bool(decision.accepted), bool(decision.verdicts)
+        added, looked = len(decision.accepted), bool(decision.verdicts)
         self.waits = 0 if added else self.waits + looked
-        self.next_look = self.step + round(self.policy.every * self.policy.backoff**self.waits)
-        if added:
-            self.stale = 0
+        layer = added and decision.accepted[0].location.kind == "layer"
+        found = self.policy.most_units() if layer or not looked else added
+        self.next_look = self.step + self.policy.steps_to_next(found, self.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
         self.refusals = self.refusals + 1 if refused else 0
         if self.refusals >= self.policy.patience or not self.locations(rested=True):
-            self.growing = False
+            self.end_growth()
 
     def locations(self, *, rested: bool = False):
         """Where units may go now, or, if `rested`, once layers may be added again."""

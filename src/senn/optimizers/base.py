@@ -53,7 +53,7 @@ class AbstractOptimizer(eqx.Module):
         """The second moment of the network's inputs, if the optimiser keeps it; for searches."""
         return None
 
-    def output_factors(self, state: Any) -> tuple[Float[Array, "O O"], ...] | None:  # noqa: ARG002
+    def output_factors(self, state: Any) -> tuple[Float[Array, "_ _"], ...] | None:  # noqa: ARG002
         """S of every linear map in the metric of the steps, if the optimiser keeps it.
 
         The score then reads it, in place of computing its own.

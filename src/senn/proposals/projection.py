@@ -39,10 +39,10 @@ class Projection(AbstractMaximizer):
     at once; for those it is `GradientAscent` with as many candidates and steps.
     """
 
-    candidates: int = 32
-    screened: int = 1024
+    candidates: int = 24
+    screened: int = 512
     screening_rows: int = 2048
-    steps: int = 8
+    steps: int = 5
     rate: float = 0.3  # first change of z relative to z, root mean square
 
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
