@@ -11,8 +11,17 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.proposals import AbstractProposer, GradientAscent, Langevin, Location, Random
+from senn.factors import InputFactor
+from senn.proposals import (
+    AbstractProposer,
+    GradientAscent,
+    Langevin,
+    Location,
+    Projection,
+    Random,
+)
 from senn.proposals.base import (
+    PADDED_TO,
     Units,
     activations,
     fit_score,
@@ -23,13 +32,14 @@ from senn.proposals.base import (
     rescale,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
+from senn.proposals.projection import THETA_RIDGE, best_theta
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
 ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
 KINDS = {  # activation, units, whether they are read beside their inputs, square
     "unit": ("rational", np.ones(1, bool), False, False),
-    "residual layer": ("relu", np.array([True, True, False]), True, False),
+    "residual unit": ("relu", np.ones(1, bool), True, False),
     "identity layer": ("rational", ACTIVE, True, True),
 }
 PROPOSERS = {
@@ -100,9 +110,8 @@ def problem(kind, silent=False, held_out=True):
 def outputs(kind, units, source):
     """What units of one proposal output, times the root of the weights, in NumPy."""
     root = np.asarray(source.a[:, -1:])
-    z = np.asarray(source.a[:, :-1]) / root @ np.asarray(units.weight[0]) + np.asarray(
-        units.bias[0]
-    )
+    x = np.asarray(source.a[:, :-1]) / root
+    z = x @ np.asarray(units.weight[0])[: x.shape[1]] + np.asarray(units.bias[0])
     theta = None if units.theta is None else np.asarray(units.theta[0])
     a = reference.sigma(KINDS[kind][0], z, theta)
     return (root * a)[:, KINDS[kind][1]]
@@ -164,7 +173,7 @@ def test_judged_on_the_fitting_sample_both_scores_agree(kind):
 
 
 @pytest.mark.parametrize("kind", ["unit", "identity layer"])
-def test_padding_changes_nothing(kind):
+def test_dormant_slots_and_padding_change_nothing(kind):
     activation, units_mask, beside, square = KINDS[kind]
     source, reader = samples(kind)
     rows = np.append(ACTIVE, True)
@@ -172,12 +181,21 @@ def test_padding_changes_nothing(kind):
     bare_reader = bare_source if beside else reader
     bare_reader = [b._replace(g=r.g, S=r.S) for b, r in zip(bare_reader, reader, strict=True)]
     masks = jnp.ones(3, bool), jnp.ones(units_mask.sum(), bool)
+    # With an input factor, whatever it holds, nothing is padded.
+    known = None if square else InputFactor.identity(3, float)
     bare = build(
-        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING, square=square
-    )
+        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING,
+        square=square, input_factor=known,
+    )  # fmt: skip
+    assert bare.fit.a.shape == (N, 4)
     padded, units = problem(kind), found(kind, "random").units
+    if not square:
+        assert padded.fit.a.shape == (N, PADDED_TO + 1)
+        assert padded.fit.r.shape == (N, PADDED_TO)
+    np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
+    slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
     cut = Units(
-        units.weight[:, ACTIVE][..., units_mask],
+        units.weight[:, slots][..., units_mask],
         units.bias[:, units_mask],
         None if units.theta is None else units.theta[..., units_mask],
     )
@@ -187,6 +205,116 @@ def test_padding_changes_nothing(kind):
         np.testing.assert_allclose(one, other, rtol=1e-8)
 
 
+# --- units in turn ----------------------------------------------------------------------------
+
+SINGLE = ("unit", "residual unit")
+every_single = pytest.mark.parametrize("kind", SINGLE)
+
+
+@cache
+def in_turn(kind, name, count):
+    return PROPOSERS[name].propose(problem(kind), key, count)
+
+
+def side_by_side(units, count):
+    """The first proposals of single units as one of several."""
+    weight, bias, theta = (
+        None if u is None else np.concatenate(np.asarray(u)[:count], axis=-1)[None] for u in units
+    )
+    return Units(weight, bias, theta)
+
+
+@every_single
+@pytest.mark.parametrize("name", ["random", "ascent"])
+def test_scores_in_turn_add_up_to_that_of_all_units_together(kind, name):
+    turn = in_turn(kind, name, 4)
+    assert turn.units.weight.shape == (4, PADDED_TO, 1)
+    units_of = KINDS[kind]
+    for count in (1, 2, 4):
+        units = side_by_side(turn.units, count)
+        KINDS["several"] = (units_of[0], np.ones(count, bool), *units_of[2:])
+        source, reader = samples(kind)
+        new = jnp.asarray(outputs("several", units, source[0]))
+        bound = score_increase_bound(reader[0].a, new, reader[0].g, reader[0].S, DAMPING)
+        assert sum(turn.fit_score[:count]) == pytest.approx(float(bound), rel=1e-8)
+    assert (turn.fit_score >= 0).all()
+
+
+@every_single
+def test_held_out_scores_in_turn_add_up(kind):
+    turn = in_turn(kind, "random", 4)
+    units = side_by_side(turn.units, 4)
+    source, reader = samples(kind)
+    a, g, n = np.asarray(reader[0].a), np.asarray(reader[0].g), N
+    A, S = a.T @ a / n, np.asarray(reader[0].S)
+    ridge = reference.ridge(A, DAMPING)
+    R = np.linalg.inv(np.linalg.cholesky(S + reference.ridge(S, DAMPING) * np.eye(OUT))).T
+    B = np.linalg.solve(A + ridge * np.eye(len(A)), a.T @ g @ R / n)
+    KINDS["several"] = (KINDS[kind][0], np.ones(4, bool), *KINDS[kind][2:])
+    here, there = (outputs("several", units, s) for s in source)
+    V = np.linalg.solve(here.T @ here / n + ridge * np.eye(4), here.T @ (g @ R - a @ B) / n)
+    r = np.asarray(reader[1].g) @ R - np.asarray(reader[1].a) @ B
+    assert sum(turn.score) == pytest.approx(np.sum(there @ V * r) / n, rel=1e-8)
+
+
+@every_single
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_no_candidate_is_chosen_twice(kind, name):
+    weights = np.asarray(in_turn(kind, name, 6).units.weight)[..., 0]
+    assert len(np.unique(weights, axis=0)) == 6
+
+
+def test_an_exhausted_pool_gives_nothing():
+    turn = PROPOSERS["random"].propose(problem("unit"), key, 8)  # of six candidates
+    assert (np.asarray(turn.fit_score[:6]) > 0).all()
+    for scores in (turn.fit_score, turn.score, turn.stderr):
+        np.testing.assert_array_equal(scores[6:], 0)
+
+
+def test_square_layers_come_one_at_a_time():
+    with pytest.raises(ValueError, match="one at a time; got count=2"):
+        PROPOSERS["random"].propose(problem("identity layer"), key, 2)
+
+
+# --- projection -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_eliminated_coefficients_beat_random_ones(seed):
+    """For the same incoming weights no θ of 200 explains more, to rounding."""
+    draw, plain = np.random.default_rng(seed), problem("unit")
+    w = draw.normal(size=PADDED_TO + 1) * np.pad(np.append(ACTIVE, False), (0, 59))
+    w[-1] = draw.normal()
+    w *= 10 ** draw.uniform(-2, 2)
+    free = eqx.tree_at(lambda p: p.ridge, plain, jnp.zeros(()))  # which θ could scale away
+    value, theta = best_theta("rational", plain.fit, jnp.asarray(w))
+    thetas = np.concatenate([np.asarray(theta)[None], draw.normal(size=(200, 3))])
+    tile = np.ones((len(thetas), 1))
+    scores, *_ = measure(free, Units(
+        jnp.asarray(tile[..., None] * w[:-1, None]), jnp.asarray(tile * w[-1]),
+        jnp.asarray(thetas[..., None]),
+    ))  # fmt: skip
+    assert scores[0] == pytest.approx(float(value), rel=1e-6)
+    assert scores[0] >= scores[1:].max() * (1 - 1e-6)
+
+
+def test_a_ridge_keeps_coefficients_of_small_inputs_small():
+    w = jnp.zeros(PADDED_TO + 1).at[0].set(1e-3)
+    bare, kept = (best_theta("rational", problem("unit").fit, w, r)[1] for r in (0.0, THETA_RIDGE))
+    size = np.array([1e-3, 1, 1e-3])  # of the features, roughly
+    assert np.abs(size * np.asarray(bare)).max() > 100
+    assert np.abs(size * np.asarray(kept)).max() < 10
+
+
+@every_single
+def test_projection_proposes_more_than_random_units(kind):
+    few = Projection(candidates=4, screened=64, steps=2)
+    turn = few.propose(problem(kind), key, 2)
+    assert turn.units.weight.shape == (2, PADDED_TO, 1)
+    assert turn.fit_score[0] > found(kind, "random").fit_score[0]
+    assert (turn.fit_score >= 0).all()
+
+
 def test_log_det_penalty_of_square_layers():
     square = problem("identity layer")
     units = found("identity layer", "random").units
@@ -194,8 +322,8 @@ def test_log_det_penalty_of_square_layers():
     score, _, value = measure(square, units)
     wanted = score / square.scale - 0.01 * np.log(np.abs(np.linalg.det(W))) ** 2
     np.testing.assert_allclose(value, wanted, rtol=1e-10)
-    plain = problem("residual layer")
-    score, _, value = measure(plain, found("residual layer", "random").units)
+    plain = problem("residual unit")
+    score, _, value = measure(plain, found("residual unit", "random").units)
     np.testing.assert_allclose(value, score / plain.scale)
     assert 0 < score[0] < plain.scale  # E‖r‖² is the most that any units can explain
 
@@ -208,9 +336,11 @@ def test_log_det_penalty_of_square_layers():
 def test_every_search_gives_units_for_the_active_slots_alone(kind, name):
     units = found(kind, name).units
     activation, mask, _, _ = KINDS[kind]
-    assert units.weight.shape == (1, 5, len(mask))
+    square = KINDS[kind][3]
+    rows = ACTIVE if square else np.pad(ACTIVE, (0, PADDED_TO - len(ACTIVE)))
+    assert units.weight.shape == (1, len(rows), len(mask))
     assert units.bias.shape == (1, len(mask))
-    np.testing.assert_array_equal(units.weight[0] != 0, ACTIVE[:, None] & mask)
+    np.testing.assert_array_equal(units.weight[0] != 0, rows[:, None] & mask)
     np.testing.assert_array_equal(units.bias[0] != 0, mask)
     if activation == "rational":
         np.testing.assert_array_equal(units.theta[0] != 0, np.tile(mask, (3, 1)))

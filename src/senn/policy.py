@@ -77,9 +77,9 @@ class Policy:
         damping: relative damping of the Kronecker factors A and S in the score.
     """
 
-    tau: float = 1.005
-    alpha: float = 2e-4
-    confidence: float = 1.0
+    tau: float = 1.001
+    alpha: float = 1e-3
+    confidence: float = 0.5
     layer_cost: float | None = 60.0
     width: bool = True
     depth: bool = True
