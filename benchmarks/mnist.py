@@ -15,6 +15,7 @@ budget. The quick form uses the digits that come with scikit-learn. Nothing is c
 
 import json
 import statistics
+from pathlib import Path
 
 import harness
 
@@ -116,8 +117,6 @@ def fit_sizes(data: str, folder: str | None, seed: int) -> list[dict]:
 
 def files_found(name: str, folder: str | None) -> bool:
     """Whether the files of a data set are on this machine (else they would be fetched)."""
-    from pathlib import Path
-
     places = [Path(folder)] if folder else [Path("/usr/share/datasets") / name]
     return any(place.is_dir() and any(place.rglob("*idx3-ubyte*")) for place in places)
 

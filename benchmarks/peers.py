@@ -16,6 +16,7 @@ seconds leave out the start of the process and reading the data.
 
 import json
 import statistics
+import sys
 import tempfile
 from pathlib import Path
 
@@ -69,8 +70,6 @@ def main() -> None:
 
 def add_options(parser) -> None:
     """Options of this benchmark alone."""
-    import sys
-
     parser.add_argument(
         "--python", default=sys.executable, help="a Python that has torch and gromo"
     )
@@ -94,7 +93,7 @@ def save_arrays(data: str, folder: str | None, file: str) -> None:
 def grow_with_gromo(
     file: str, rule: str, rate: float, epochs_after: int, growths: int, seed: int, classes: int
 ) -> dict:
-    """Growth as in the tutorial."""
+    """Train and grow as in the tutorial; runs where senn may be missing."""
     import numpy as np
     import torch
     from gromo.containers.growing_mlp import GrowingMLP
@@ -103,51 +102,16 @@ def grow_with_gromo(
     x, y, x_test, y_test = (torch.from_numpy(arrays[k]) for k in ("x", "y", "x_test", "y_test"))
     torch.manual_seed(seed)
     model = GrowingMLP(x.shape[1], classes, FIRST, 1, device=torch.device("cpu"))
+    optimizer = getattr(torch.optim, rule)
 
-    def batches():
-        for rows in torch.randperm(len(x)).split(BATCH):
-            yield x[rows], y[rows]
-
-    def train():
-        model.train()
-        optimizer = getattr(torch.optim, rule)(model.parameters(), lr=rate)
-        criterion = torch.nn.CrossEntropyLoss()
-        for inputs, targets in batches():
-            optimizer.zero_grad()
-            criterion(model(inputs), targets).backward()
-            optimizer.step()
-
-    @torch.no_grad()
-    def extended_loss() -> float:
-        criterion = torch.nn.CrossEntropyLoss(reduction="sum")
-        return sum(criterion(model.extended_forward(a), b).item() for a, b in batches())
-
-    def grow():
-        model.eval()
-        criterion = torch.nn.CrossEntropyLoss(reduction="sum")  # gromo does the averaging
-        model.init_computation()
-        for inputs, targets in batches():
-            model.zero_grad()
-            criterion(model(inputs), targets).backward()
-            model.update_computation()
-        model.compute_optimal_updates(maximum_added_neurons=GAINED)
-        model.reset_computation()
-        model.dummy_select_update()
-        losses = {}
-        for scale in SCALES:
-            model.set_scaling_factor(scale)
-            losses[scale] = extended_loss()
-        model.set_scaling_factor(min(losses, key=losses.__getitem__))
-        model.apply_change()
-
-    def everything():
+    def everything() -> float:
         growing = 0.0
         for _ in range(growths):
             for _ in range(EPOCHS_BETWEEN):
-                train()
-            growing += harness.timed(grow)[1]
+                gromo_epoch(model, optimizer, rate, x, y)
+            growing += harness.timed(lambda: gromo_growth(model, x, y))[1]
         for _ in range(epochs_after):
-            train()
+            gromo_epoch(model, optimizer, rate, x, y)
         return growing
 
     growing, seconds = harness.timed(everything)
@@ -159,6 +123,51 @@ def grow_with_gromo(
         "hidden_sizes": [model.layers[0].out_features],
         "n_parameters": model.number_of_parameters(), "threads": torch.get_num_threads(),
     }  # fmt: skip
+
+
+def gromo_epoch(model, optimizer, rate: float, x, y) -> None:
+    """One pass over the rows, with an optimiser of its own as in the tutorial."""
+    import torch
+
+    model.train()
+    steps = optimizer(model.parameters(), lr=rate)
+    for inputs, targets in shuffled(x, y):
+        steps.zero_grad()
+        torch.nn.functional.cross_entropy(model(inputs), targets).backward()
+        steps.step()
+
+
+def gromo_growth(model, x, y) -> None:
+    """One growth step: statistics, the new units, their scale by the training loss."""
+    import torch
+
+    criterion = torch.nn.CrossEntropyLoss(reduction="sum")  # gromo does the averaging
+    model.eval()
+    model.init_computation()
+    for inputs, targets in shuffled(x, y):
+        model.zero_grad()
+        criterion(model(inputs), targets).backward()
+        model.update_computation()
+    model.compute_optimal_updates(maximum_added_neurons=GAINED)
+    model.reset_computation()
+    model.dummy_select_update()
+    losses = {}
+    for scale in SCALES:
+        model.set_scaling_factor(scale)
+        with torch.no_grad():
+            losses[scale] = sum(
+                criterion(model.extended_forward(a), b).item() for a, b in shuffled(x, y)
+            )
+    model.set_scaling_factor(min(losses, key=losses.__getitem__))
+    model.apply_change()
+
+
+def shuffled(x, y):
+    """Batches in a new order."""
+    import torch
+
+    for rows in torch.randperm(len(x)).split(BATCH):
+        yield x[rows], y[rows]
 
 
 def row(name: str, found: list[dict]) -> dict:

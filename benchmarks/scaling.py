@@ -74,7 +74,7 @@ def shapes(quick: bool) -> list[dict]:
     base = {"width": WIDTH, "depth": 1, "inputs": INPUTS, "rows": ROWS}
     grown = {
         "width": (32, 64, 128, 256, 512, 1024),
-        "depth": (2, 3, 4, 6),
+        "depth": (2, 4, 6),
         "inputs": (64, 256, 1024, 4096),
         "rows": (128, 2048, 8192),
     }

@@ -114,6 +114,26 @@ def inverse(A: Float[Array, "n n"], ridge: Float[Array, ""] | float) -> Float[Ar
     return solve_psd(A, jnp.eye(A.shape[0], dtype=A.dtype), ridge)
 
 
+def solve_small(A: Float[Array, "c n n"], b: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """A⁻¹b for a stack of small symmetric positive definite matrices, by unrolled elimination.
+
+    Not by LAPACK: jaxlib's batched calls wait inside XLA's thread pool for helpers from that
+    pool, and several of them at once, as for several layers, can lock a pool of two threads.
+    """
+    n = A.shape[-1]
+    rows = [[A[:, i, j] for j in range(n)] for i in range(n)]
+    x = [b[i] for i in range(n)]
+    for i in range(n):
+        for k in range(i + 1, n):
+            share = rows[k][i] / rows[i][i]
+            rows[k] = [u - share * v for u, v in zip(rows[k], rows[i], strict=True)]
+            x[k] = x[k] - share * x[i]
+    for i in reversed(range(n)):
+        known = sum((rows[i][j] * x[j] for j in range(i + 1, n)), jnp.zeros_like(x[i]))
+        x[i] = (x[i] - known) / rows[i][i]
+    return jnp.stack(x)
+
+
 def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:
     """R with R Rᵀ = (A + ridge·I)⁻¹; for `singular` see `solve_psd`."""
     eye = jnp.eye(A.shape[0], dtype=A.dtype)

@@ -80,7 +80,7 @@ class Schedule:
     evaluate_every: int | None = None
     stop_after: int = 10
     tolerance: float = 1e-3
-    anneal_epochs: float | None = 20
+    anneal_epochs: float | None = 30
     anneal_steps: int = 300
     sample_size: int = 8192
     steps_per_call: int = 30

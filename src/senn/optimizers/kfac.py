@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from senn.batches import Batch, InputMoment
 from senn.curvature import Signals, propagate
 from senn.factors import InputFactor
-from senn.linalg import inverse, relative_ridge, tree_dot
+from senn.linalg import inverse, relative_ridge, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP, Dense
 from senn.nn.activation import AbstractActivation, Rational
@@ -138,9 +138,9 @@ class KFAC(AbstractOptimizer):
         key, draw_key = jax.random.split(state.key)
         seen = propagate(network, loss, metric, batch, draw_key)
         factors = self._average(state, second_moments(network, seen, batch.weight))
-        stale = (state.age >= self.refresh) & (state.age % self.refresh != 0)
+        kept = (state.age >= self.refresh) & (state.age % self.refresh != 0)
         inverses = jax.lax.cond(
-            stale,
+            kept,
             lambda: state.inverses,
             lambda: invert(network, factors, state.inputs, self.damping),
         )
@@ -254,7 +254,7 @@ def precondition(
         if f.theta is None or not isinstance(s, Rational):
             return s
         damped = f.theta + damping * jnp.eye(3, dtype=f.theta.dtype)
-        return Rational(jnp.linalg.solve(damped, s.theta.T[..., None])[..., 0].T)
+        return Rational(solve_small(damped, s.theta))
 
     maps = [dense(m, d) for m, d in enumerate(g.maps)]
     sigmas = [sigma(f, h.activation) for f, h in zip(factors, g.hidden, strict=False)]
