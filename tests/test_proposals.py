@@ -114,7 +114,7 @@ def outputs(kind, units, source):
     z = x @ np.asarray(units.weight[0])[: x.shape[1]] + np.asarray(units.bias[0])
     theta = None if units.theta is None else np.asarray(units.theta[0])
     a = reference.sigma(KINDS[kind][0], z, theta)
-    return (root * a)[:, KINDS[kind][1]]
+    return (root * a)[:, KINDS[kind][1] if KINDS[kind][3] else slice(None)]
 
 
 def dense_scores(kind, units):
@@ -216,45 +216,60 @@ def in_turn(kind, name, count):
     return PROPOSERS[name].propose(problem(kind), key, count)
 
 
-def side_by_side(units, count):
-    """The first proposals of single units as one of several."""
+def joined(proposals):
+    """Single units as one proposal of several."""
     weight, bias, theta = (
-        None if u is None else np.concatenate(np.asarray(u)[:count], axis=-1)[None] for u in units
+        None if parts[0] is None else np.concatenate(parts, axis=-1)
+        for parts in zip(*proposals, strict=True)
     )
     return Units(weight, bias, theta)
 
 
+def apart(units):
+    """Proposals of single units, one by one."""
+    return [
+        Units(*(None if u is None else np.asarray(u)[k : k + 1] for u in units))
+        for k in range(len(units.bias))
+    ]
+
+
 @every_single
 @pytest.mark.parametrize("name", ["random", "ascent"])
-def test_scores_in_turn_add_up_to_that_of_all_units_together(kind, name):
+def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
     turn = in_turn(kind, name, 4)
     assert turn.units.weight.shape == (4, PADDED_TO, 1)
-    units_of = KINDS[kind]
-    for count in (1, 2, 4):
-        units = side_by_side(turn.units, count)
-        KINDS["several"] = (units_of[0], np.ones(count, bool), *units_of[2:])
-        source, reader = samples(kind)
-        new = jnp.asarray(outputs("several", units, source[0]))
-        bound = score_increase_bound(reader[0].a, new, reader[0].g, reader[0].S, DAMPING)
-        assert sum(turn.fit_score[:count]) == pytest.approx(float(bound), rel=1e-8)
     assert (turn.fit_score >= 0).all()
+    source, reader = samples(kind)
+    before = np.zeros(N)
+    for count in range(1, 5):
+        units = joined(apart(turn.units)[:count])
+        new = jnp.asarray(outputs(kind, units, source[0]))
+        bound = score_increase_bound(reader[0].a, new, reader[0].g, reader[0].S, DAMPING)
+        fitted, gains = dense_scores(kind, units)
+        assert sum(turn.fit_score[:count]) == pytest.approx(float(bound), rel=1e-9)
+        assert sum(turn.fit_score[:count]) == pytest.approx(fitted, rel=1e-9)
+        assert sum(turn.score[:count]) == pytest.approx(gains.mean(), rel=1e-8)
+        # The error of each is that of what it adds.
+        error = (gains - before).std(ddof=1) / np.sqrt(N)
+        assert turn.stderr[count - 1] == pytest.approx(error, rel=1e-7)
+        before = gains
 
 
 @every_single
-def test_held_out_scores_in_turn_add_up(kind):
-    turn = in_turn(kind, "random", 4)
-    units = side_by_side(turn.units, 4)
-    source, reader = samples(kind)
-    a, g, n = np.asarray(reader[0].a), np.asarray(reader[0].g), N
-    A, S = a.T @ a / n, np.asarray(reader[0].S)
-    ridge = reference.ridge(A, DAMPING)
-    R = np.linalg.inv(np.linalg.cholesky(S + reference.ridge(S, DAMPING) * np.eye(OUT))).T
-    B = np.linalg.solve(A + ridge * np.eye(len(A)), a.T @ g @ R / n)
-    KINDS["several"] = (KINDS[kind][0], np.ones(4, bool), *KINDS[kind][2:])
-    here, there = (outputs("several", units, s) for s in source)
-    V = np.linalg.solve(here.T @ here / n + ridge * np.eye(4), here.T @ (g @ R - a @ B) / n)
-    r = np.asarray(reader[1].g) @ R - np.asarray(reader[1].a) @ B
-    assert sum(turn.score) == pytest.approx(np.sum(there @ V * r) / n, rel=1e-8)
+@pytest.mark.parametrize("name", ["random", "ascent"])
+def test_each_unit_in_turn_is_the_best_of_those_left(kind, name):
+    turn, search_key = in_turn(kind, name, 3), jax.random.split(key)[0]
+    each = apart(search(PROPOSERS[name], problem(kind), search_key))
+    chosen = []
+    for unit in apart(turn.units):
+        totals = {
+            p: dense_scores(kind, joined([each[q] for q in (*chosen, p)]))[0]
+            for p in set(range(6)) - set(chosen)
+        }
+        chosen.append(max(totals, key=lambda p: totals[p]))
+        total = sum(turn.fit_score[: len(chosen)])
+        assert total == pytest.approx(totals[chosen[-1]], rel=1e-6)
+        np.testing.assert_allclose(unit.weight, each[chosen[-1]].weight, rtol=1e-6, atol=1e-9)
 
 
 @every_single
@@ -264,11 +279,25 @@ def test_no_candidate_is_chosen_twice(kind, name):
     assert len(np.unique(weights, axis=0)) == 6
 
 
-def test_an_exhausted_pool_gives_nothing():
-    turn = PROPOSERS["random"].propose(problem("unit"), key, 8)  # of six candidates
-    assert (np.asarray(turn.fit_score[:6]) > 0).all()
-    for scores in (turn.fit_score, turn.score, turn.stderr):
-        np.testing.assert_array_equal(scores[6:], 0)
+@every_proposer
+def test_an_exhausted_pool_gives_nothing(proposer):
+    for seed in range(10):
+        turn = proposer.propose(problem("unit"), jax.random.key(seed), 20)  # of six candidates
+        assert (np.asarray(turn.fit_score[:6]) > 0).all()
+        for scores in (turn.fit_score, turn.score, turn.stderr):
+            np.testing.assert_array_equal(scores[6:], 0)
+
+
+def test_a_copy_of_a_unit_adds_what_the_ridge_lets_it():
+    one = draws(problem("unit"), 1)
+    copies = Units(*(jnp.tile(u, (3, *[1] * (u.ndim - 1))) for u in one))
+    turn = Given(copies, PROPOSERS["random"]).propose(problem("unit"), key, 3)
+    for count in (1, 2, 3):
+        fitted, gains = dense_scores("unit", joined(apart(copies)[:count]))
+        assert sum(turn.fit_score[:count]) == pytest.approx(fitted, rel=1e-9)
+        assert sum(turn.score[:count]) == pytest.approx(gains.mean(), rel=1e-8)
+    ridge, power = problem("unit").ridge, np.mean(outputs("unit", one, samples("unit")[0][0]) ** 2)
+    assert turn.fit_score[1] < 2 * ridge / power * turn.fit_score[0]
 
 
 def test_square_layers_come_one_at_a_time():
@@ -279,13 +308,18 @@ def test_square_layers_come_one_at_a_time():
 # --- projection -------------------------------------------------------------------------------
 
 
+def random_direction(seed):
+    """Weights for the active inputs, zeros for the padding, and last a bias."""
+    draw = np.random.default_rng(seed)
+    weight = draw.normal(size=len(ACTIVE)) * ACTIVE
+    return np.concatenate([weight, np.zeros(PADDED_TO - len(ACTIVE)), draw.normal(size=1)])
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_eliminated_coefficients_beat_random_ones(seed):
     """For the same incoming weights no θ of 200 explains more, to rounding."""
     draw, plain = np.random.default_rng(seed), problem("unit")
-    w = draw.normal(size=PADDED_TO + 1) * np.pad(np.append(ACTIVE, False), (0, 59))
-    w[-1] = draw.normal()
-    w *= 10 ** draw.uniform(-2, 2)
+    w = random_direction(seed) * 10 ** draw.uniform(-2, 2)
     free = eqx.tree_at(lambda p: p.ridge, plain, jnp.zeros(()))  # which θ could scale away
     value, theta = best_theta("rational", plain.fit, jnp.asarray(w))
     thetas = np.concatenate([np.asarray(theta)[None], draw.normal(size=(200, 3))])
@@ -298,12 +332,30 @@ def test_eliminated_coefficients_beat_random_ones(seed):
     assert scores[0] >= scores[1:].max() * (1 - 1e-6)
 
 
-def test_a_ridge_keeps_coefficients_of_small_inputs_small():
-    w = jnp.zeros(PADDED_TO + 1).at[0].set(1e-3)
-    bare, kept = (best_theta("rational", problem("unit").fit, w, r)[1] for r in (0.0, THETA_RIDGE))
-    size = np.array([1e-3, 1, 1e-3])  # of the features, roughly
-    assert np.abs(size * np.asarray(bare)).max() > 100
-    assert np.abs(size * np.asarray(kept)).max() < 10
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_other_activations_have_one_coefficient(activation):
+    fit, w = problem("unit").fit, random_direction(0)
+    value, coefficient = best_theta(activation, fit, jnp.asarray(w))
+    root = np.asarray(fit.root_weight)
+    a = root * reference.sigma(activation, np.asarray(fit.a) @ w / root)
+    C, power = a @ np.asarray(fit.r) / N, np.mean(a * a)
+    assert value == pytest.approx(np.sum(C * C) / power, rel=1e-9)
+    np.testing.assert_allclose(np.abs(coefficient), [power**-0.5], rtol=1e-9)
+
+
+def test_a_ridge_keeps_coefficients_bounded():
+    """In a unit of mean square 1 no feature has more than 1/√ridge, root mean square."""
+    fit, sizes = problem("unit").fit, []
+    for exponent in range(-12, 5, 2):
+        w = jnp.asarray(10.0**exponent * random_direction(exponent + 12))
+        z = np.asarray(fit.preactivations(w[:, None]))[:, 0]
+        features = np.stack([z, 1 / (1 + z**2), z / (1 + z**2)]) * np.asarray(fit.root_weight)
+        size = np.sqrt(np.mean(features**2, axis=1))
+        value, theta = best_theta("rational", fit, w, THETA_RIDGE)
+        assert np.linalg.norm(size * np.asarray(theta)) <= THETA_RIDGE**-0.5 * (1 + 1e-9)
+        assert np.isfinite(value)
+        sizes.append(np.linalg.norm(size * np.asarray(best_theta("rational", fit, w)[1])))
+    assert max(sizes) > 100  # what it is there for
 
 
 @every_single
