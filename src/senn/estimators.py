@@ -44,8 +44,9 @@ class _BaseSENN(BaseEstimator):
         None is without limit; growth then ends when nothing more is worth adding.
     optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
         How parameters are trained; "natural_gradient" is exactly the paper's.
-    metric : {"fisher", "euclidean"}, default="fisher"
-        Output metric of the natural gradient; the paper's is "euclidean".
+    metric : {"fisher", "euclidean"}, default=None
+        Output metric of the natural gradient. None is the paper's "euclidean" for
+        "natural_gradient", else "fisher".
     proposer : `senn.proposals` object, default=None
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
@@ -82,7 +83,7 @@ class _BaseSENN(BaseEstimator):
         max_parameters: int | None = None,
         max_seconds: float | None = None,
         optimizer: Any = "kfac",
-        metric: str = "fisher",
+        metric: str | None = None,
         proposer: Any = None,
         policy: Policy | None = None,
         batch_size: int = 512,
