@@ -380,7 +380,7 @@ def test_bad_weights(make, weight):
 )
 @pytest.mark.usefixtures("no_training")
 def test_bad_settings(settings):
-    names = {"max_iter": "max_epochs", "n_iter_no_change": "stop_after", "tol": "tolerance",
+    names = {"max_iter": "max_epochs", "n_iter_no_change": "plateau", "tol": "tolerance",
              "hidden_sizes": "size"}  # fmt: skip
     (name,) = settings
     with pytest.raises(ValueError, match=names.get(name, name)) as caught:

@@ -79,7 +79,7 @@ class Policy:
     """
 
     tau: float = 1.001
-    alpha: float = 1e-3
+    alpha: float = 5e-4
     confidence: float = 0.5
     layer_cost: float | None = 60.0
     width: bool = True

@@ -71,7 +71,7 @@ class Schedule:
         batch_size: examples a step, fewer if there are fewer.
         evaluate_every: steps between evaluations; None is an epoch, and at least 10.
         stop_after: evaluations without a better loss, once growth has ended, after which training
-            stops; the loss is that of the validation data if there are any.
+            stops unless it anneals; the loss is that of the validation data if there are any.
         anneal_epochs: passes over the data after growth has ended, in which the learning rate
             falls to zero as half a cosine; then training ends. None keeps the rate, and trains
             on until something else ends it. With an end known in steps it goes on to that end,
@@ -367,7 +367,11 @@ class _Run:
         if self.growing:
             if self.stale >= self.policy.plateau:
                 self.end_growth()
-        elif self.stale >= self.schedule.stop_after and not self.history.stop_reason:
+        elif (
+            self.stale >= self.schedule.stop_after
+            and self.annealing is None  # which lowers the loss again, late
+            and not self.history.stop_reason
+        ):
             self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
 
     def end_growth(self) -> None:
@@ -543,8 +547,9 @@ class _Run:
         """Search, decide, and carry the decision out."""
         fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.rng)
         self.key, look_key = jax.random.split(self.key)
+        # At the mean: single steps stray from where the loss is low, and there any unit helps.
         seen = look(
-            self.state.network, self.loss, self.score_metric, fit_sample, held_out, look_key,
+            self.state.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
             self.output_factors(), self.optimizer.input_factor(self.state.optimizer),
         )  # fmt: skip
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
@@ -572,16 +577,16 @@ class _Run:
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
         judged_on = Batch(*(part[:JUDGED_ROWS] for part in judged_on))
-        before = evaluate(self.state.network, self.loss, judged_on).loss
+        before = evaluate(self.state.average, self.loss, judged_on).loss
+        average, _ = add(self.state.average, None, proposal, self.policy)
         network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
         optimizer = self.optimizer.grown(optimizer, network)
         addition = Addition(
             self.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,
-            evaluate(network, self.loss, judged_on).loss,
+            evaluate(average, self.loss, judged_on).loss,
             network.hidden_sizes, network.n_parameters, reason, time.monotonic() - self.start,
         )  # fmt: skip
-        average, _ = add(self.state.average, None, proposal, self.policy)
         # Only now: an interruption finds the network as the ledger says it is.
         self.state = self.state._replace(network=network, optimizer=optimizer, average=average)
         if proposal.location.kind == "layer":

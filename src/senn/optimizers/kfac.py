@@ -78,7 +78,7 @@ class KFAC(AbstractOptimizer):
     learning_rate: float = 0.1
     damping: float = 0.02
     momentum: float = 0.9
-    kl_clip: float = 0.001
+    kl_clip: float = 0.01
     prior: float | None = None
     decay: float = 0.95  # of the running means
     refresh: int = 5  # steps between inversions
