@@ -278,6 +278,22 @@ def test_growth_leaves_the_running_mean_of_the_network_as_it_is_bit_by_bit(netwo
         assert not same(new, mean)
 
 
+def test_units_are_scored_and_judged_at_the_running_mean(network, monkeypatch):
+    seen = []
+
+    def look(net, *rest):
+        seen.append(net)
+        return senn.growth.look(net, *rest)
+
+    monkeypatch.setattr(senn.training, "look", look)
+    _, history = run(network, validation=VALIDATION, policy=GROW)
+    last, _ = run(network, policy=GROW, schedule=dataclasses.replace(SCHEDULE, max_steps=4))
+    assert same(seen[0], last)  # what is returned after as many steps
+    plain = dataclasses.replace(SCHEDULE, max_steps=4, averaging=0.0)
+    assert not same(seen[0], run(network, policy=GROW, schedule=plain)[0])
+    assert all(a.loss_before == a.loss_after for a in history.additions)
+
+
 @pytest.mark.parametrize("averaging", [-0.1, 1.0, np.nan])
 def test_an_average_that_is_none_is_refused(averaging):
     with pytest.raises(ValueError, match=r"averaging must be in \[0, 1\)"):
