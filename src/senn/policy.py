@@ -96,7 +96,7 @@ class Policy:
     max_layers: int | None = None
     max_parameters: int | None = None
     max_seconds: float | None = None
-    patience: int = 5
+    patience: int = 8
     plateau: int = 5
     unit_scale: float | None = None
     metric: str = "fisher"
