@@ -7,6 +7,7 @@ from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
 import senn
+import senn.estimators
 from senn import Policy, SENNClassifier, SENNRegressor
 from senn.checkpoint import ModelFileError, write_model
 from senn.datasets import DataError
@@ -138,6 +139,19 @@ def test_inputs_are_left_as_they_are_when_that_is_said():
 def test_constant_columns_are_allowed():
     x = np.column_stack([X[:, :2], np.full(N, 5.0)])
     assert np.isfinite(classifier().fit(x, LABELS).predict_proba(x)).all()
+
+
+@pytest.mark.parametrize(("optimizer", "epochs"), [("natural_gradient", None), ("kfac", 30)])
+def test_the_papers_optimiser_keeps_its_rate(monkeypatch, optimizer, epochs):
+    def fit(*_, schedule, **__):
+        seen.append(schedule.anneal_epochs)
+        raise KeyboardInterrupt
+
+    seen = []
+    monkeypatch.setattr(senn.estimators, "fit", fit)
+    with pytest.raises(KeyboardInterrupt):
+        classifier(optimizer=optimizer).fit(X, LABELS)
+    assert seen == [epochs]
 
 
 def test_rows_are_kept_apart_for_validation_where_there_are_enough():

@@ -43,7 +43,7 @@ class _BaseSENN(BaseEstimator):
         Budgets: hidden units and layers in all, active parameters, and seconds of training.
         None is without limit; growth then ends when nothing more is worth adding.
     optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
-        How parameters are trained; "natural_gradient" is exactly the paper's.
+        How parameters are trained; "natural_gradient" is exactly the paper's, at a constant rate.
     metric : {"fisher", "euclidean"}, default=None
         Output metric of the natural gradient. None is the paper's "euclidean" for
         "natural_gradient", else "fisher".
@@ -206,12 +206,15 @@ class _BaseSENN(BaseEstimator):
             raise ValueError(
                 f"validation_fraction must be in [0, 1); got {self.validation_fraction!r}."
             )
-        return Schedule(
+        schedule = Schedule(
             max_epochs=_float(self.max_iter),
             max_seconds=_float(self.max_seconds),
             batch_size=self.batch_size,
             tolerance=float(self.tol),
         )
+        if self.optimizer == "natural_gradient":  # the paper keeps its rate, a low one
+            return replace(schedule, anneal_epochs=None)
+        return schedule
 
     def _inputs(self, x: np.ndarray) -> np.ndarray:
         """Inputs as the network sees them, float32."""
