@@ -1,5 +1,6 @@
 from . import curvature as curvature
 from . import datasets as datasets
+from . import export as export
 from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers
