@@ -19,14 +19,18 @@ import traceback
 import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
 from rich.table import Table
 
 from senn import __version__
+from senn.callbacks import TensorBoard
+from senn.callbacks.progress import Progress, sizes_in_words
+from senn.commands import report
+from senn.commands.errors import UsageError
 from senn.machine import keep_compilations, use_threads
-from senn.progress import Progress, sizes_in_words
 
 DONE, UNEXPECTED, WRONG, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
@@ -53,6 +57,7 @@ examples:
   senn train digits                                 watch a network grow on handwritten digits
   senn train houses.csv --target price --out run    a table; the model, the ledger and the
                                                     settings go into the folder `run`
+  senn report run                                   what happened in it, in one HTML file
   senn train --help                                 all options
 """
 TRAIN_EXAMPLES = """\
@@ -65,10 +70,6 @@ examples:
 
 Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out.
 """
-
-
-class UsageError(ValueError):
-    """Something the user can mend; the message is one sentence."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -102,6 +103,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_train_options(train)
     train.set_defaults(run=_train)
+    report.add_parser(commands, style)
     return parser
 
 
@@ -176,6 +178,8 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
 
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="RUN", help="folder for the model, the ledger and the settings")
+    add("--tensorboard", metavar="DIR", nargs="?", const="",
+        help="events for TensorBoard (default: RUN/tensorboard, else runs/DATA-TIME)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace the run that --out holds")
     add("--json", action="store_true",
         help="one JSON object on standard output, everything else on standard error")  # fmt: skip
@@ -272,7 +276,8 @@ def _train(arguments: argparse.Namespace) -> int:
     summary = _summary(arguments, data, estimator, seconds)
     try:
         if arguments.out is not None:
-            write_run(arguments.out, estimator, _settings(arguments, estimator), summary)
+            settings, test = _settings(arguments, estimator), _predictions(estimator, data)
+            write_run(arguments.out, estimator, settings, summary, test)
     finally:  # even if the disk is full
         _report(console, summary, arguments.out)
         if arguments.json:
@@ -341,9 +346,22 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "_Console") ->
         policy=policy,
         standardize=not (data.images or arguments.no_standardize),
         random_state=arguments.seed,
-        callbacks=() if arguments.quiet else (progress,),
+        callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, names),
     )
+
+
+def _tensorboard(arguments: argparse.Namespace, data: Any) -> list[TensorBoard]:
+    """What writes events for TensorBoard, if that is asked for."""
+    if arguments.tensorboard is None:
+        return []
+    folder = f"runs/{Path(data.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if arguments.out is not None:
+        folder = os.path.join(arguments.out, "tensorboard")
+    try:
+        return [TensorBoard(arguments.tensorboard or folder)]
+    except ImportError as error:
+        raise UsageError(f"--tensorboard: {error}") from error
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -382,9 +400,31 @@ def _targets(data: Any, y: Any) -> Any:
     return y[:, 0] if y.shape[1] == 1 else y
 
 
+def _predictions(estimator: Any, data: Any) -> Any:
+    """What was wanted of the test rows and what is predicted, or None if there are none."""
+    import numpy as np
+
+    from senn.runs import Predictions
+
+    if not len(data.x_test):
+        return None
+    predicted = estimator.predict(data.x_test)
+    if data.classes is not None:  # which are sorted
+        codes = np.searchsorted(data.classes, predicted).astype(np.int32)
+        return Predictions(data.y_test, codes, tuple(map(str, data.classes.tolist())))
+    predicted = predicted.reshape(data.y_test.shape).astype(np.float32)
+    return Predictions(data.y_test, predicted, _output_names(data))
+
+
+def _output_names(data: Any) -> tuple[str, ...]:
+    n = data.y_test.shape[1]
+    return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
+
+
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
-    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache"}
+    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache",
+                "tensorboard"}  # fmt: skip
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,

@@ -1,0 +1,1 @@
+"""The sub-commands of `senn`, one a module."""
