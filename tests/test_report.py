@@ -111,7 +111,7 @@ def regression():
     return network, history_of(network), {"feature_names": []}, "t.npz", numbers([HOSTILE, "b"])
 
 
-def many_classes(folder):
+def many_classes():
     names = [f"class {c}" for c in range(40)]
     network = network_of(2, 40, (5,))
     return network, history_of(network), {"classes": names}, "many.csv", classes(names)

@@ -1,5 +1,6 @@
 """Why each addition was made, and what it brought."""
 
+import math
 from collections.abc import Sequence
 from xml.etree.ElementTree import Element
 
@@ -9,13 +10,13 @@ from senn.report.colour import birth_colour
 from senn.report.markup import section, tag, tip
 from senn.report.story import Story, counted, duration, place
 
-COLUMNS = ("", "step", "time", "what", "hidden units after", "Δη′", "loss before",
+COLUMNS = ("", "step", "time", "what", "units after", "Δη′", "loss before",
            "before the next", "why")  # fmt: skip
 EXPLANATION = (
     "An addition leaves the outputs as they are, so it changes no loss by itself: what it brought "
     "shows in the training until the next one. Both losses are of the rows on which the additions "
-    "were judged, drawn anew each time; the last row ends with the best validation loss. Δη′ is "
-    "the gain of the natural expansion score on held-out rows."
+    "were judged, drawn anew each time; the last row ends with the training loss of the last "
+    "evaluation. Δη′ is the gain of the natural expansion score on held-out rows."
 )
 
 
@@ -35,24 +36,23 @@ def additions(story: Story) -> Element:
 
 
 def _losses_after(story: Story, made: Sequence[Addition]) -> list[float | None]:
-    """The loss just before the next addition; for the last one the best validation loss after."""
+    """The loss just before the next addition; for the last one the training loss at the end."""
     end = [
-        e.validation_loss
+        e.loss
         for e in story.run.history.evaluations
-        if e.step > made[-1].step and e.validation_loss is not None
+        if e.step > made[-1].step and math.isfinite(e.loss)
     ]
-    return [*(a.loss_before for a in made[1:]), min(end, default=None)]
+    return [*(a.loss_before for a in made[1:]), end[-1] if end else None]
 
 
 def _row(story: Story, number: int, a: Addition, after: float | None, most: float) -> Element:
     swatch = tag("i", class_="swatch", style=f"background:{birth_colour(a, story.grown_until)}")
-    sizes = f"{', '.join(map(str, a.hidden_sizes))} ({a.n_parameters:,} parameters)"
     cells = [
         tag("td", swatch, f" {number}", class_="number"),
         tag("td", f"{a.step:,}", class_="number"),
         tag("td", duration(a.seconds), class_="number"),
-        tag("td", f"{counted(a.units, 'unit')}, {place(a)}"),
-        tag("td", sizes),
+        tag("td", f"{counted(a.units, 'unit')}, {place(a)}", class_="what"),
+        tag("td", ", ".join(map(str, a.hidden_sizes)), title=f"{a.n_parameters:,} parameters"),
         tag("td", f"{a.score:.3g} ± {a.stderr:.1g}", class_="number"),
         tag("td", short(a.loss_before), class_="number"),
         tag("td", "" if after is None else short(after), _bar(a, after, most), class_="number"),

@@ -19,6 +19,7 @@ class Axis:
     start: float
     end: float
     log: bool = False
+    power: float = 1.0  # of the values, where the axis is not logarithmic
 
     def __call__(self, value: float) -> float:
         """The place of a value."""
@@ -28,6 +29,8 @@ class Axis:
 
     def ticks(self, most: int = 5) -> list[float]:
         """Round values within the range."""
+        if self.power != 1:
+            return self._spread_ticks(most)
         if not self.log:
             step = _round_step((self.high - self.low) / most)
             first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
@@ -38,8 +41,14 @@ class Axis:
         ticks = [d * 10.0**n for n in decades[::every] for d in digits]
         return [t for t in ticks if self.low <= t <= self.high]
 
+    def _spread_ticks(self, most: int) -> list[float]:
+        """Values of one digit, about evenly spread over the axis."""
+        low, high = self._scaled(self.low), self._scaled(self.high)
+        spread = [(low + n / most * (high - low)) ** (1 / self.power) for n in range(most + 1)]
+        return sorted({t for v in spread if (t := _one_digit(v)) <= self.high})
+
     def _scaled(self, value: float) -> float:
-        return math.log(max(value, 1e-300)) if self.log else value
+        return math.log(max(value, 1e-300)) if self.log else value**self.power
 
 
 def axis_for(values: Sequence[float], start: float, end: float) -> Axis:
@@ -49,6 +58,10 @@ def axis_for(values: Sequence[float], start: float, end: float) -> Axis:
         return Axis(low / 1.15, high * 1.15, start, end, log=True)
     room = 0.06 * (high - low) or 0.1 * (abs(high) or 1.0)
     return Axis(low - room, high + room, start, end)
+
+
+def _one_digit(value: float) -> float:
+    return float(f"{value:.0e}")
 
 
 def _round_step(least: float) -> float:

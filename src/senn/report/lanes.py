@@ -1,5 +1,6 @@
 """Scores per location: one lane for every place where units could go."""
 
+import math
 from xml.etree.ElementTree import Element
 
 from senn.history import Consideration
@@ -8,11 +9,12 @@ from senn.report.markup import figure, section, svg, tag
 from senn.report.story import Story, place
 from senn.report.timeline import WIDTH, addition_lines, decision_mark, time_axis
 
-LANE, TOP, MOST_RADIUS = 40.0, 24.0, 13.0
+LANE, TOP = 46.0, 20.0
+LEAST, PER_DECADE = 2.5, 2.5  # radius at α or below, and what ten times as much adds
 EXPLANATION = (
-    "The larger a mark, the larger the share of what is left that a unit there would gain: its "
-    "area is the share, up to ten times α. Filled marks were added. Layers are counted as they "
-    "were at that moment: one that is inserted moves those after it up."
+    "The larger a mark, the larger the share of what is left that a unit there would gain, on a "
+    "logarithmic scale; the smallest gain no more than α asks. Filled marks were added. Layers are "
+    "counted as they were at that moment: one that is inserted moves those after it up."
 )
 
 
@@ -23,7 +25,7 @@ def lanes(story: Story) -> Element | None:
         return None
     places = sorted({_key(c) for c in considerations})
     x, end = time_axis(story), TOP + LANE * len(places)
-    rows = [tag("g", *_lane(story, key, x, TOP + LANE * (n + 0.5))) for n, key in enumerate(places)]
+    rows = [tag("g", *_lane(story, key, x, TOP + LANE * (n + 0.6))) for n, key in enumerate(places)]
     drawing = svg(
         WIDTH, end + 42,
         *addition_lines(story, x, TOP, end), *rows, *bottom(x, end, "step"),
@@ -47,9 +49,9 @@ def _lane(story: Story, key: tuple[bool, int, int], x, y: float) -> list[Element
         for c in sorted(here, key=story.share, reverse=True)
     ]
     line = tag("line", x1=x.start, x2=x.end, y1=y, y2=y, class_="grid")
-    return [line, *marks, tag("text", name, x=x.start, y=y - 10, class_="tick lane")]
+    return [line, *marks, tag("text", name, x=x.start, y=y - 15, class_="tick lane")]
 
 
 def _radius(story: Story, c: Consideration) -> float:
-    times = min(max(story.share(c) / story.policy.alpha, 0.0), 10.0) / 10
-    return max(MOST_RADIUS * times**0.5, 1.5)
+    times = story.share(c) / story.policy.alpha
+    return LEAST + PER_DECADE * math.log10(max(times, 1.0))

@@ -25,17 +25,15 @@ function show(text, event) {
 // The cursor of the timeline tells of the nearest evaluation.
 function atCursor(svg, event) {
   const moments = JSON.parse(svg.closest("section").querySelector(".moments").textContent);
-  const { start, end, low, high } = svg.dataset;
   const place = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse());
-  const step = +low + ((place.x - start) / (end - start)) * (high - low);
-  if (!moments.length || place.x < +start || place.x > +end) return "";
-  const near = moments.reduce((a, b) => (Math.abs(b[0] - step) < Math.abs(a[0] - step) ? b : a));
-  const x = +start + ((near[0] - low) / (high - low)) * (end - start);
+  if (!moments.length) return "";
+  const away = ([x]) => Math.abs(x - place.x);
+  const [x, words] = moments.reduce((a, b) => (away(b) < away(a) ? b : a));
   const cursor = svg.querySelector(".cursor");
   cursor.setAttribute("x1", x);
   cursor.setAttribute("x2", x);
   cursor.style.opacity = 0.6;
-  return near[1];
+  return words;
 }
 
 // A unit that is pointed at shows its own connections.

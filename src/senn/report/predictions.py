@@ -53,7 +53,7 @@ def _matrix(counts: np.ndarray, names: Sequence[str]) -> Element:
         for t, name in enumerate(names)
     ]
     precision = [_rate(right[p], taken[p]) for p in range(len(names))]
-    last = tag("tr", tag("th", "precision", scope="row"), *precision, tag("td"))
+    last = tag("tr", tag("th", "precision", scope="row"), *precision, tag("td", class_="rate"))
     table = tag("table", tag("thead", head), tag("tbody", *body, last), class_="confusion")
     return tag("div", table, class_="scroll")
 

@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from xml.etree.ElementTree import Element
 
-import numpy as np
-
 from senn.history import Consideration, Evaluation
 from senn.lineage import lineage
 from senn.report.axis import Axis, axis_for, bottom, grid, percent, short
@@ -15,11 +13,13 @@ from senn.report.markup import Child, embedded, figure, section, svg, tag, tip
 from senn.report.story import Story, counted, duration, place
 
 WIDTH, LEFT, RIGHT = 1000.0, 64.0, 984.0
-TOP, GAP = 34.0, 46.0
+TOP, GAP = 44.0, 46.0
 UNITS, LOSS, SCORE, DECISIONS = 130.0, 150.0, 110.0, 170.0  # heights of the panels
+LEAST_SPACE = 60.0  # between two times
 EXPLANATION = (
-    "Every coloured line is an addition, in the colour of its units in all figures below. "
-    "Below, every decision: filled marks were added, hollow ones refused."
+    "Every coloured line is an addition, in the colour of its units in all figures below. In the "
+    "last panel every decision: filled marks were added, hollow ones refused. Steps are spread by "
+    "their square root, because most happens early."
 )
 
 
@@ -42,16 +42,16 @@ def timeline(story: Story) -> Element:
         *bottom(x, end, "step"),
         tag("line", y1=TOP, y2=end, class_="cursor"),
         label="Size, loss, score and decisions over the steps of training",
-        class_="timeline", data_start=x.start, data_end=x.end, data_low=x.low, data_high=x.high,
+        class_="timeline",
     )  # fmt: skip
     data = tag("script", type="application/json", class_="moments")
-    data.text = embedded(_moments(story))
+    data.text = embedded(_moments(story, x))
     return section("How it grew", EXPLANATION, figure(drawing), data, id_="timeline")
 
 
 def time_axis(story: Story) -> Axis:
-    """Steps, from left to right."""
-    return Axis(0, max(story.run.history.steps, 1), LEFT, RIGHT)
+    """Steps, from left to right, the early ones further apart."""
+    return Axis(0, max(story.run.history.steps, 1), LEFT, RIGHT, power=0.5)
 
 
 def addition_lines(story: Story, x: Axis, top: float, end: float) -> list[Element]:
@@ -205,24 +205,26 @@ def _key(label: str, x: float, y: float) -> Element:
 
 
 def _seconds(story: Story, x: Axis) -> list[Element]:
-    """Where whole seconds fall on the axis of steps."""
+    """The time at steps that are far enough apart."""
     steps, seconds = story.clock
-    wanted = [s for s in Axis(0, float(seconds[-1]), x.start, x.end).ticks(8) if s > 0]
-    at = np.interp(wanted, seconds, steps)
-    marks = [
-        tag("text", duration(s), x=x(float(step)), y=TOP - 24, class_="tick middle")
-        for s, step in zip(wanted, at, strict=True)
-    ]
-    return [tag("text", "time", x=LEFT, y=TOP - 24, class_="tick"), *marks] if marks else []
+    marks, free = [], LEFT
+    for step, second in zip(steps.tolist(), seconds.tolist(), strict=True):
+        if step and x(step) >= free:
+            said = duration(second)
+            marks.append(tag("text", said, x=x(step), y=TOP - 26, class_="tick middle"))
+            free = x(step) + LEAST_SPACE
+    return [tag("text", "time", x=LEFT - 8, y=TOP - 26, class_="tick right"), *marks]
 
 
 def _points(points) -> str:
     return "L".join(f"{a:.1f},{b:.1f}" for a, b in points)
 
 
-def _moments(story: Story) -> list[list]:
-    """Step and words of every evaluation, for the cursor."""
-    return [[e.step, _words(e, story.score_word)] for e in story.run.history.evaluations]
+def _moments(story: Story, x: Axis) -> list[list]:
+    """Place and words of every evaluation, for the cursor."""
+    return [
+        [round(x(e.step), 1), _words(e, story.score_word)] for e in story.run.history.evaluations
+    ]
 
 
 def _words(e: Evaluation, score: str) -> str:
