@@ -58,5 +58,5 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 # pip knows dependency groups from version 25.1 on.
 $(TOOLS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[tables]' --group bench --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[plot,tables,tensorboard]' --group bench --group lint
 	@touch $@ $(RUNTIME)

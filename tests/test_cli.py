@@ -22,7 +22,7 @@ from senn.commands import COMMANDS, train
 from senn.nn.activation import ACTIVATIONS
 from senn.optimizers.adapter import OPTIMIZERS
 from senn.proposals import Random
-from senn.runs import CONFIG, LEDGER, MODEL, read_run
+from senn.runs import CONFIG, LEDGER, MODEL, PREDICTIONS, read_run
 
 RNG = np.random.default_rng(0)
 KEYS = {
@@ -86,7 +86,7 @@ def grown(tmp_path_factory) -> tuple[str, str, Path]:
         code, out, err = run(
             "train", "moons", "--max-iter", "25", "--alpha", "1e-9", "--tau", "1.000001",
             "--no-depth", "--hidden-sizes", "2", "--optimizer", "natural-gradient", "--json",
-            "--out", folder,
+            "--out", folder, "--tensorboard",
         )  # fmt: skip
     assert code == 0
     return out, err, folder
@@ -126,7 +126,10 @@ def test_growth_is_told_as_it_happens(grown):
 
 def test_the_folder_holds_model_ledger_and_settings(grown):
     out, _, folder = grown
-    assert {path.name for path in folder.iterdir()} == {MODEL, LEDGER, CONFIG}
+    assert {path.name for path in folder.iterdir()} == {
+        MODEL, LEDGER, CONFIG, PREDICTIONS, "tensorboard",
+    }  # fmt: skip
+    assert len(list((folder / "tensorboard").glob("events.out.tfevents.*"))) == 1
     found = read_run(folder)
     assert found.summary == strict(out)
     assert found.settings["data"] == "moons"
@@ -136,6 +139,9 @@ def test_the_folder_holds_model_ledger_and_settings(grown):
     model = senn.load(found.model)
     data = senn.datasets.load("moons")
     assert model.score(data.x_test, data.y_test) == pytest.approx(found.summary["test_score"])
+    test = found.test
+    assert np.mean(test.targets == test.predicted) == pytest.approx(found.summary["test_score"])
+    assert (test.names, test.are_classes) == (("0", "1"), True)
     assert model.feature_names_ == ["x0", "x1"]
     assert model.hidden_sizes_ == tuple(found.summary["hidden_sizes"])
 
@@ -475,6 +481,28 @@ BAD_DATA = {
 def test_bad_data(case, tmp_path):
     make, message = BAD_DATA[case]
     refused(["train", *make(tmp_path)], message)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_tensorboard_is_asked_for_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    words = ["train", "moons", "--tensorboard", "board"]
+    refused(words, r"--tensorboard: .*pip install 'senn\[tensorboard\]'")
+
+
+def test_a_regression_keeps_its_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "houses.csv", "x0", "x1", "price")
+    words = ("--max-iter", "2", "--optimizer", "adam", "--no-width", "--no-depth", "--quiet")
+    code, _, _ = run("train", "houses.csv", "--out", "run", "--tensorboard", *words)
+    assert code == 0
+    found = read_run("run")
+    assert found.test.targets.shape == found.test.predicted.shape == (12, 1)
+    assert (found.test.names, found.test.are_classes) == (("price",), False)
+    error = found.test.predicted - found.test.targets
+    r2 = 1 - np.mean(error**2) / np.var(found.test.targets)
+    assert r2 == pytest.approx(found.summary["test_score"], abs=1e-4)
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
 @pytest.mark.usefixtures("no_training")

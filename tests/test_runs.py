@@ -11,6 +11,8 @@ from senn.runs import (
     CONFIG,
     LEDGER,
     MODEL,
+    PREDICTIONS,
+    Predictions,
     RunFolderError,
     check_folder,
     create_folder,
@@ -82,6 +84,25 @@ def test_a_run_is_replaced_only_when_that_is_said(run):
     assert read_run(run).model.read_text() == "newer"
 
 
+@pytest.mark.parametrize(
+    "test",
+    [
+        Predictions(np.array([0, 1, 1], np.int32), np.array([0, 0, 1], np.int32), ("a", "b <ü>")),
+        Predictions(np.ones((3, 2), np.float32), np.zeros((3, 2), np.float32), ("x", "y")),
+    ],
+    ids=["classes", "numbers"],
+)
+def test_a_run_keeps_the_predictions_of_its_test_rows(run, test):
+    assert read_run(run).test is None
+    write_run(run, FakeEstimator(), SETTINGS, {}, test)
+    found = read_run(run).test
+    np.testing.assert_array_equal(found.targets, test.targets)
+    np.testing.assert_array_equal(found.predicted, test.predicted)
+    assert (found.names, found.are_classes) == (test.names, test.targets.ndim == 1)
+    write_run(run, FakeEstimator(), SETTINGS, {})
+    assert read_run(run).test is None  # those of the run that was replaced are gone
+
+
 @pytest.mark.parametrize("config", [None, "not json", "[1, 2]", '{"format": "other"}'])
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_other_folders_are_never_touched(tmp_path, config, overwrite):
@@ -121,6 +142,9 @@ def spoil_config(run, **changes):
         (lambda run: (run / LEDGER).unlink(), "damaged"),
         (lambda run: (run / LEDGER).write_text(""), "damaged"),
         (lambda run: (run / LEDGER).write_text('{"record": "summary"'), "damaged"),
+        (lambda run: (run / PREDICTIONS).write_bytes(b""), "damaged"),
+        (lambda run: (run / PREDICTIONS).write_bytes(b"PK\x03\x04"), "damaged"),
+        (lambda run: np.savez(run / PREDICTIONS, targets=np.ones(3)), "damaged"),
     ],
 )
 def test_a_run_that_cannot_be_read(run, spoil, message):

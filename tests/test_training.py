@@ -464,7 +464,7 @@ def test_interruption_returns_what_there_is(network, hook, calls):
     new, history = run(network, policy=GROW, callbacks=[recorder])
     assert history.stop_reason == "interrupted"
     assert recorder.told[-1] == ("on_stop", history)
-    assert recorder.names()[-2] == hook
+    assert recorder.names()[-3:] == [hook, "on_snapshot", "on_stop"]
     assert len(recorder.of(hook)) == calls
     assert new.hidden_sizes == (3 + len(history.additions),)
     steps = [step for step, _ in recorder.of("on_steps")]

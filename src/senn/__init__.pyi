@@ -1,13 +1,16 @@
+from . import callbacks as callbacks
 from . import curvature as curvature
 from . import datasets as datasets
 from . import export as export
 from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers
+from . import plot as plot
 from . import proposals as proposals
 from . import score as score
 from .batches import Batch as Batch
 from .callbacks import Callback as Callback
+from .callbacks import StopTraining as StopTraining
 from .estimators import SENNClassifier as SENNClassifier
 from .estimators import SENNRegressor as SENNRegressor
 from .estimators import load as load

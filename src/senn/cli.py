@@ -29,6 +29,7 @@ examples:
   senn train digits                                 watch a network grow on handwritten digits
   senn train houses.csv --target price --out run    a table; the model, the ledger and the
                                                     settings go into the folder `run`
+  senn report run                                   what happened in it, in one HTML file
   senn predict run new.csv --out predicted.csv      the same columns, and a prediction a row
   senn export run model.onnx                        the model for other programs
   senn train --help                                 all options

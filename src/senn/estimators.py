@@ -15,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from senn.callbacks import Callback
+from senn.callbacks.progress import Progress
 from senn.checkpoint import ModelFileError, read_model, write_model
 from senn.datasets import DataError, check_features, check_targets
 from senn.evaluation import outputs
@@ -23,7 +24,6 @@ from senn.losses import SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.policy import Policy
-from senn.progress import Progress
 from senn.training import Schedule, fit
 
 MIN_ROWS = 2

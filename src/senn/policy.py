@@ -166,10 +166,13 @@ class Policy:
 
     def worth(self, proposal: Proposal) -> float:
         """The cautious score of a proposal for what it costs."""
-        cost = proposal.units
-        if proposal.location.kind == "layer" and self.layer_cost is not None:
-            cost = self.layer_cost
-        return (proposal.score - self.confidence * proposal.stderr) / cost
+        kind = proposal.location.kind
+        return self.cautious_score(kind, proposal.units, proposal.score, proposal.stderr)
+
+    def cautious_score(self, kind: str, units: int, score: float, stderr: float) -> float:
+        """A held-out score less its uncertainty, for what so many units or a layer cost."""
+        layer = kind == "layer" and self.layer_cost is not None
+        return (score - self.confidence * stderr) / (self.layer_cost if layer else units)
 
     def units_in_turn(self, location: Location) -> int:
         """Units to propose for a location, each scored beside those before it."""

@@ -2,13 +2,16 @@
 
 model.senn       the fitted estimator, for `senn.load`
 history.jsonl    the ledger, for `History.from_json_lines`
+predictions.npz  what was wanted of the test rows, and what was predicted
 config.json      the settings and the summary; it is what makes a folder a run
 """
 
+import io
 import json
 import math
 import os
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,12 +22,27 @@ from senn.checkpoint import write_atomically
 from senn.history import History
 
 MODEL, LEDGER, CONFIG = "model.senn", "history.jsonl", "config.json"
+PREDICTIONS = "predictions.npz"
 FORMAT = "senn-run"
 VERSION = 1
 
 
 class RunFolderError(ValueError):
     """A folder that cannot be written as a run, or is none; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was wanted of the test rows, and what was predicted."""
+
+    targets: np.ndarray  # [N] class codes, or numbers [N, O]
+    predicted: np.ndarray  # likewise
+    names: tuple[str, ...]  # of the classes, in the order of their codes, or of the O outputs
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether it is a classification."""
+        return self.targets.ndim == 1
 
 
 @dataclass(frozen=True)
@@ -35,6 +53,7 @@ class Run:
     settings: dict[str, Any]
     summary: dict[str, Any]
     history: History
+    test: Predictions | None = None  # None if the run was saved without
 
     @property
     def model(self) -> Path:
@@ -86,8 +105,9 @@ def write_run(
     estimator: Any,
     settings: dict[str, Any],
     summary: dict[str, Any],
+    test: Predictions | None = None,
 ) -> None:
-    """Write a fitted estimator, its ledger, the settings and the summary.
+    """Write a fitted estimator, its ledger, the settings, the summary and the test rows.
 
     Every file is the old or the new one, never half; the one that makes it a run comes last.
     """
@@ -95,6 +115,9 @@ def write_run(
     create_folder(path)
     estimator.save(path / MODEL)
     write_atomically(path / LEDGER, _json_lines(estimator.history_))
+    (path / PREDICTIONS).unlink(missing_ok=True)  # of an earlier run
+    if test is not None:
+        write_atomically(path / PREDICTIONS, _npz(test))
     config = {"format": FORMAT, "version": VERSION, "settings": settings, "summary": summary}
     write_atomically(path / CONFIG, (strict_json(config, indent=2) + "\n").encode())
 
@@ -112,10 +135,10 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
                 "that this senn reads; upgrade senn."
             )
         history = History.from_json_lines(path / LEDGER)
-        return Run(path, config["settings"], config["summary"], history)
+        return Run(path, config["settings"], config["summary"], history, _read_test(path))
     except RunFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(f"{str(folder)!r} is a damaged run ({error}).") from error
 
 
@@ -139,6 +162,21 @@ def _plain(value: Any) -> Any:
 def _read_config(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / CONFIG).read_text("utf-8"))
     return config if isinstance(config, dict) else {}
+
+
+def _npz(test: Predictions) -> bytes:
+    file = io.BytesIO()
+    names = np.array(test.names, dtype=np.str_)  # objects would be pickled
+    np.savez_compressed(file, targets=test.targets, predicted=test.predicted, names=names)
+    return file.getvalue()
+
+
+def _read_test(folder: Path) -> Predictions | None:
+    if not (folder / PREDICTIONS).exists():
+        return None
+    content = io.BytesIO((folder / PREDICTIONS).read_bytes())
+    with np.load(content, allow_pickle=False) as file:
+        return Predictions(file["targets"], file["predicted"], tuple(file["names"].tolist()))
 
 
 def _json_lines(history: History) -> bytes:

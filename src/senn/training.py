@@ -14,7 +14,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_source
-from senn.callbacks import Callback
+from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import compilations
 from senn.evaluation import evaluate
 from senn.growth import add, look, propose_all
@@ -308,6 +308,7 @@ class _Run:
         self.observed = 0  # rows whose inputs the optimiser has been told of
         self.best = _Best(np.inf, None, 0)
         self.infos: list[StepInfo] = []
+        self.asked = ""  # why a callback wants training to end
         self.first_count = compilations().programs
 
     # --- the loop -------------------------------------------------------------------------
@@ -318,6 +319,7 @@ class _Run:
             self.tell("on_start", end)
             while not self.history.stop_reason:
                 self.advance(end)
+                self.heed()
         except KeyboardInterrupt:
             self.history.stop_reason = "interrupted"
         except BaseException as error:
@@ -327,6 +329,7 @@ class _Run:
             self.history.steps = self.step
             self.history.n_compilations = compilations().programs - self.first_count
             network, self.history.returned_step = self.result()
+            self.tell("on_snapshot", Snapshot(self.history.returned_step, network))
             self.tell("on_stop", self.history)
         return network, self.history
 
@@ -347,11 +350,19 @@ class _Run:
         ended = self.ended(end)
         if ended or self.step % every == 0:
             self.evaluate()
+        ended = ended or self.asked
         if ended:
             self.history.stop_reason = ended
         elif self.growing and self.step >= self.next_look:
             self.consider()
         self.notice_plateau()
+
+    def heed(self) -> None:
+        """End training if a callback asked for it at growth."""
+        if self.asked and not self.history.stop_reason:
+            if self.infos:  # steps that no evaluation has seen
+                self.evaluate()
+            self.history.stop_reason = self.asked
 
     def notice_plateau(self) -> None:
         """End growth, and after it training, once the loss has stopped falling."""
@@ -398,6 +409,8 @@ class _Run:
 
     def ended(self, end: int | None) -> str:
         """Why training ends at this step, or nothing."""
+        if self.asked:
+            return self.asked
         if end is not None and self.step >= end:
             return f"{end} steps done"
         if self.annealing is not None and self.step >= self.annealing.last:
@@ -411,7 +424,7 @@ class _Run:
 
     def train_to(self, target: int) -> bool:
         """Take steps until `target`; False if training ended on the way."""
-        while self.step < target:
+        while self.step < target and not self.asked:
             with self.timed("training"):
                 chunk = self.source.chunk(self.schedule.steps_per_call, target - self.step)
                 self.observe_inputs()
@@ -450,6 +463,7 @@ class _Run:
         self.state, self.step = state, self.step + chunk.n
         self.infos.append(infos)
         self.tell("on_steps", self.step, float(infos.loss[-1]))
+        self.tell("on_snapshot", Snapshot(self.step, self.state.average))
         return True
 
     def recover(self) -> bool:
@@ -582,6 +596,7 @@ class _Run:
         if proposal.location.kind == "layer":
             self.last_layer = self.step
         self.record("on_addition", addition)
+        self.tell("on_snapshot", Snapshot(self.step, average))
 
     # --- book-keeping ---------------------------------------------------------------------
 
@@ -591,7 +606,10 @@ class _Run:
 
     def tell(self, hook: str, *args) -> None:
         for callback in self.callbacks:
-            getattr(callback, hook)(*args)
+            try:
+                getattr(callback, hook)(*args)
+            except StopTraining as stop:
+                self.asked = self.asked or stop.reason
 
     @contextmanager
     def timed(self, what: str):

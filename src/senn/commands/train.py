@@ -2,15 +2,19 @@
 
 import argparse
 import math
+import os
 import time
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from senn import __version__
+from senn.callbacks import TensorBoard
+from senn.callbacks.progress import Progress, sizes_in_words
 from senn.commands.arguments import (
     add_debug_option,
     add_machine_options,
@@ -23,7 +27,6 @@ from senn.commands.arguments import (
 from senn.commands.completion import DATA, FOLDERS, completes
 from senn.commands.console import PatientConsole
 from senn.commands.errors import DONE, INTERRUPTED, UNREAD, UsageError
-from senn.progress import Progress, sizes_in_words
 
 # Units per hidden layer to start with; every other table starts with OTHER_SIZES.
 FIRST_SIZES: dict[str, tuple[int, ...]] = {
@@ -117,6 +120,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     completes(add("--out", metavar="RUN",
         help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
+    completes(add("--tensorboard", metavar="DIR", nargs="?", const="",
+        help="events for TensorBoard (default: RUN/tensorboard, else runs/DATA-TIME)"),
+        FOLDERS)  # fmt: skip
     add("--overwrite", action="store_true", help="replace the run that --out holds")
     add("--json", action="store_true",
         help="one JSON object on standard output, everything else on standard error")  # fmt: skip
@@ -145,7 +151,8 @@ def run(arguments: argparse.Namespace) -> int:
     summary = _summary(arguments, data, estimator, seconds)
     try:
         if arguments.out is not None:
-            write_run(arguments.out, estimator, _settings(arguments, estimator), summary)
+            settings, test = _settings(arguments, estimator), _predictions(estimator, data)
+            write_run(arguments.out, estimator, settings, summary, test)
     finally:  # even if the disk is full
         _report(console, summary, arguments.out)
         if arguments.json:
@@ -206,9 +213,22 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         policy=policy,
         standardize=not (data.images or arguments.no_standardize),
         random_state=arguments.seed,
-        callbacks=() if arguments.quiet else (progress,),
+        callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, names),
     )
+
+
+def _tensorboard(arguments: argparse.Namespace, data: Any) -> list[TensorBoard]:
+    """What writes events for TensorBoard, if that is asked for."""
+    if arguments.tensorboard is None:
+        return []
+    folder = f"runs/{Path(data.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if arguments.out is not None:
+        folder = os.path.join(arguments.out, "tensorboard")
+    try:
+        return [TensorBoard(arguments.tensorboard or folder)]
+    except ImportError as error:
+        raise UsageError(f"--tensorboard: {error}") from error
 
 
 def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
@@ -247,9 +267,31 @@ def _targets(data: Any, y: Any) -> Any:
     return y[:, 0] if y.shape[1] == 1 else y
 
 
+def _predictions(estimator: Any, data: Any) -> Any:
+    """What was wanted of the test rows and what is predicted, or None if there are none."""
+    import numpy as np
+
+    from senn.runs import Predictions
+
+    if not len(data.x_test):
+        return None
+    predicted = estimator.predict(data.x_test)
+    if data.classes is not None:  # which are sorted
+        codes = np.searchsorted(data.classes, predicted).astype(np.int32)
+        return Predictions(data.y_test, codes, tuple(map(str, data.classes.tolist())))
+    predicted = predicted.reshape(data.y_test.shape).astype(np.float32)
+    return Predictions(data.y_test, predicted, _output_names(data))
+
+
+def _output_names(data: Any) -> tuple[str, ...]:
+    n = data.y_test.shape[1]
+    return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
+
+
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
-    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache"}
+    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache",
+                "tensorboard"}  # fmt: skip
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,
