@@ -1,5 +1,7 @@
 """Objects that are told what happens during training."""
 
+from typing import Any
+
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 
 
@@ -27,6 +29,13 @@ class Callback:
 
     def on_recovery(self, recovery: Recovery) -> None:
         """Training went back to the last good state."""
+
+    def on_pause(self, state: Any) -> None:
+        """Between two chunks of steps; a run that goes on from `state` does what this one will.
+
+        It is a `senn.state.RunState`, and changes as soon as this hook returns. Raising
+        `KeyboardInterrupt` here ends training where it can be resumed.
+        """
 
     def on_stop(self, history: History) -> None:
         """Training has ended; `history.stop_reason` says why."""

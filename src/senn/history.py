@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,16 +148,25 @@ class History:
 
         JSON knows no NaN and no infinity: they are written as null, and read as NaN.
         """
-        lines = [{"record": "summary", **self.summary()}, *self.to_records()]
-        text = "".join(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.to_rows())
         Path(path).write_text(text, "utf-8")
 
     @classmethod
     def from_json_lines(cls, path: str | Path) -> "History":
         """Read what `to_json_lines` wrote."""
-        summary, *rows = (json.loads(line) for line in Path(path).read_text("utf-8").splitlines())
+        return cls.from_rows(json.loads(r) for r in Path(path).read_text("utf-8").splitlines())
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The summary and then every record as JSON takes them, NaN and infinity as None."""
+        rows = [{"record": "summary", **self.summary()}, *self.to_records()]
+        return [_finite(row) for row in rows]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[dict[str, Any]]) -> "History":
+        """Read what `to_rows` made."""
+        summary, *records = ({**row} for row in rows)
         summary.pop("record")
-        return cls(records=[_record(row) for row in rows], **summary)
+        return cls(records=[_record(row) for row in records], **summary)
 
     def _of(self, cls: type) -> list[Any]:
         return [r for r in self.records if isinstance(r, cls)]
