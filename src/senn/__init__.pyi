@@ -4,6 +4,7 @@ from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers
 from . import proposals as proposals
+from . import runs as runs
 from . import score as score
 from .batches import Batch as Batch
 from .callbacks import Callback as Callback

@@ -1,8 +1,8 @@
 """The command `senn`.
 
-Exit codes: 0 done; 1 something unexpected; 2 wrong arguments or data, told in one sentence
-before any training; 130 stopped by Ctrl-C, with all that was learned until then; 141 nobody
-reads the output any more.
+Exit codes: 0 done; 1 something unexpected, or the result cannot be saved; 2 wrong arguments or
+data, told in one sentence before any training; 130 stopped by Ctrl-C or SIGTERM, with all that
+was learned until then; 141 nobody reads the output any more.
 
 JAX and scikit-learn take seconds to import, so they are imported where they are needed: help
 and mistakes in arguments are answered at once.
@@ -17,8 +17,9 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Any, NoReturn
 
 from rich.console import Console
@@ -27,6 +28,7 @@ from rich.table import Table
 from senn import __version__
 from senn.machine import keep_compilations, use_threads
 from senn.progress import Progress, sizes_in_words
+from senn.stopping import GracefulStop, LeftAtOnceError
 
 DONE, UNEXPECTED, WRONG, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
 
@@ -62,13 +64,19 @@ examples:
   senn train mnist --data-dir data/mnist --max-seconds 600
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
+  senn train --resume run                    goes on with a run that was stopped or killed
 
-Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out.
+Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
+more leaves at once. With --out all is kept that a run needs to go on later.
 """
 
 
 class UsageError(ValueError):
     """Something the user can mend; the message is one sentence."""
+
+
+class NotSavedError(OSError):
+    """A result that cannot be written; the message is one sentence."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -119,10 +127,6 @@ class _Parser(argparse.ArgumentParser):
             message += f"; did you mean {near[0]}?" if near else ""
         if message.startswith("the following arguments are required: COMMAND"):
             message = "say what to do, such as senn train digits; senn --help tells more"
-        if message.startswith("the following arguments are required: DATA"):
-            message = (
-                "say what to train on, such as senn train digits; senn train --help tells more"
-            )
         raise UsageError(message if message.endswith(("?", ".")) else f"{message}.")
 
 
@@ -130,6 +134,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
+        nargs="?",
         help="digits, moons, mnist, fashion-mnist, or a .csv, .parquet or .npz file",
     )
     add = parser.add_argument_group("data").add_argument
@@ -177,6 +182,10 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="RUN", help="folder for the model, the ledger and the settings")
     add("--overwrite", action="store_true", help="replace the run that --out holds")
+    add("--resume", metavar="RUN",
+        help="in place of DATA: go on with a run as if it had not been stopped")  # fmt: skip
+    add("--checkpoint-seconds", type=_number(0.0), metavar="T", default=30.0,
+        help="most seconds of work to lose, with --out or --resume (default: 30)")  # fmt: skip
     add("--json", action="store_true",
         help="one JSON object on standard output, everything else on standard error")  # fmt: skip
     add("--quiet", action="store_true", help="only the summary")
@@ -255,31 +264,139 @@ def _option_names() -> list[str]:
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    """`senn train`: all checks, then training, then the report."""
+    """`senn train`: a new run, or one to go on with."""
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.data is None:
+        raise UsageError(
+            "say what to train on, such as senn train digits; senn train --help tells more."
+        )
     _check_out(arguments, create=False)
+    return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
+    """All checks, then training, then the report."""
     _use_machine(arguments)
     data = _load(arguments)
     console = _Console(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     estimator = _estimator(arguments, data, console)
-    _check_out(arguments, create=True)
-    if not arguments.quiet:
-        for line in _introduction(arguments, data, estimator):
-            _print(console, line)
+    with nullcontext() if checkpoint else _folder(arguments):
+        if not arguments.quiet:
+            for line in _introduction(arguments, data, estimator, checkpoint):
+                _print(console, line)
+        seconds = _fit(arguments, estimator, data, checkpoint)
+        summary = _summary(arguments, data, estimator, seconds)
+        return _save(arguments, estimator, summary, console)
 
-    from senn.runs import strict_json, write_run
 
-    seconds = _fit(estimator, data)
-    summary = _summary(arguments, data, estimator, seconds)
+def _save(
+    arguments: argparse.Namespace, estimator: Any, summary: dict[str, Any], console: "_Console"
+) -> int:
+    """Write the run, and report whether it can be written or not; the exit code."""
+    from senn.runs import RunFolderError, remove_checkpoints, strict_json, write_run
+
+    out = arguments.out
     try:
-        if arguments.out is not None:
-            write_run(arguments.out, estimator, _settings(arguments, estimator), summary)
-    finally:  # even if the disk is full
-        _report(console, summary, arguments.out)
+        if out is not None:
+            write_run(out, estimator, _settings(arguments, estimator), summary)
+            if not summary["interrupted"]:
+                remove_checkpoints(out)
+    except (OSError, RunFolderError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NotSavedError(
+            f"the run cannot be saved in {out!r} ({reason}): mend that, and senn train --resume "
+            f"{out} ends it once more from its last checkpoint."
+        ) from error
+    finally:
+        _report(console, summary, out)
         if arguments.json:
             print(strict_json(summary), flush=True)
     if console.unread:
         return UNREAD
     return INTERRUPTED if summary["interrupted"] else DONE
+
+
+# What may be said anew of a run that is gone on with; all else it has kept.
+ANEW = ("run", "resume", "json", "quiet", "debug", "no_cache", "data_dir", "checkpoint_seconds")
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    """`senn train --resume RUN`."""
+    from senn import runs
+
+    _check_only_resumed(arguments)
+    with _held("--resume", arguments.resume):
+        if runs.is_finished(arguments.resume):
+            _warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
+            if arguments.json:
+                print(runs.strict_json(runs.read_run(arguments.resume).summary), flush=True)
+            return DONE
+        try:
+            checkpoint = runs.last_checkpoint(arguments.resume, _warn)
+        except runs.RunFolderError as error:
+            raise UsageError(f"--resume {error}") from error
+        stored = checkpoint.header["about"].get("arguments")
+        if stored is None:
+            raise UsageError(f"--resume {checkpoint.path!r} was not written by senn train.")
+        return _run(_again(arguments, stored), checkpoint)
+
+
+def _again(arguments: argparse.Namespace, stored: dict[str, Any]) -> argparse.Namespace:
+    """The arguments of the run to be resumed, and what was said anew."""
+    kept = {name: value for name, value in stored.items() if name in vars(arguments)}
+    again = argparse.Namespace(**{**vars(arguments), **kept})
+    again.out, again.overwrite = arguments.resume, True
+    again.data_dir = arguments.data_dir or again.data_dir
+    if again.hidden_sizes is not None:
+        again.hidden_sizes = tuple(again.hidden_sizes)
+    return again
+
+
+def _check_only_resumed(arguments: argparse.Namespace) -> None:
+    """Refuse settings beside `--resume`: a run goes on with its own."""
+    usual = vars(build_parser().parse_args(["train"]))
+    for name, value in vars(arguments).items():
+        if name not in ANEW and value != usual[name]:
+            said = "DATA" if name == "data" else f"--{name.replace('_', '-')}"
+            raise UsageError(
+                f"--resume goes on with the data and the settings of the run: leave out {said}."
+            )
+
+
+def _kept(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The arguments that a checkpoint keeps, files by names that hold in any folder."""
+    left_out = {*ANEW, "out", "overwrite"} - {"data_dir"}
+    kept = {name: value for name, value in vars(arguments).items() if name not in left_out}
+    for name in ("data", "data_dir"):
+        if kept[name] not in (None, *FIRST_SIZES):
+            kept[name] = os.path.abspath(kept[name])
+    return kept
+
+
+def _warn(sentence: str) -> None:
+    print(f"senn: {sentence}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _folder(arguments: argparse.Namespace) -> Iterator[None]:
+    """The folder for the run, made, and kept to this process."""
+    _check_out(arguments, create=True)
+    with nullcontext() if arguments.out is None else _held("--out", arguments.out):
+        yield
+
+
+@contextmanager
+def _held(option: str, folder: str) -> Iterator[None]:
+    """A run's folder, kept to this process."""
+    from senn.runs import RunFolderError, writing
+
+    with ExitStack() as held:
+        try:
+            held.enter_context(writing(folder))
+        except RunFolderError as error:
+            raise UsageError(f"{option} {error}") from error
+        yield
 
 
 def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
@@ -363,16 +480,41 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
             )
 
 
-def _fit(estimator: Any, data: Any) -> float:
-    """Train, and return the seconds that it took; Ctrl-C ends it early."""
-    start = time.monotonic()
+def _fit(arguments: argparse.Namespace, estimator: Any, data: Any, checkpoint: Any) -> float:
+    """Train, and return the seconds that it took; a signal ends it early."""
+    from senn.resume import CheckpointError
+    from senn.state import ResumeError
+
+    start, shown = time.monotonic(), estimator.callbacks
+    writer = _writer(arguments, checkpoint)
+    stop = GracefulStop(writer and writer.write)
+    estimator.callbacks = (*shown, *([writer] if writer else []), stop)
+    rows = data.x, _targets(data, data.y)
     try:
-        estimator.fit(data.x, _targets(data, data.y))
+        with stop.listening():
+            estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
+    except (CheckpointError, ResumeError) as error:
+        raise UsageError(f"--resume: {error}") from error
     finally:
-        for callback in estimator.callbacks:
+        for callback in shown:
             callback.close()  # the terminal must be left clean, whatever happened
     estimator.feature_names_ = list(data.feature_names)
-    return time.monotonic() - start
+    return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
+
+
+def _writer(arguments: argparse.Namespace, checkpoint: Any) -> Any:
+    """What keeps checkpoints of the run, if it has a folder."""
+    if arguments.out is None:
+        return None
+    from senn.runs import RunWriter
+
+    return RunWriter(
+        arguments.out,
+        arguments.checkpoint_seconds,
+        about={"arguments": _kept(arguments)},
+        kept=() if checkpoint is None else (Path(checkpoint.path),),
+        tell=_warn,
+    )
 
 
 def _targets(data: Any, y: Any) -> Any:
@@ -384,7 +526,7 @@ def _targets(data: Any, y: Any) -> Any:
 
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
-    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache"}
+    left_out = {*ANEW, "overwrite", "out", "threads"} - {"data_dir"}
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,
@@ -412,7 +554,9 @@ class _ReaderGone(KeyboardInterrupt):
     pass
 
 
-def _introduction(arguments: argparse.Namespace, data: Any, estimator: Any) -> list[str]:
+def _introduction(
+    arguments: argparse.Namespace, data: Any, estimator: Any, checkpoint: Any
+) -> list[str]:
     """What was loaded, and where training starts."""
     rows = f"{len(data.x):,} training and {len(data.x_test):,} test rows"
     target = f"{data.task} of {data.target_name!r}"
@@ -429,6 +573,9 @@ def _introduction(arguments: argparse.Namespace, data: Any, estimator: Any) -> l
         if getattr(arguments, name) is not None
     ]
     start = f"Starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
+    if checkpoint is not None:
+        sizes = sizes_in_words(tuple(checkpoint.header["network"]["hidden_sizes"]))
+        start = f"Going on at step {checkpoint.header['step']:,} with {sizes}"
     return [
         f"{data.name}: {rows}, {data.x.shape[1]} features, {target}.",
         *data.notes,
@@ -520,6 +667,7 @@ def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, st
         ("steps", f"{summary['steps']:,}"),
         ("stopped", summary["stop_reason"]),
         *([("saved in", out)] if out is not None else []),
+        *([("to go on", f"senn train --resume {out}")] if out and summary["interrupted"] else []),
     ]
 
 
@@ -534,6 +682,10 @@ def _explain(error: BaseException, debug: bool) -> int:
         return UNREAD
     if isinstance(error, UsageError):
         code, sentence = WRONG, str(error)
+    elif isinstance(error, NotSavedError):
+        code, sentence = UNEXPECTED, str(error)
+    elif isinstance(error, LeftAtOnceError):
+        code, sentence = INTERRUPTED, "left at once; what a last checkpoint holds is kept."
     elif isinstance(error, KeyboardInterrupt):
         code, sentence = INTERRUPTED, "interrupted, with nothing to report or to save yet."
     elif debug:
