@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint seeds seeds-quick bench bench-quick check-extras clean
+.PHONY: help setup demo test lint seeds seeds-quick faults bench bench-quick check-extras clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -33,6 +33,9 @@ seeds: $(RUNTIME) ## digits and moons over five seeds: accuracy and size of each
 
 seeds-quick: $(RUNTIME) ## the same for one seed of moons
 	$(BIN)/python experiments/seeds.py moons --seeds 1
+
+faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
+	$(BIN)/python experiments/faults.py
 
 BENCHMARKS := mnist overhead search optimizers scaling tables export
 

@@ -99,7 +99,7 @@ def _hook(name):
     return told
 
 
-HOOKS = [name for name in vars(Callback) if name.startswith("on_")]
+HOOKS = [n for n in vars(Callback) if n.startswith("on_") and n != "on_pause"]
 for _name in HOOKS:
     setattr(Recorder, _name, _hook(_name))
 

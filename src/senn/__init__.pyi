@@ -7,6 +7,7 @@ from . import nn as nn
 from . import optimizers as optimizers
 from . import plot as plot
 from . import proposals as proposals
+from . import runs as runs
 from . import score as score
 from .batches import Batch as Batch
 from .callbacks import Callback as Callback

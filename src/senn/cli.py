@@ -1,8 +1,8 @@
 """The command `senn`.
 
-Exit codes: 0 done; 1 something unexpected; 2 wrong arguments or data, told in one sentence
-before any training; 130 stopped by Ctrl-C, with all that was learned until then; 141 nobody
-reads the output any more.
+Exit codes: 0 done; 1 something unexpected, or the result cannot be saved; 2 wrong arguments or
+data, told in one sentence before any training; 130 stopped by Ctrl-C or SIGTERM, with all that
+was learned until then; 141 nobody reads the output any more.
 
 JAX and scikit-learn take seconds to import, so they are imported where they are needed: help
 and mistakes in arguments are answered at once.
@@ -21,7 +21,16 @@ from senn import __version__
 from senn.commands import COMMANDS
 from senn.commands.completion import PrintCompletion
 from senn.commands.console import ReaderGoneError, to_nowhere
-from senn.commands.errors import DONE, INTERRUPTED, UNEXPECTED, UNREAD, WRONG, UsageError
+from senn.commands.errors import (
+    DONE,
+    INTERRUPTED,
+    UNEXPECTED,
+    UNREAD,
+    WRONG,
+    NotSavedError,
+    UsageError,
+)
+from senn.stopping import LeftAtOnceError
 
 DESCRIPTION = "Train neural networks whose size nobody had to choose: they grow while they train."
 EXAMPLES = """\
@@ -111,6 +120,10 @@ def _explain(error: BaseException, debug: bool) -> int:
         return UNREAD
     if isinstance(error, UsageError):
         code, sentence = WRONG, str(error)
+    elif isinstance(error, NotSavedError):
+        code, sentence = UNEXPECTED, str(error)
+    elif isinstance(error, LeftAtOnceError):
+        code, sentence = INTERRUPTED, "left at once; what a last checkpoint holds is kept."
     elif isinstance(error, KeyboardInterrupt):
         code, sentence = INTERRUPTED, "interrupted, with nothing to report or to save yet."
     elif debug:

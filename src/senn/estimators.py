@@ -1,6 +1,7 @@
 """SENN for people who know scikit-learn."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,7 +24,9 @@ from senn.history import History
 from senn.losses import SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.optimizers import make_optimizer
 from senn.policy import Policy
+from senn.resume import Checkpoint
 from senn.training import Schedule, fit
 
 MIN_ROWS = 2
@@ -130,6 +133,21 @@ class _BaseSENN(BaseEstimator):
         check_is_fitted(self)
         return self.network_.n_parameters
 
+    def resume(self, checkpoint: Checkpoint, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go on with a run of `fit` that was ended early, and end as it would have ended.
+
+        `senn.runs.RunWriter`, as one of the `callbacks`, keeps checkpoints of a run, and
+        `senn.runs.last_checkpoint` reads them. Parameters and data must be those of the run,
+        with a whole number as `random_state`; a `senn.state.ResumeError` says so of other data.
+        """
+        return self._learn(X, y, sample_weight, checkpoint)
+
+    @abstractmethod
+    def _learn(
+        self, x: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
+    ) -> Any:
+        """`fit`, or `resume` from a checkpoint."""
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file (safetensors with a JSON header; no pickle)."""
         check_is_fitted(self)
@@ -143,7 +161,16 @@ class _BaseSENN(BaseEstimator):
         arrays = {} if self.scaler_ is None else _scaler_arrays("input", self.scaler_)
         write_model(path, self.network_, extra, {**arrays, **self._extra_arrays()})
 
-    def _fit(self, x: Any, targets: np.ndarray, loss, out_size: int, sample_weight, stratify):
+    def _fit(
+        self,
+        x: Any,
+        targets: np.ndarray,
+        loss,
+        out_size: int,
+        sample_weight,
+        checkpoint: Checkpoint | None,
+        stratify,
+    ):
         """Train on checked targets: classes [N] or standardised numbers [N, O]."""
         policy, schedule = self._policy(), self._schedule()
         features = check_features(x, min_rows=MIN_ROWS)
@@ -182,6 +209,7 @@ class _BaseSENN(BaseEstimator):
             schedule=schedule,
             callbacks=callbacks,
             seed=seed,
+            resume=checkpoint and checkpoint.state(make_optimizer(self.optimizer)),
         )
         return self
 
@@ -262,11 +290,14 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNClassifier":
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted."""
-        targets = check_targets(y, len(X) if hasattr(X, "__len__") else None, task="classification")
+        return self._learn(X, y, sample_weight)
+
+    def _learn(self, x: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNClassifier":
+        targets = check_targets(y, len(x) if hasattr(x, "__len__") else None, task="classification")
         assert targets.classes is not None
         self.classes_ = targets.classes
-        loss = SoftmaxCrossEntropy()
-        return self._fit(X, targets.y, loss, len(self.classes_), sample_weight, stratify=True)
+        loss, out_size = SoftmaxCrossEntropy(), len(self.classes_)
+        return self._fit(x, targets.y, loss, out_size, sample_weight, checkpoint, stratify=True)
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes], columns in the order of `classes_`."""
@@ -303,13 +334,17 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":
         """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted."""
-        targets = check_targets(y, len(X) if hasattr(X, "__len__") else None, task="regression")
+        return self._learn(X, y, sample_weight)
+
+    def _learn(self, x: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNRegressor":
+        targets = check_targets(y, len(x) if hasattr(x, "__len__") else None, task="regression")
         values = targets.y.reshape(len(targets.y), -1).astype(np.float64)
         weight = _weights(sample_weight, len(values))
         self.target_scaler_ = StandardScaler().fit(values, sample_weight=weight)
         self._one_output = np.ndim(y) == 1
         scaled = np.asarray(self.target_scaler_.transform(values), np.float32)
-        return self._fit(X, scaled, SquaredError(), scaled.shape[1], sample_weight, stratify=False)
+        loss, out_size = SquaredError(), scaled.shape[1]
+        return self._fit(x, scaled, loss, out_size, sample_weight, checkpoint, stratify=False)
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions [N], or [N, O] if `fit` got targets of that shape."""

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,8 +148,7 @@ class History:
 
         JSON knows no NaN and no infinity: they are written as null, and read as NaN.
         """
-        rows = [to_row(self), *map(to_row, self.records)]
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.to_rows())
         Path(path).write_text(text, "utf-8")
 
     @classmethod
@@ -158,12 +158,23 @@ class History:
         Without a summary, as a killed run leaves it, times and counts are zero, and
         `stop_reason` is empty. A last line that was cut off is left out.
         """
-        rows = _whole_rows(Path(path).read_text("utf-8"))
+        return cls.from_rows(_whole_rows(Path(path).read_text("utf-8")))
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The summary and then every record as JSON takes them, NaN and infinity as None."""
+        return [to_row(self), *map(to_row, self.records)]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[dict[str, Any]]) -> "History":
+        """Read what `to_rows` made; the summary may come anywhere, or be missing."""
         summary: dict[str, Any] = {}
+        records = []
         for row in rows:
             if row["record"] == "summary":
                 summary = {k: v for k, v in row.items() if k != "record"}
-        return cls(records=[_record(r) for r in rows if r["record"] != "summary"], **summary)
+            else:
+                records.append(_record({**row}))
+        return cls(records=records, **summary)
 
     def _of(self, cls: type) -> list[Any]:
         return [r for r in self.records if isinstance(r, cls)]

@@ -1,6 +1,6 @@
 """The hooks, and how one of them ends training."""
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 
@@ -57,6 +57,13 @@ class Callback:
         """The network has changed: after `on_steps`, after `on_addition`, and before `on_stop`.
 
         The last snapshot is of the network that `fit` returns.
+        """
+
+    def on_pause(self, state: Any) -> None:
+        """Between two chunks of steps; a run that goes on from `state` does what this one will.
+
+        It is a `senn.state.RunState`, and changes as soon as this hook returns. Raising
+        `KeyboardInterrupt` here ends training where it can be resumed.
         """
 
     def on_stop(self, history: History) -> None:

@@ -11,6 +11,7 @@ from senn.commands.errors import DONE, UsageError
 NAME = "report.html"
 EXAMPLES = """\
 examples:
+  senn train digits --out run          a run to report on
   senn report run                      writes run/report.html
   senn report run --out growth.html
 """

@@ -1,20 +1,15 @@
 """`senn train`: all checks, then training, then the report."""
 
 import argparse
-import math
 import os
 import time
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
-from senn import __version__
 from senn.callbacks import TensorBoard
-from senn.callbacks.progress import Progress, sizes_in_words
+from senn.callbacks.progress import Progress
 from senn.commands.arguments import (
     add_debug_option,
     add_machine_options,
@@ -26,7 +21,27 @@ from senn.commands.arguments import (
 )
 from senn.commands.completion import DATA, FOLDERS, completes
 from senn.commands.console import PatientConsole
-from senn.commands.errors import DONE, INTERRUPTED, UNREAD, UsageError
+from senn.commands.errors import DONE, INTERRUPTED, UNREAD, NotSavedError, UsageError
+from senn.commands.resuming import (
+    ANEW,
+    check_only_resumed,
+    held,
+    kept,
+    last_checkpoint,
+    resumed,
+    warn,
+)
+from senn.commands.summary import (
+    SCORES,
+    WORDS,
+    introduction,
+    predictions,
+    report,
+    summarise,
+    targets,
+    tell,
+)
+from senn.stopping import GracefulStop
 
 # Units per hidden layer to start with; every other table starts with OTHER_SIZES.
 FIRST_SIZES: dict[str, tuple[int, ...]] = {
@@ -42,8 +57,6 @@ ACTIVATIONS = ("rational", "relu", "silu", "gelu", "tanh")
 OPTIMIZERS = ("kfac", "natural_gradient", "warm_natural_gradient", "adam")
 METRICS = ("fisher", "euclidean")
 TASKS = ("classification", "regression")
-SCORES = {"classification": "accuracy", "regression": "r2"}
-WORDS = {"accuracy": "accuracy", "r2": "R²"}
 
 EXAMPLES = """\
 examples:
@@ -52,8 +65,10 @@ examples:
   senn train mnist --data-dir data/mnist --max-seconds 600
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
+  senn train --resume run                    goes on with a run that was stopped or killed
 
-Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out.
+Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
+more leaves at once. With --out all is kept that a run needs to go on later.
 """
 
 
@@ -64,7 +79,6 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         help="train a network and let it grow",
         description="Train a network on DATA, let it grow, and report how good it is.",
         epilog=EXAMPLES,
-        missing="say what to train on, such as senn train digits; senn train --help tells more",
         **style,
     )
     _add_options(parser)
@@ -75,6 +89,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     data = parser.add_argument(
         "data",
         metavar="DATA",
+        nargs="?",
         help="digits, moons, mnist, fashion-mnist, or a .csv, .parquet or .npz file",
     )
     completes(data, DATA)
@@ -120,6 +135,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     completes(add("--out", metavar="RUN",
         help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
+    completes(add("--resume", metavar="RUN",
+        help="in place of DATA: go on with a run as if it had not been stopped"),
+        FOLDERS)  # fmt: skip
+    add("--checkpoint-seconds", type=number(0.0), metavar="T", default=30.0,
+        help="most seconds of work to lose, with --out or --resume (default: 30)")  # fmt: skip
     completes(add("--tensorboard", metavar="DIR", nargs="?", const="",
         help="events for TensorBoard (default: RUN/tensorboard, else runs/DATA-TIME)"),
         FOLDERS)  # fmt: skip
@@ -134,32 +154,88 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """`senn train`: all checks, then training, then the report."""
+    """`senn train`: a new run, or one to go on with."""
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.data is None:
+        raise UsageError(
+            "say what to train on, such as senn train digits; senn train --help tells more."
+        )
     _check_out(arguments, create=False)
+    return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
+    """All checks, then training, then the report."""
     use_machine(arguments)
     data = _load(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     estimator = _estimator(arguments, data, console)
-    _check_out(arguments, create=True)
-    if not arguments.quiet:
-        for line in _introduction(arguments, data, estimator):
-            _print(console, line)
+    with nullcontext() if checkpoint else _folder(arguments):
+        if not arguments.quiet:
+            for line in introduction(arguments, data, estimator, checkpoint):
+                tell(console, line)
+        seconds = _fit(arguments, estimator, data, checkpoint)
+        return _save(arguments, data, estimator, seconds, console)
 
-    from senn.runs import strict_json, write_run
 
-    seconds = _fit(estimator, data)
-    summary = _summary(arguments, data, estimator, seconds)
+def _save(
+    arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float,
+    console: PatientConsole,
+) -> int:  # fmt: skip
+    """Write the run, and report whether it can be written or not; the exit code."""
+    from senn.runs import RunFolderError, remove_checkpoints, strict_json, write_run
+
+    out, summary = arguments.out, summarise(arguments, data, estimator, seconds)
     try:
-        if arguments.out is not None:
-            settings, test = _settings(arguments, estimator), _predictions(estimator, data)
-            write_run(arguments.out, estimator, settings, summary, test)
-    finally:  # even if the disk is full
-        _report(console, summary, arguments.out)
+        if out is not None:
+            settings, test = _settings(arguments, estimator), predictions(estimator, data)
+            write_run(out, estimator, settings, summary, test)
+            if not summary["interrupted"]:
+                remove_checkpoints(out)
+    except (OSError, RunFolderError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NotSavedError(
+            f"the run cannot be saved in {out!r} ({reason}): mend that, and senn train --resume "
+            f"{out} ends it once more from its last checkpoint."
+        ) from error
+    finally:
+        report(console, summary, out)
         if arguments.json:
             print(strict_json(summary), flush=True)
     if console.unread:
         return UNREAD
     return INTERRUPTED if summary["interrupted"] else DONE
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    """`senn train --resume RUN`."""
+    from senn import runs
+
+    check_only_resumed(arguments, _usual())
+    with held("--resume", arguments.resume):
+        if runs.is_finished(arguments.resume):
+            warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
+            if arguments.json:
+                print(runs.strict_json(runs.read_run(arguments.resume).summary), flush=True)
+            return DONE
+        checkpoint = last_checkpoint(arguments.resume)
+        return _train(resumed(arguments, checkpoint), checkpoint)
+
+
+def _usual() -> dict[str, Any]:
+    """What the options are if nobody says."""
+    parser = argparse.ArgumentParser()
+    _add_options(parser)
+    return vars(parser.parse_args([]))
+
+
+@contextmanager
+def _folder(arguments: argparse.Namespace) -> Iterator[None]:
+    """The folder for the run, made, and kept to this process."""
+    _check_out(arguments, create=True)
+    with nullcontext() if arguments.out is None else held("--out", arguments.out):
+        yield
 
 
 def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
@@ -248,171 +324,49 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
             )
 
 
-def _fit(estimator: Any, data: Any) -> float:
-    """Train, and return the seconds that it took; Ctrl-C ends it early."""
-    start = time.monotonic()
+def _fit(arguments: argparse.Namespace, estimator: Any, data: Any, checkpoint: Any) -> float:
+    """Train, and return the seconds that it took; a signal ends it early."""
+    from senn.resume import CheckpointError
+    from senn.state import ResumeError
+
+    start, shown = time.monotonic(), estimator.callbacks
+    writer = _writer(arguments, checkpoint)
+    stop = GracefulStop(writer and writer.write)
+    estimator.callbacks = (*shown, *([writer] if writer else []), stop)
+    rows = data.x, targets(data, data.y)
     try:
-        estimator.fit(data.x, _targets(data, data.y))
+        with stop.listening():
+            estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
+    except (CheckpointError, ResumeError) as error:
+        raise UsageError(f"--resume: {error}") from error
     finally:
-        for callback in estimator.callbacks:
+        for callback in shown:
             callback.close()  # the terminal must be left clean, whatever happened
     estimator.feature_names_ = list(data.feature_names)
-    return time.monotonic() - start
+    return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
 
 
-def _targets(data: Any, y: Any) -> Any:
-    """Labels [N], numbers [N], or [N, O] if there is more than one output."""
-    if data.classes is not None:
-        return data.classes[y]
-    return y[:, 0] if y.shape[1] == 1 else y
-
-
-def _predictions(estimator: Any, data: Any) -> Any:
-    """What was wanted of the test rows and what is predicted, or None if there are none."""
-    import numpy as np
-
-    from senn.runs import Predictions
-
-    if not len(data.x_test):
+def _writer(arguments: argparse.Namespace, checkpoint: Any) -> Any:
+    """What keeps checkpoints of the run, if it has a folder."""
+    if arguments.out is None:
         return None
-    predicted = estimator.predict(data.x_test)
-    if data.classes is not None:  # which are sorted
-        codes = np.searchsorted(data.classes, predicted).astype(np.int32)
-        return Predictions(data.y_test, codes, tuple(map(str, data.classes.tolist())))
-    predicted = predicted.reshape(data.y_test.shape).astype(np.float32)
-    return Predictions(data.y_test, predicted, _output_names(data))
+    from senn.runs import RunWriter
 
-
-def _output_names(data: Any) -> tuple[str, ...]:
-    n = data.y_test.shape[1]
-    return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
+    return RunWriter(
+        arguments.out,
+        arguments.checkpoint_seconds,
+        about={"arguments": kept(arguments)},
+        kept=() if checkpoint is None else (Path(checkpoint.path),),
+        tell=warn,
+    )
 
 
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
-    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache",
-                "tensorboard"}  # fmt: skip
+    left_out = {*ANEW, "overwrite", "out", "threads"} - {"data_dir"}
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,
         "hidden_sizes": estimator.hidden_sizes,
         "standardize": estimator.standardize,
     }
-
-
-# --- What the user reads -------------------------------------------------------------------
-
-
-def _introduction(arguments: argparse.Namespace, data: Any, estimator: Any) -> list[str]:
-    """What was loaded, and where training starts."""
-    rows = f"{len(data.x):,} training and {len(data.x_test):,} test rows"
-    target = f"{data.task} of {data.target_name!r}"
-    if data.classes is not None:
-        target += f" into {len(data.classes)} classes"
-    inputs = "Inputs are left as they are."
-    if estimator.standardize:
-        inputs = "Inputs are standardised to mean 0 and variance 1."
-    elif data.images:
-        inputs = "Pixels stay in [0, 1]."
-    budgets = [
-        f"{name.replace('_', ' ')} {getattr(arguments, name):,.10g}"
-        for name in ("max_units", "max_layers", "max_parameters", "max_seconds")
-        if getattr(arguments, name) is not None
-    ]
-    start = f"Starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
-    return [
-        f"{data.name}: {rows}, {data.x.shape[1]} features, {target}.",
-        *data.notes,
-        inputs,
-        f"{', '.join([start, *budgets])}; seed {arguments.seed}.",
-    ]
-
-
-def _summary(
-    arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float
-) -> dict[str, Any]:
-    """All of the result that is worth a line, or a key in JSON."""
-    import numpy as np
-
-    history = estimator.history_
-    held_out = np.zeros(len(data.x), bool)
-    held_out[estimator.validation_rows_] = True
-    scores = {
-        "train_score": _score(estimator, data, data.x[~held_out], data.y[~held_out]),
-        "validation_score": _score(estimator, data, data.x[held_out], data.y[held_out]),
-        "test_score": _score(estimator, data, data.x_test, data.y_test),
-    }
-    return {
-        "data": arguments.data,
-        "task": data.task,
-        "seed": arguments.seed,
-        "hidden_sizes": list(estimator.hidden_sizes_),
-        "n_parameters": estimator.n_parameters_,
-        "metric": SCORES[data.task],
-        **scores,
-        "seconds": seconds,
-        "training_seconds": history.training_seconds,
-        "growth_seconds": history.growth_seconds,
-        "compile_seconds": history.compile_seconds,
-        "n_compilations": history.n_compilations,
-        "n_additions": len(history.additions),
-        "steps": history.steps,
-        "stop_reason": history.stop_reason,
-        "interrupted": history.stop_reason == "interrupted",
-        "version": __version__,
-    }
-
-
-def _score(estimator: Any, data: Any, x: Any, y: Any) -> float | None:
-    """Accuracy or R², or None where it means nothing: for no rows, or R² of one row."""
-    if len(x) < (1 if data.classes is not None else 2):
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # R² of a constant
-        score = float(estimator.score(x, _targets(data, y)))
-    return score if math.isfinite(score) else None
-
-
-def _report(console: Console, summary: dict[str, Any], out: str | None) -> None:
-    """The summary: a table on a terminal, plain lines elsewhere."""
-    rows = _report_rows(summary, out)
-    if not console.is_terminal:
-        for name, value in rows:
-            _print(console, f"{name}: {value}")
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in rows:
-        table.add_row(name, value, style="bold" if name.startswith("test") else None)
-    console.print()
-    console.print(table)
-
-
-def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, str]]:
-    word = WORDS[summary["metric"]]
-    scores = [
-        (f"{part} {word}", f"{summary[f'{part}_score']:.4f}")
-        for part in ("train", "validation", "test")
-        if summary[f"{part}_score"] is not None
-    ]
-    parts = ", ".join(
-        f"{name} {summary[f'{key}_seconds']:.1f}"
-        for name, key in (
-            ("training", "training"),
-            ("growth", "growth"),
-            ("compilation", "compile"),
-        )
-    )
-    return [
-        ("hidden sizes", ", ".join(map(str, summary["hidden_sizes"])) or "none (linear)"),
-        ("parameters", f"{summary['n_parameters']:,}"),
-        *scores,
-        ("seconds", f"{summary['seconds']:.1f} ({parts})"),
-        ("additions", str(summary["n_additions"])),
-        ("steps", f"{summary['steps']:,}"),
-        ("stopped", summary["stop_reason"]),
-        *([("saved in", out)] if out is not None else []),
-    ]
-
-
-def _print(console: Console, line: str) -> None:
-    console.print(line, soft_wrap=True)

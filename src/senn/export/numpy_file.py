@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from senn import __version__
-from senn.checkpoint import write_atomically
 from senn.export import numpy_predict
 from senn.export.parts import Parts, parts_of
+from senn.files import write_atomically
 
 
 def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:

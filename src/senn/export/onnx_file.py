@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from senn import __version__
-from senn.checkpoint import write_atomically
 from senn.export.parts import Parts, parts_of
+from senn.files import write_atomically
 
 try:
     from onnx import ModelProto, TensorProto, helper, numpy_helper

@@ -7,7 +7,7 @@ from string import Template
 from typing import Any
 from xml.etree.ElementTree import Element
 
-from senn.checkpoint import write_atomically
+from senn.files import write_atomically
 from senn.report.additions import additions
 from senn.report.architecture import architecture
 from senn.report.budget import budget
