@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import senn
+import senn.estimators
 from senn import cli, losses
 from senn.cli import main
 from senn.nn.activation import ACTIVATIONS
