@@ -14,8 +14,9 @@ import senn
 import senn.estimators
 import senn.training
 from senn.cli import main
+from senn.commands import train
 from senn.proposals import Random
-from senn.runs import CONFIG, LEDGER, MODEL, checkpoints, read_run, writing
+from senn.runs import CONFIG, LEDGER, MODEL, PREDICTIONS, checkpoints, read_run, writing
 
 TIMES = {"seconds", "training_seconds", "growth_seconds", "compile_seconds", "n_compilations"}
 WORDS = (
@@ -83,7 +84,7 @@ def unfinished(stopped, tmp_path) -> Path:
 
 
 def test_a_finished_run_has_no_checkpoints_and_is_not_gone_on_with(finished):
-    assert {path.name for path in finished.iterdir()} == {MODEL, LEDGER, CONFIG}
+    assert {path.name for path in finished.iterdir()} == {MODEL, LEDGER, CONFIG, PREDICTIONS}
     before = {path: path.read_bytes() for path in finished.iterdir()}
     code, out, err = run("--resume", finished)
     assert (code, out) == (0, "")
@@ -110,7 +111,7 @@ def test_a_resumed_run_ends_as_if_undisturbed(unfinished, finished):
     assert ledger(unfinished) == ledger(finished)
     one, other = (json.loads((f / CONFIG).read_text()) for f in (unfinished, finished))
     assert one["settings"] == other["settings"]
-    assert {path.name for path in unfinished.iterdir()} == {MODEL, LEDGER, CONFIG}
+    assert {path.name for path in unfinished.iterdir()} == {MODEL, LEDGER, CONFIG, PREDICTIONS}
 
 
 def test_a_damaged_checkpoint_is_told_of_and_the_one_before_is_used(unfinished, finished):

@@ -78,8 +78,10 @@ def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None
         name, marker = MARKERS[kind]
         edge, face = ("tab:green", "tab:green") if accepted else ("0.5", "none")
         label = f"{name} {'added' if accepted else 'refused'}"
-        style = {"marker": marker, "facecolors": face, "edgecolors": edge, "label": label}
-        ax.scatter([c.step for c in chosen], gains, s=22, **style)
+        ax.scatter(
+            [c.step for c in chosen], gains, s=22, marker=marker, facecolors=face,
+            edgecolors=edge, label=label,
+        )  # fmt: skip
     ax.axhline(policy.alpha, color="black", ls="--", lw=1, label=f"α = {policy.alpha:g}")
     ax.set(xlabel="step", ylabel="gain, of what is left", yscale="log", ylim=(least / 1.5, None))
     ax.legend(frameon=False, fontsize="small")
@@ -213,7 +215,7 @@ def _draw_connections(ax: Axes, network: MLP, places: list[np.ndarray]) -> None:
     styles = np.where(weight[order] > 0, "solid", "dashed").tolist()
     strength = 0.6 * np.abs(weight[order])
     ax.add_collection(
-        LineCollection(segments[order], colors="0.3", alpha=strength, linestyles=styles,
+        LineCollection(list(segments[order]), colors="0.3", alpha=strength, linestyles=styles,
                        linewidths=0.8, zorder=1)
     )  # fmt: skip
 

@@ -171,8 +171,8 @@ class Policy:
 
     def cautious_score(self, kind: str, units: int, score: float, stderr: float) -> float:
         """A held-out score less its uncertainty, for what so many units or a layer cost."""
-        layer = kind == "layer" and self.layer_cost is not None
-        return (score - self.confidence * stderr) / (self.layer_cost if layer else units)
+        cost = self.layer_cost if kind == "layer" and self.layer_cost is not None else units
+        return (score - self.confidence * stderr) / cost
 
     def units_in_turn(self, location: Location) -> int:
         """Units to propose for a location, each scored beside those before it."""

@@ -11,9 +11,9 @@ from senn.commands.errors import DONE, UsageError
 NAME = "report.html"
 EXAMPLES = """\
 examples:
-  senn train digits --out run          a run to report on
   senn report run                      writes run/report.html
   senn report run --out growth.html
+  senn report run | xargs xdg-open     and opens it in the browser
 """
 
 

@@ -80,7 +80,7 @@ def _rate(part: int, whole: int) -> Element:
 def _pairs(counts: np.ndarray, names: Sequence[str]) -> Element:
     wrong = counts - np.diag(np.diag(counts))
     order = np.argsort(-wrong, axis=None, kind="stable")[:MOST_PAIRS]
-    pairs = [np.unravel_index(at, wrong.shape) for at in order]
+    pairs = [divmod(int(at), len(names)) for at in order]
     rows = [
         tag("tr", tag("td", names[t]), tag("td", names[p]),
             tag("td", f"{wrong[t, p]:,}", class_="number"),
