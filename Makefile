@@ -49,5 +49,5 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 # pip knows dependency groups from version 25.1 on.
 $(TOOLS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[tables]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[plot,tables]' --group test --group lint
 	@touch $@ $(RUNTIME)

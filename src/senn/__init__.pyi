@@ -1,5 +1,7 @@
 from . import curvature as curvature
 from . import datasets as datasets
+from . import evaluation as evaluation
+from . import growth as growth
 from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers

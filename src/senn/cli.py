@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from senn import __version__
+from senn.experiments import command
 from senn.progress import Progress, sizes_in_words
 
 DONE, UNEXPECTED, WRONG, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
@@ -101,6 +102,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_train_options(train)
     train.set_defaults(run=_train)
+    reproduce = commands.add_parser(
+        "reproduce",
+        help="make a figure of the paper",
+        description="Run an experiment of the paper; write the figure and all its numbers.",
+        epilog=command.EPILOG,
+        **style,
+    )
+    command.add_arguments(reproduce, _whole)
+    reproduce.set_defaults(run=_reproduce)
     return parser
 
 
@@ -110,11 +120,18 @@ def build_parser() -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one sentence."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        # A command's own parser complains of what it does not know: it can say what is near.
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, unknown
+
     def error(self, message: str) -> NoReturn:
         message = re.sub(r"^argument (\S+): ", r"\1 ", message)
         unknown = re.match(r"unrecognized arguments: (--\S+)", message)
         if unknown:
-            near = difflib.get_close_matches(unknown[1], _option_names(), n=1)
+            near = difflib.get_close_matches(unknown[1], self._option_string_actions, n=1)
             message += f"; did you mean {near[0]}?" if near else ""
         if message.startswith("the following arguments are required: COMMAND"):
             message = "say what to do, such as senn train digits; senn --help tells more"
@@ -122,6 +139,8 @@ class _Parser(argparse.ArgumentParser):
             message = (
                 "say what to train on, such as senn train digits; senn train --help tells more"
             )
+        if message.startswith("the following arguments are required: FIGURE"):
+            message = f"say which figure, one of {', '.join(command.FIGURES)}"
         raise UsageError(message if message.endswith(("?", ".")) else f"{message}.")
 
 
@@ -236,12 +255,6 @@ def _attach_values(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def _option_names() -> list[str]:
-    parser = argparse.ArgumentParser()
-    _add_train_options(parser)
-    return list(parser._option_string_actions)
 
 
 # --- Training ------------------------------------------------------------------------------
@@ -375,6 +388,17 @@ def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
         "hidden_sizes": estimator.hidden_sizes,
         "standardize": estimator.standardize,
     }
+
+
+# --- The paper's figures -------------------------------------------------------------------
+
+
+def _reproduce(arguments: argparse.Namespace) -> int:
+    """`senn reproduce`."""
+    try:
+        return command.run(arguments)
+    except command.ReproduceError as error:
+        raise UsageError(str(error)) from error
 
 
 # --- What the user reads -------------------------------------------------------------------

@@ -1,0 +1,239 @@
+"""Figure 3: layers inserted on half-moons, from a linear network on (section 4.2).
+
+Layers are inserted as in the paper: as many units as inputs, rational, the identity at first.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from sklearn.datasets import make_moons
+
+from senn import Batch, Policy
+from senn.evaluation import evaluate, outputs
+from senn.experiments.growing import DAMPING, RATE, Look, Recipe, passed
+from senn.experiments.options import Options
+from senn.experiments.saving import rounded
+from senn.losses import SoftmaxCrossEntropy
+from senn.nn import MLP
+from senn.optimizers import NaturalGradient
+from senn.proposals import Langevin
+
+SAMPLES, TEST_SAMPLES, NOISE = 200, 10_000, 0.1
+LOOK_EVERY, LAYER_EVERY = 30, 90
+MOST_LAYERS = 2
+STEPS = 1500
+SIDE = 61  # points of the grid on which boundaries are drawn
+GRID_X, GRID_Y = np.linspace(-1.7, 2.7, SIDE), np.linspace(-1.2, 1.7, SIDE)
+LOSS = SoftmaxCrossEntropy()
+
+
+def recipe(options: Options) -> Recipe:
+    """Appendix C; it gives no damping for the score's factors."""
+    chains = Langevin(candidates=100, steps=100 if options.quick else 3000, step_size=0.3)
+    return Recipe(
+        loss=LOSS,
+        optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
+        policy=Policy(
+            tau=2.0,
+            alpha=0.0025,
+            confidence=0.0,
+            layer_cost=2.0,
+            layer_kind="identity",
+            width=False,
+            every=LOOK_EVERY,
+            layer_every=LAYER_EVERY,
+            max_units=2 * (MOST_LAYERS + 1),  # room for one more to be proposed, and no slots more
+            additions_at_once=1,
+            damping=1e-4,
+        ),
+        proposer=chains,
+        layer_proposer=chains,
+        batch_size=SAMPLES,
+    )
+
+
+def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
+    """Nothing is too slow here."""
+    return []
+
+
+def settings(options: Options) -> dict[str, Any]:
+    """All settings of the experiment."""
+    return {
+        **recipe(options).settings(),
+        "samples": SAMPLES,
+        "noise": NOISE,
+        "test_samples": TEST_SAMPLES,
+        "steps": _steps(options),
+        "most_layers": MOST_LAYERS,
+    }
+
+
+def run(seed: int, options: Options) -> dict[str, Any]:
+    """Train one network until a third layer would be inserted, or the steps are over."""
+    run = _Run(seed, options)
+    last_layer = 0
+    for step in range(LOOK_EVERY, _steps(options) + 1, LOOK_EVERY):
+        look = run.advance(step)
+        rested = not last_layer or step - last_layer >= LAYER_EVERY
+        if look.decision.accepted is None or not rested:
+            continue
+        run.end_phase(step)
+        if len(run.network.hidden) == MOST_LAYERS:
+            break
+        run.insert(step, look)
+        last_layer = step
+    else:
+        run.end_phase(_steps(options))
+    return run.result()
+
+
+class _Run:
+    """One seed: the network as it is, and what has been seen of it."""
+
+    def __init__(self, seed: int, options: Options):
+        moons = [make_moons(n, noise=NOISE, random_state=s) for n, s in
+                 ((SAMPLES, seed), (TEST_SAMPLES, 1_000_000 + seed))]  # fmt: skip
+        self.train, self.test = (Batch.of(x, y.astype(np.int32)) for x, y in moons)
+        self.how = recipe(options)
+        network_key, self.key = jax.random.split(jax.random.key(seed))
+        self.network = MLP(2, 2, (), key=network_key)
+        self.curve: list[dict[str, Any]] = []
+        self.insertions: list[dict[str, Any]] = []
+        self.phases = [{"start": self.boundary(0)}]
+
+    def advance(self, step: int) -> Look:
+        """Train to `step`, and look."""
+        self.network = self.how.train(self.network, self.train, LOOK_EVERY)
+        return self.look(step)
+
+    def look(self, step: int) -> Look:
+        """Search before every map, and note the best score."""
+        look = self.how.look(self.network, self.train, self.train, self.next_key())
+        ratio = max(map(self.how.ratio, look.proposals))
+        self.curve.append({"step": step, "layers": len(self.network.hidden), "ratio": ratio})
+        return look
+
+    def insert(self, step: int, look: Look) -> None:
+        """Insert the layer, look again, and begin a phase."""
+        proposal = look.decision.accepted
+        assert proposal is not None
+        before, before_ratio = self.network, self.curve[-1]["ratio"]
+        self.network = self.how.add(before, proposal)
+        self.look(step)
+        self.insertions.append(
+            {
+                "step": step,
+                "position": proposal.location.position,
+                "units": proposal.units,
+                "ratio_before": before_ratio,
+                "ratio_after": self.curve[-1]["ratio"],
+                "loss_before": evaluate(before, LOSS, self.train).loss,
+                "loss_after": evaluate(self.network, LOSS, self.train).loss,
+                "test_accuracy_before": evaluate(before, LOSS, self.test).score,
+                "test_accuracy_after": evaluate(self.network, LOSS, self.test).score,
+            }
+        )
+        self.phases.append({"start": self.boundary(step)})
+
+    def end_phase(self, step: int) -> None:
+        """Keep what the network can do at the end of a phase."""
+        self.phases[-1]["end"] = self.boundary(step)
+
+    def boundary(self, step: int) -> dict[str, Any]:
+        """Accuracies, and the probability of class 1 on a grid [y, x]."""
+        points = np.stack(np.meshgrid(GRID_X, GRID_Y), axis=-1).reshape(-1, 2)
+        margin = np.diff(outputs(self.network, points), axis=1)[:, 0]
+        return {
+            "step": step,
+            "layers": len(self.network.hidden),
+            "train_accuracy": evaluate(self.network, LOSS, self.train).score,
+            "test_accuracy": evaluate(self.network, LOSS, self.test).score,
+            "loss": evaluate(self.network, LOSS, self.train).loss,
+            "probability": rounded((0.5 + 0.5 * np.tanh(margin / 2)).reshape(SIDE, SIDE), 3),
+        }
+
+    def next_key(self) -> PRNGKeyArray:
+        """A fresh key."""
+        self.key, key = jax.random.split(self.key)
+        return key
+
+    def result(self) -> dict[str, Any]:
+        """All of it, as plain numbers."""
+        last = self.phases[-1]["end"]
+        return {
+            "summary": f"layers at steps {[i['step'] for i in self.insertions]}, "
+            f"test accuracy {last['test_accuracy']:.3f}",
+            "insertions": self.insertions,
+            "accuracy_per_phase": [phase["end"]["test_accuracy"] for phase in self.phases],
+            "curve": self.curve,
+            "grid": {"x": rounded(GRID_X), "y": rounded(GRID_Y)},
+            "points": {"x": rounded(self.train.x), "y": rounded(self.train.y)},
+            "phases": self.phases,
+        }
+
+
+def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What is to be shown, over the seeds."""
+    insertions = [i for seed in seeds for i in seed["insertions"]]
+    return {
+        "the score falls at an insertion": passed(
+            [i["ratio_after"] < i["ratio_before"] for i in insertions]
+        ),
+        "the score falls by more than half at an insertion": passed(
+            [i["ratio_after"] < i["ratio_before"] / 2 for i in insertions]
+        ),
+        "an insertion leaves the test accuracy as it is": passed(
+            [i["test_accuracy_after"] == i["test_accuracy_before"] for i in insertions]
+        ),
+        "insertion_steps": [[i["step"] for i in seed["insertions"]] for seed in seeds],
+        "test_accuracy_per_phase": [seed["accuracy_per_phase"] for seed in seeds],
+    }
+
+
+def draw(record: dict[str, Any]) -> Figure:
+    """Above, boundaries at the start and end of each phase; below, the score over steps."""
+    seed, tau = record["seeds"][0], record["settings"]["policy"]["tau"]
+    shown = [(when, phase[when]) for phase in seed["phases"] for when in ("start", "end")]
+    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5])
+    for axes, (when, boundary) in zip(above.subplots(1, len(shown)), shown, strict=True):
+        _draw_boundary(axes, seed, when, boundary)
+    _draw_curves(below.subplots(), record["seeds"], tau)
+    return figure
+
+
+def _draw_boundary(axes: Axes, seed: dict[str, Any], when: str, boundary: dict[str, Any]) -> None:
+    x, y, p = seed["grid"]["x"], seed["grid"]["y"], np.array(boundary["probability"])
+    axes.contourf(x, y, p, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.7)
+    axes.contour(x, y, p, levels=[0.5], colors="black", linewidths=1)
+    points, labels = np.array(seed["points"]["x"]), np.array(seed["points"]["y"])
+    for label, colour in ((0, "tab:red"), (1, "tab:blue")):
+        axes.plot(*points[labels == label].T, ".", color=colour, ms=1.5)
+    layers = boundary["layers"]
+    axes.set(title=f"{layers} hidden, {when}\nstep {boundary['step']}, "
+             f"{boundary['test_accuracy']:.1%}", xticks=[], yticks=[])  # fmt: skip
+
+
+def _draw_curves(axes: Axes, seeds: Sequence[dict[str, Any]], tau: float) -> None:
+    for n, seed in enumerate(seeds):
+        curve = seed["curve"]
+        axes.plot(
+            [at["step"] for at in curve],
+            [at["ratio"] for at in curve],
+            color="black" if n == 0 else "0.75",
+            zorder=2 if n == 0 else 1,
+            label="the seed above" if n == 0 else "other seeds" if n == 1 else None,
+        )
+    axes.axhline(tau - 1, color="tab:orange", ls="--", label="a layer is inserted above")
+    axes.set(yscale="log", xlabel="steps", ylabel="Δη′/η_c of the best layer")
+    axes.legend(loc="lower right", fontsize=7)
+
+
+def _steps(options: Options) -> int:
+    return 210 if options.quick else STEPS

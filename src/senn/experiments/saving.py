@@ -1,0 +1,107 @@
+"""Saving a figure: PNG, SVG, and a JSON with every number that is plotted."""
+
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from senn import __version__
+from senn.checkpoint import write_atomically
+from senn.experiments.options import Options
+from senn.runs import strict_json
+
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "svg.hashsalt": "senn",
+}
+
+
+def make_record(
+    name: str, figure: Any, options: Options, seeds: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """All that is known of a figure, as JSON reads it back."""
+    record = {
+        "figure": name,
+        "command": shlex.join(["senn", *sys.argv[1:]]),
+        "machine": machine(),
+        "quick": options.quick,
+        "stand_ins": figure.stand_ins(options),
+        "settings": figure.settings(options),
+        "claims": figure.claims(seeds),
+        "seeds": seeds,
+    }
+    return json.loads(strict_json(record))
+
+
+def save(
+    record: dict[str, Any], draw: Callable[[dict[str, Any]], Figure], out: Path
+) -> tuple[Path, ...]:
+    """Write the record, and the figure that `draw` makes of it; the files' paths."""
+    paths = tuple(out / f"{record['figure']}{end}" for end in (".json", ".png", ".svg"))
+    write_atomically(paths[0], _readable(record).encode())
+    with mpl.rc_context(STYLE):
+        figure = draw(record)
+        if record["stand_ins"]:
+            note = "Not as in the paper: " + "; ".join(record["stand_ins"]) + "."
+            figure.supxlabel(note, fontsize=6, color="0.4")
+        figure.savefig(paths[1], dpi=200)
+        figure.savefig(paths[2], metadata={"Date": None})
+    return paths
+
+
+def machine() -> dict[str, Any]:
+    """Where the numbers were made."""
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "platform": platform.platform(),
+        "device": jax.devices()[0].device_kind,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "senn": __version__,
+    }
+
+
+def rounded(values: Any, digits: int = 4) -> Any:
+    """Numbers, or lists of them, at so many significant digits; grids would be large otherwise."""
+    if hasattr(values, "tolist"):
+        values = values.tolist()
+    if isinstance(values, list | tuple):
+        return [rounded(v, digits) for v in values]
+    return float(f"{values:.{digits}g}") if isinstance(values, float) else values
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def _readable(record: dict[str, Any]) -> str:
+    """JSON with a line for every key, but lists of numbers on one."""
+    return _dump(record, "") + "\n"
+
+
+def _dump(value: Any, indent: str) -> str:
+    deeper = indent + " "
+    if isinstance(value, dict) and value:
+        rows = (f"{deeper}{json.dumps(k)}: {_dump(v, deeper)}" for k, v in value.items())
+        return "{\n" + ",\n".join(rows) + f"\n{indent}}}"
+    if isinstance(value, list) and any(isinstance(v, dict) for v in value):
+        return "[\n" + ",\n".join(deeper + _dump(v, deeper) for v in value) + f"\n{indent}]"
+    return json.dumps(value, ensure_ascii=False)
