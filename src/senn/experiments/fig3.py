@@ -17,7 +17,7 @@ from senn import Batch, Policy
 from senn.evaluation import evaluate, outputs
 from senn.experiments.growing import DAMPING, RATE, Look, Recipe, passed
 from senn.experiments.options import Options
-from senn.experiments.saving import rounded
+from senn.experiments.saving import plain_logarithmic, rounded
 from senn.losses import SoftmaxCrossEntropy
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
@@ -231,8 +231,9 @@ def _draw_curves(axes: Axes, seeds: Sequence[dict[str, Any]], tau: float) -> Non
             label="the seed above" if n == 0 else "other seeds" if n == 1 else None,
         )
     axes.axhline(tau - 1, color="tab:orange", ls="--", label="a layer is inserted above")
-    axes.set(yscale="log", xlabel="steps", ylabel="Δη′/η_c of the best layer")
-    axes.legend(loc="lower right", fontsize=7)
+    axes.set(yscale="log", xlabel="steps", ylabel=r"$\Delta\eta'/\eta_c$ of the best layer")
+    plain_logarithmic(axes.yaxis)
+    axes.legend(fontsize=7)
 
 
 def _steps(options: Options) -> int:

@@ -11,7 +11,9 @@ from typing import Any
 
 import jax
 import matplotlib as mpl
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from senn import __version__
 from senn.checkpoint import write_atomically
@@ -82,6 +84,13 @@ def rounded(values: Any, digits: int = 4) -> Any:
     if isinstance(values, list | tuple):
         return [rounded(v, digits) for v in values]
     return float(f"{values:.{digits}g}") if isinstance(values, float) else values
+
+
+def plain_logarithmic(axis: Axis) -> None:
+    """Label a logarithmic axis 1, 2, 5, 10 …, for it may span less than a power of ten."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _processor() -> str:

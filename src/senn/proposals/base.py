@@ -276,7 +276,9 @@ def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
     if not problem.square:
         return score
     spare = jnp.diag(1 - problem.units.astype(score.dtype))  # dormant slots count as identity
-    log_det = jnp.linalg.slogdet(units.weight + spare)[1]
+    # One at a time: jaxlib's batched LAPACK calls wait inside XLA's thread pool for helpers from
+    # it, and two such calls at once, this and that of `outgoing`, lock a pool of two threads.
+    log_det = jax.lax.map(lambda w: jnp.linalg.slogdet(w)[1], units.weight + spare)
     return score - LOG_DET_PENALTY * log_det**2
 
 
