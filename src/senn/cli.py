@@ -120,8 +120,8 @@ def build_parser() -> argparse.ArgumentParser:
 class _Parser(argparse.ArgumentParser):
     """A parser whose complaints are one sentence."""
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        # A command's own parser complains of what it does not know: it can say what is near.
+    # A command's own parser complains of what it does not know: it can say what is near.
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         known, unknown = super().parse_known_args(args, namespace)
         if unknown:
             self.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -77,12 +77,13 @@ def reproduce(name: str, options: Options) -> dict[str, Any]:
     seeds: list[dict[str, Any]] = []
     record: dict[str, Any] = {}
     for seed in range(options.seeds):
-        start = time.monotonic()
+        start, worked = time.monotonic(), time.process_time()
         found = figure.run(seed, options)
         seconds = time.monotonic() - start
-        seeds.append({"seed": seed, "run_seconds": round(seconds, 1), **found})
+        spent = {"run_seconds": seconds, "processor_seconds": time.process_time() - worked}
+        seeds.append({"seed": seed, **spent, **found})
         record = make_record(name, figure, options, seeds)
-        files = save(record, figure.draw, options.out)
+        save(record, figure.draw, options.out)
         print(f"{name}, seed {seed}: {found['summary']}; {seconds:.0f} s", flush=True)
-    print(f"{', '.join(map(str, files))}")  # pyright: ignore[reportPossiblyUnbound]
+    print(f"saved in {options.out}")
     return record

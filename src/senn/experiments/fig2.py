@@ -43,8 +43,8 @@ CURVE = np.linspace(-3, 3, 241)  # where functions are drawn
 class BestOfChains(AbstractMaximizer):
     """The best of the chains' last states, as in this one experiment of the paper."""
 
+    candidates: int
     chains: Langevin
-    candidates: int = 100
 
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """The chains' last states."""
@@ -62,7 +62,7 @@ class Task(NamedTuple):
 def recipe(options: Options) -> Recipe:
     """Appendix C; it gives no damping for the score's factors, and no scale for new units."""
     chains = Langevin(candidates=100, steps=200 if options.quick else 3000, step_size=0.3)
-    best = BestOfChains(chains)
+    best = BestOfChains(chains.candidates, chains)
     return Recipe(
         loss=SquaredError(),
         optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
@@ -301,7 +301,9 @@ def _draw_fit(axes: Axes, seed: dict[str, Any], shown: dict[str, Any]) -> None:
         axes.axvline(location, color="0.8", lw=0.8, zorder=0)
     axes.plot(seed["curve"], seed["target"], "--", color="tab:red", label="target")
     axes.plot(seed["curve"], shown["fit"], color="black", label="fit")
-    axes.plot(seed["samples"]["x"], seed["samples"]["y"], ".", color="tab:blue", ms=4, label="samples")
+    axes.plot(
+        seed["samples"]["x"], seed["samples"]["y"], ".", color="tab:blue", ms=4, label="samples"
+    )
     low, high = min(seed["target"]), max(seed["target"])
     margin = 0.15 * (high - low)
     axes.set(title=shown["title"], xlim=(-3, 3), ylim=(low - margin, high + margin))

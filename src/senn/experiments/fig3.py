@@ -93,13 +93,18 @@ def run(seed: int, options: Options) -> dict[str, Any]:
     return run.result()
 
 
+def moons(count: int, seed: int) -> Batch:
+    """Two half-moons."""
+    x, y = make_moons(count, noise=NOISE, random_state=seed)
+    return Batch.of(x, np.asarray(y, np.int32))
+
+
 class _Run:
     """One seed: the network as it is, and what has been seen of it."""
 
     def __init__(self, seed: int, options: Options):
-        moons = [make_moons(n, noise=NOISE, random_state=s) for n, s in
-                 ((SAMPLES, seed), (TEST_SAMPLES, 1_000_000 + seed))]  # fmt: skip
-        self.train, self.test = (Batch.of(x, y.astype(np.int32)) for x, y in moons)
+        self.train = moons(SAMPLES, seed)
+        self.test = moons(TEST_SAMPLES, 1_000_000 + seed)
         self.how = recipe(options)
         network_key, self.key = jax.random.split(jax.random.key(seed))
         self.network = MLP(2, 2, (), key=network_key)
@@ -201,8 +206,9 @@ def draw(record: dict[str, Any]) -> Figure:
     seed, tau = record["seeds"][0], record["settings"]["policy"]["tau"]
     shown = [(when, phase[when]) for phase in seed["phases"] for when in ("start", "end")]
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5])
-    for axes, (when, boundary) in zip(above.subplots(1, len(shown)), shown, strict=True):
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5], squeeze=False)[:, 0]
+    row = above.subplots(1, len(shown), squeeze=False)[0]
+    for axes, (when, boundary) in zip(row, shown, strict=True):
         _draw_boundary(axes, seed, when, boundary)
     _draw_curves(below.subplots(), record["seeds"], tau)
     return figure

@@ -38,7 +38,7 @@ MOST_STEPS = 4000
 STEPS_BETWEEN_LOOKS = 100  # at least: ten epochs of the smallest subset are ten steps
 REFUSALS = 5  # looks in a row
 TOLERANCE = 0.02  # relative fall of the loss from look to look that counts
-SAMPLE_SIZE = 8192
+SAMPLE_SIZE = 4096
 SEARCH = (
     "the search Projection, fitted to one half of the examples and judged on the other, "
     "not Langevin dynamics"

@@ -5,6 +5,7 @@ import os
 import platform
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from senn.checkpoint import write_atomically
 from senn.experiments.options import Options
 from senn.runs import strict_json
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.spines.top": False,
@@ -48,20 +49,17 @@ def make_record(
     return json.loads(strict_json(record))
 
 
-def save(
-    record: dict[str, Any], draw: Callable[[dict[str, Any]], Figure], out: Path
-) -> tuple[Path, ...]:
-    """Write the record, and the figure that `draw` makes of it; the files' paths."""
+def save(record: dict[str, Any], draw: Callable[[dict[str, Any]], Figure], out: Path) -> None:
+    """Write the record, and the figure that `draw` makes of it."""
     paths = tuple(out / f"{record['figure']}{end}" for end in (".json", ".png", ".svg"))
     write_atomically(paths[0], _readable(record).encode())
     with mpl.rc_context(STYLE):
         figure = draw(record)
         if record["stand_ins"]:
             note = "Not as in the paper: " + "; ".join(record["stand_ins"]) + "."
-            figure.supxlabel(note, fontsize=6, color="0.4")
+            figure.supxlabel(textwrap.fill(note, 130), fontsize=6, color="0.4")
         figure.savefig(paths[1], dpi=200)
         figure.savefig(paths[2], metadata={"Date": None})
-    return paths
 
 
 def machine() -> dict[str, Any]:
@@ -96,7 +94,9 @@ def plain_logarithmic(axis: Axis) -> None:
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+        return next(
+            line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")
+        )
     except (OSError, StopIteration):
         return platform.processor()
 
