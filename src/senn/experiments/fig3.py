@@ -34,7 +34,7 @@ LOSS = SoftmaxCrossEntropy()
 
 def recipe(options: Options) -> Recipe:
     """Appendix C; it gives no damping for the score's factors."""
-    chains = Langevin(candidates=100, steps=100 if options.quick else 3000, step_size=0.3)
+    chains = Langevin(candidates=100, steps=50 if options.quick else 3000, step_size=0.3)
     return Recipe(
         loss=LOSS,
         optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
@@ -70,7 +70,7 @@ def settings(options: Options) -> dict[str, Any]:
         "noise": NOISE,
         "test_samples": TEST_SAMPLES,
         "steps": _steps(options),
-        "most_layers": MOST_LAYERS,
+        "most_layers": _most_layers(options),
     }
 
 
@@ -84,7 +84,7 @@ def run(seed: int, options: Options) -> dict[str, Any]:
         if look.decision.accepted is None or not rested:
             continue
         run.end_phase(step)
-        if len(run.network.hidden) == MOST_LAYERS:
+        if len(run.network.hidden) == _most_layers(options):
             break
         run.insert(step, look)
         last_layer = step
@@ -251,4 +251,8 @@ def _draw_curves(axes: Axes, seeds: Sequence[dict[str, Any]], tau: float) -> Non
 
 
 def _steps(options: Options) -> int:
-    return 210 if options.quick else STEPS
+    return 150 if options.quick else STEPS
+
+
+def _most_layers(options: Options) -> int:
+    return 1 if options.quick else MOST_LAYERS

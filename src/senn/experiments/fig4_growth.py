@@ -31,7 +31,7 @@ from senn.experiments.images import (
 )
 from senn.experiments.options import Options
 from senn.nn import MLP
-from senn.proposals import GradientAscent, Projection, Proposal
+from senn.proposals import GradientAscent, Projection, Proposal, Random
 
 LOOKS = 30
 WATCHED_STEPS, WATCH_EVERY = 50, 10  # after an addition
@@ -63,7 +63,7 @@ def recipe(options: Options) -> Recipe:
     else:
         units, layers = Projection(), GradientAscent(20, 100)
     if options.quick:
-        units, layers = Projection(4, 64, 512, 5), GradientAscent(2, 5)
+        units = layers = Random(32)
     return image_recipe(options, policy, units, layers)
 
 

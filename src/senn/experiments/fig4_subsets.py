@@ -31,7 +31,7 @@ from senn.experiments.images import (
 from senn.experiments.options import Options
 from senn.experiments.saving import plain_logarithmic
 from senn.nn import MLP
-from senn.proposals import Langevin, Projection
+from senn.proposals import AbstractProposer, Langevin, Projection, Random
 
 SHARES = (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 1.0)
 MOST_STEPS = 4000
@@ -56,11 +56,11 @@ def recipe(options: Options) -> Recipe:
         damping=1e-2,
         unit_scale=0.3,
     )
-    search = Langevin(candidates=100, steps=3000, step_size=0.3)
-    if not options.original:
-        search = Projection()
+    search: AbstractProposer = Projection()
+    if options.original:
+        search = Langevin(candidates=100, steps=3000, step_size=0.3)
     if options.quick:
-        search = Projection(4, 64, 512, 5)
+        search = Random(32)
     return image_recipe(options, policy, search, search)
 
 

@@ -55,8 +55,7 @@ def save(record: dict[str, Any], draw: Callable[[dict[str, Any]], Figure], out: 
     write_atomically(paths[0], _readable(record).encode())
     with mpl.rc_context(STYLE):
         figure = draw(record)
-        if record["stand_ins"]:
-            note = "Not as in the paper: " + "; ".join(record["stand_ins"]) + "."
+        if note := _note(record):
             figure.supxlabel(textwrap.fill(note, 130), fontsize=6, color="0.4")
         figure.savefig(paths[1], dpi=200)
         figure.savefig(paths[2], metadata={"Date": None})
@@ -82,6 +81,13 @@ def rounded(values: Any, digits: int = 4) -> Any:
     if isinstance(values, list | tuple):
         return [rounded(v, digits) for v in values]
     return float(f"{values:.{digits}g}") if isinstance(values, float) else values
+
+
+def _note(record: dict[str, Any]) -> str:
+    if record["quick"]:
+        return "The quick form, too short to show anything of the paper's."
+    stand_ins = "; ".join(record["stand_ins"])
+    return f"Not as in the paper: {stand_ins}." if stand_ins else ""
 
 
 def plain_logarithmic(axis: Axis) -> None:
