@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint seeds seeds-quick clean
+.PHONY: help setup demo test lint seeds seeds-quick bench bench-quick clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -34,6 +34,15 @@ seeds: $(RUNTIME) ## digits and moons over five seeds: accuracy and size of each
 seeds-quick: $(RUNTIME) ## the same for one seed of moons
 	$(BIN)/python experiments/seeds.py moons --seeds 1
 
+BENCHMARKS := mnist overhead search optimizers scaling tables
+
+bench: $(TOOLS) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
+	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
+
+bench-quick: $(TOOLS) ## a small form of each, only to see them work (3 minutes)
+	for name in $(BENCHMARKS); do \
+	  $(BIN)/python benchmarks/$$name.py --quick --out build/bench/$$name.json || exit 1; done
+
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -49,5 +58,5 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 # pip knows dependency groups from version 25.1 on.
 $(TOOLS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[plot,tables]' --group test --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[plot,tables]' --group bench --group lint
 	@touch $@ $(RUNTIME)

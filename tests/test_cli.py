@@ -105,7 +105,7 @@ def test_json_is_one_object_on_standard_output(grown):
     assert out.count("\n") == 1
     assert summary["metric"] == "accuracy"
     assert summary["task"] == "classification"
-    assert summary["steps"] == 50
+    assert summary["steps"] == 100
     assert 0.7 < summary["test_score"] <= 1
     assert summary["seconds"] > 0
     assert summary["n_parameters"] == 2 + summary["hidden_sizes"][0] * (3 + 3 + 2)
@@ -126,7 +126,7 @@ def test_growth_is_told_as_it_happens(grown):
     assert len(additions) == strict(out)["n_additions"]
     for addition in additions:
         assert any(f"step {addition.step}: grew" in line for line in lines)
-    assert any("stop: 50 steps done" in line for line in lines)
+    assert any("stop: 100 steps done" in line for line in lines)
     assert f"saved in: {folder}" in lines
 
 
@@ -209,7 +209,7 @@ def test_defaults_are_the_libraries(monkeypatch):
         ("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS), ("metric", cli.METRICS),
     ):  # fmt: skip
         assert defaults[option].default == names[0]
-    assert defaults["batch_size"].default == 1024
+    assert defaults["batch_size"].default == 512
     assert set(cli.FIRST_SIZES) <= set(senn.datasets.NAMES)
 
 
@@ -449,5 +449,5 @@ def test_what_cannot_be_saved_is_reported_all_the_same(tmp_path, monkeypatch):
     words = ("train", "moons", "--optimizer", "adam", "--max-iter", "1", "--quiet", "--json")
     code, out, err = run(*words, "--out", tmp_path / "run")
     assert code == 1
-    assert strict(out)["steps"] == 2
+    assert strict(out)["steps"] == 4
     assert "No space left on device" in err

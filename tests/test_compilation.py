@@ -8,7 +8,7 @@ import pytest
 from senn.callbacks import Callback
 from senn.compilation import Compilations, compilations
 from senn.nn import MLP
-from senn.optimizers import NaturalGradient
+from senn.optimizers import KFAC, NaturalGradient
 from senn.policy import Policy
 from senn.proposals import Random
 from senn.training import Schedule, fit
@@ -42,11 +42,15 @@ class Count(Callback):
 
 
 @pytest.mark.parametrize(
-    "optimizer",
-    [NaturalGradient(learning_rate=0.01, max_steps=3), optax.adam(1e-3)],
-    ids=["cg", "adam"],
+    ("optimizer", "at_once"),
+    [
+        (NaturalGradient(learning_rate=0.01, max_steps=3), 1),
+        (optax.adam(1e-3), 1),
+        (KFAC(learning_rate=0.01), 3),
+    ],
+    ids=["cg", "adam", "kfac, several at once"],
 )
-def test_growing_from_10_to_40_units_compiles_nothing_more(optimizer):
+def test_growing_from_10_to_40_units_compiles_nothing_more(optimizer, at_once):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(48, 2))
     y = np.sin(3 * x[:, 0]) * x[:, 1]
@@ -66,15 +70,23 @@ def test_growing_from_10_to_40_units_compiles_nothing_more(optimizer):
             max_units=40,
             patience=99,
             backoff=1.0,
-            additions_at_once=1,
+            additions_at_once=at_once,
+            plateau=999,
         ),
         schedule=Schedule(
-            max_steps=150, batch_size=24, evaluate_every=1, steps_per_call=2, sample_size=24
+            max_steps=150,
+            batch_size=24,
+            evaluate_every=1,
+            steps_per_call=2,
+            sample_size=24,
+            anneal_epochs=None,
         ),
         callbacks=[count],
     )
-    assert [a.hidden_sizes for a in history.additions] == [(n,) for n in range(11, 41)]
-    assert len({a.step for a in history.additions}) == 30
+    sizes = 10 + np.cumsum([a.units for a in history.additions])
+    assert [a.hidden_sizes for a in history.additions] == [(n,) for n in sizes]
+    assert len({a.step for a in history.additions}) == len(history.additions)
+    assert max(a.units for a in history.additions) == at_once
     # The first addition ends the first event of its kind.
     assert set(count.counts) == {count.counts[0]}
     assert history.n_compilations > 0

@@ -9,7 +9,7 @@ import pytest
 import reference
 from senn import curvature
 from senn.batches import Batch
-from senn.curvature import gauss_newton, loss_gradient, moments
+from senn.curvature import gauss_newton, loss_gradient, moments, propagate
 from senn.losses import make_loss, make_metric
 from strategies import random_batch, random_network
 
@@ -35,6 +35,7 @@ def everything(network, loss, metric, batch, v):
         moments(network, loss, metric, batch, jax.random.key(0)),
         loss_gradient(network, loss, batch),
         gauss_newton(network, metric, batch)(v),
+        propagate(network, loss, metric, batch, jax.random.key(0)),
     )
 
 
@@ -48,7 +49,9 @@ class Case:
         rng = np.random.default_rng(2)
         params = eqx.filter(self.network, eqx.is_inexact_array)
         self.v = jax.tree.map(lambda p: jnp.asarray(rng.normal(size=p.shape)), params)
-        self.moments, (self.value, self.gradient), self.product = self.compute(self.batch)
+        self.moments, (self.value, self.gradient), self.product, self.signals = self.compute(
+            self.batch
+        )
         self.dense = reference.problem(self.network, loss, metric, *self.batch)
         self.factors = reference.factors(self.network, loss, metric, *self.batch)
 
@@ -102,6 +105,27 @@ def test_loss_limit_and_gradient(case):
     np.testing.assert_allclose(found, reference.gradient(case.dense), rtol=1e-8, atol=1e-13)
 
 
+def test_signals_forwards_and_backwards(case):
+    seen, network = case.signals, case.network
+    assert seen.loss == pytest.approx(float(case.value), rel=1e-12)
+    for leaf, wanted in zip(
+        jax.tree.leaves(seen.gradient), jax.tree.leaves(case.gradient), strict=True
+    ):
+        np.testing.assert_allclose(leaf, wanted, rtol=1e-10, atol=1e-14)
+    read = reference.forward(network, case.batch.x)[1]
+    for m, (blocks, wanted) in enumerate(zip(seen.inputs, read, strict=True)):
+        rows = active_rows(case, m)[0][:-1]
+        np.testing.assert_allclose(np.concatenate(blocks, axis=1)[:, rows], wanted, rtol=1e-11)
+    for layer, blocks, z in zip(network.hidden, seen.inputs, seen.z, strict=False):
+        np.testing.assert_allclose(z, layer.dense(blocks), rtol=1e-12)
+    # One draw an example at the outputs, and the network's own Jacobian below.
+    drawn = np.asarray(seen.draws.maps[-1])
+    for J, s in zip(reference.map_jacobians(network, case.batch.x), seen.draws.maps, strict=True):
+        wanted = np.einsum("nop,no->np", J, drawn)
+        np.testing.assert_allclose(s[:, : J.shape[2]], wanted, rtol=1e-9, atol=1e-12)
+        np.testing.assert_array_equal(s[:, J.shape[2] :], 0)
+
+
 def test_gauss_newton_product(case):
     v, found = (reference.flat(reference.active(case.network, t)) for t in (case.v, case.product))
     np.testing.assert_allclose(found, reference.fisher(case.dense) @ v, rtol=1e-8, atol=1e-12)
@@ -118,7 +142,7 @@ def test_weights_are_repetitions(case):
 
     def second_moments(result):
         found = [(m.a.T @ m.a, m.a.T @ m.g, m.g.T @ m.g, m.S) for m in result[0].maps]
-        return jax.tree.leaves((found, result[0].loss, result[0].limit, result[1:]))
+        return jax.tree.leaves((found, result[0].loss, result[0].limit, result[1:3]))
 
     for a, b in zip(second_moments(weighted), second_moments(repeated), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)

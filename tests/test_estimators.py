@@ -154,7 +154,7 @@ def test_two_rows_are_enough():
 def test_rows_without_weight_teach_nothing():
     wrong = np.arange(N) % 2 == 0
     labels = np.where(wrong, "low", LABELS)
-    settings = {"max_iter": 60, "validation_fraction": 0.0, "optimizer": NaturalGradient()}
+    settings = {"max_iter": 120, "validation_fraction": 0.0, "optimizer": NaturalGradient()}
     model = classifier(**settings).fit(X, labels, sample_weight=np.where(wrong, 0, 3))
     assert model.score(X, LABELS) > 0.9
 

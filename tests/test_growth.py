@@ -10,17 +10,18 @@ import pytest
 import reference
 from senn.batches import Batch
 from senn.expand import map_networks
-from senn.growth import add, propose_all
+from senn.growth import add, look, propose_all, propose_at
 from senn.losses import make_loss, make_metric
 from senn.nn import MLP
-from senn.optimizers import NaturalGradient, Optax
+from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
 from senn.proposals import Location, Proposal, Random
+from senn.proposals.base import join
 
 rng = np.random.default_rng(6)
 N = 16
 x = rng.normal(size=(N, 3))
-OPTIMIZERS = {"adam": Optax(optax.adam(0.1)), "cg": NaturalGradient()}
+OPTIMIZERS = {"adam": Optax(optax.adam(0.1)), "cg": NaturalGradient(), "kfac": KFAC()}
 IDENTITY = Policy(layer_kind="identity")
 forward = eqx.filter_jit(lambda network, x: network(x))
 
@@ -199,39 +200,32 @@ PLACES = {
 
 @pytest.mark.parametrize("kind", PLACES)
 def test_proposals_for_every_place(branched, kind):
-    policy = Policy(layer_kind=kind, layer_units=2, damping=1e-6, unit_scale=0.7)
+    policy = Policy(
+        layer_kind=kind, layer_units=2, damping=1e-7, unit_scale=0.7, additions_at_once=3
+    )
     places = PLACES[kind]
     assert set(places) <= set(policy.locations(branched))
-    found = propose_all(
-        branched,
-        LOSS,
-        METRIC,
-        FIT,
-        HELD_OUT,
-        Random(candidates=3),
-        policy,
-        places,
-        jax.random.key(0),
-    )
-    assert tuple(f.location for f in found) == places
+    seen = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
+    found = propose_all(branched, seen, Random(candidates=4), policy, places, jax.random.key(0))
+    assert [{p.location for p in at} for at in found] == [{place} for place in places]
     weight = np.asarray(FIT.weight)
     limit = reference.limit(
         reference.problem(branched, "softmax_cross_entropy", "fisher", FIT.x, FIT.y, weight)
     )
     _, read = reference.forward(branched, FIT.x)
-    for f in found:
-        n = branched.n_inputs(f.location.position)
-        units = (
-            1 if f.location.kind == "width" else policy.layer_size(branched, f.location.position)
-        )
-        assert f.units == units
-        assert f.weight.shape == (n, units)
-        assert f.bias.shape == (units,)
-        assert f.activation.shape == (3, units)
+    for in_turn in found:
+        location, f = in_turn[0].location, join(in_turn)
+        n = branched.n_inputs(location.position)
+        width = location.kind == "width"
+        assert len(in_turn) == (3 if width else 1)
+        assert f.units == (3 if width else policy.layer_size(branched, location.position))
+        assert f.weight.shape == (n, f.units)
+        assert f.activation.shape == (3, f.units)
         assert f.weight.all()
         assert f.limit == pytest.approx(limit, rel=1e-9)
         eta, bound = bound_by_the_formula(branched, f, policy.damping)
-        assert f.eta == pytest.approx(eta, rel=1e-8)
+        gained = np.cumsum([0.0, *(p.score for p in in_turn[:-1])])
+        np.testing.assert_allclose([p.eta for p in in_turn], eta + gained, rtol=1e-8)
         assert f.score != f.fit_score
         assert f.stderr > 0
         new, _ = add(branched, None, f, policy)
@@ -240,16 +234,48 @@ def test_proposals_for_every_place(branched, kind):
             assert f.fit_score == pytest.approx(bound, rel=1e-8)
             continue
         # The score is that of the units before they are scaled, which the ridge alone can tell.
-        assert f.fit_score == pytest.approx(bound, rel=1e-4)
-        a = reference.sigma("rational", read[f.location.position] @ f.weight + f.bias, f.activation)
-        inputs = read[f.location.reader]
+        assert f.fit_score == pytest.approx(bound, rel=1e-4 if f.units == 1 else 1e-3)
+        a = reference.sigma("rational", read[location.position] @ f.weight + f.bias, f.activation)
+        inputs = read[location.reader]
         rms = np.sqrt(np.average(a**2, axis=0, weights=weight))
         wanted = 0.7 * np.sqrt(np.mean(np.average(inputs**2, axis=0, weights=weight)))
         np.testing.assert_allclose(rms, wanted, rtol=1e-9)
 
 
+def test_factors_of_an_optimiser_are_read_as_they_are(branched):
+    """S replaced by that which would be computed changes nothing; another S changes the score."""
+    own = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
+    factors = tuple(m.S for m in own.fit.maps)
+    policy, place = Policy(additions_at_once=1), width(0, 2)
+
+    def score(factors):
+        seen = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0), factors)
+        return propose_at(branched, seen, Random(), policy, place, jax.random.key(1))[0].score
+
+    ((alone,),) = propose_all(branched, own, Random(), policy, (place,), jax.random.key(1))
+    assert score(factors) == pytest.approx(score(None), rel=1e-10)
+    doubled = tuple(2 * S for S in factors)
+    assert score(doubled) == pytest.approx(score(None) / 2, rel=1e-9)
+    assert np.isfinite(alone.score)
+
+
 def test_without_places_nothing_is_proposed(branched):
-    found = propose_all(
-        branched, LOSS, METRIC, FIT, HELD_OUT, Random(), Policy(), (), jax.random.key(0)
-    )
-    assert found == []
+    seen = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
+    assert propose_all(branched, seen, Random(), Policy(), (), jax.random.key(0)) == []
+
+
+# --- K-FAC ------------------------------------------------------------------------------------
+
+
+def test_kfac_forgets_its_factors_and_keeps_its_velocity():
+    rule, network = KFAC(), make()
+    state = rule.init(network)
+    state = map_networks(lambda _: params(network), state)._replace(age=jnp.asarray(9, jnp.int32))
+    new, grown = add(network, state, proposal(network, layer(1), 2), Policy(max_units=8))
+    grown = rule.grown(grown, new)
+    old = entries(grown.velocity) != 0
+    np.testing.assert_array_equal(entries(grown.velocity)[old], entries(new)[old])
+    assert jax.tree.structure(grown.velocity) == jax.tree.structure(params(new))
+    assert grown.age == 0
+    assert [f.S.shape[0] for f in grown.factors] == [m.bias.shape[0] for m in new.maps]
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves((grown.factors, grown.inverses)))

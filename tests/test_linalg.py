@@ -11,6 +11,7 @@ from senn.linalg import (
     inverse_root,
     relative_ridge,
     solve_psd,
+    solve_small,
     tree_dot,
 )
 
@@ -192,3 +193,12 @@ def test_solves_of_singular_matrices_are_pseudo_inverses():
         )
         R = inverse_root(A, 0.0, singular=True)
         np.testing.assert_allclose(R @ R.T, pinv, rtol=1e-6, atol=1e-8 * np.abs(pinv).max())
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_small_systems_one_by_one(size):
+    root = rng.normal(size=(9, size, size + 1))
+    A, right = root @ root.transpose(0, 2, 1) + 1e-3 * np.eye(size), rng.normal(size=(size, 9))
+    wanted = np.linalg.solve(A, right.T[..., None])[..., 0].T
+    found = solve_small(jnp.asarray(A), jnp.asarray(right))
+    np.testing.assert_allclose(found, wanted, rtol=1e-10)

@@ -11,7 +11,7 @@ import reference
 from senn.batches import Batch
 from senn.losses import make_loss, make_metric
 from senn.nn import MLP
-from senn.optimizers import OPTIMIZERS, NaturalGradient, Optax, make_optimizer
+from senn.optimizers import KFAC, OPTIMIZERS, NaturalGradient, Optax, make_optimizer
 
 rng = np.random.default_rng(5)
 N, OUT = 9, 2
@@ -198,6 +198,7 @@ def test_transformations_that_ask_for_the_loss(network):
 def test_make_optimizer():
     assert isinstance(make_optimizer("natural_gradient"), NaturalGradient)
     assert make_optimizer("natural_gradient") == NaturalGradient()
+    assert make_optimizer("kfac") == KFAC()
     assert isinstance(make_optimizer("adam"), Optax)
     assert make_optimizer(EXACT) is EXACT
     assert make_optimizer(TRANSFORMATIONS["adam"]).transformation is TRANSFORMATIONS["adam"]

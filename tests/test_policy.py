@@ -10,6 +10,7 @@ from senn.expand import add_width, insert_layer
 from senn.nn import MLP
 from senn.policy import Policy, added_parameters
 from senn.proposals import Location, Proposal
+from senn.proposals.base import join
 
 rng = np.random.default_rng(4)
 
@@ -56,11 +57,11 @@ DECISIONS = {
 
 @pytest.mark.parametrize(("offer", "settings", "refusal"), DECISIONS.values(), ids=DECISIONS)
 def test_decisions_and_their_reasons(offer, settings, refusal):
-    decision = policy(**settings).decide([offer])
+    decision = policy(**settings).decide([[offer]], PLAIN)
     (verdict,) = decision.verdicts
     assert verdict.proposal is offer
     assert verdict.accepted == (refusal is None)
-    assert decision.accepted is (offer if refusal is None else None)
+    assert decision.accepted == ([offer] if refusal is None else [])
     assert str(offer.location) in decision.reason
     assert verdict.reason in decision.reason
     assert re.search(refusal or r"α 1\.00%.*τ 1\.1", verdict.reason)
@@ -73,16 +74,18 @@ def test_the_best_a_unit_wins():
         proposal(0.6, 0.3, position=1),
         proposal(0.05, position=2),
     ]
-    decision = policy(confidence=1.0).decide(offers)
-    assert decision.accepted is offers[0]
+    alone = [[offer] for offer in offers]
+    decision = policy(confidence=1.0).decide(alone, PLAIN)
+    assert decision.accepted == [offers[0]]
     assert [v.proposal for v in decision.verdicts] == offers
     assert "worth more" in decision.verdicts[1].reason
     assert "worth more" in decision.verdicts[2].reason
     assert "τ asks" in decision.verdicts[3].reason
-    assert policy(layer_cost=1.0).decide(offers).accepted is offers[1]
-    assert policy().decide(offers).accepted is offers[2]
+    assert policy(layer_cost=1.0).decide(alone, PLAIN).accepted == [offers[1]]
+    assert policy().decide(alone, PLAIN).accepted == [offers[2]]
     # The score decides, not how much it multiplies η_c.
-    assert policy().decide([proposal(0.3, eta=0.1), proposal(0.4)]).accepted.score == 0.4
+    (best,) = policy().decide([[proposal(0.3, eta=0.1)], [proposal(0.4)]], PLAIN).accepted
+    assert best.score == 0.4
 
 
 @pytest.mark.parametrize(
@@ -97,7 +100,7 @@ def test_the_best_a_unit_wins():
     ],
 )
 def test_exhausted_when_nothing_passes_alpha(offers, exhausted):
-    decision = policy().decide(offers)
+    decision = policy().decide([[offer] for offer in offers], PLAIN)
     assert decision.exhausted == exhausted
     assert bool(decision.reason)
 
@@ -109,14 +112,98 @@ def test_exhausted_when_nothing_passes_alpha(offers, exhausted):
         ({"tau": 2.0, "alpha": 1e-3, "additions_at_once": 3}, 3),
         ({"tau": 10.0, "alpha": 0.5, "additions_at_once": 100}, 1),
         ({"tau": 1.001, "alpha": 1e-6, "additions_at_once": 50}, 50),
-        ({"tau": 2.0, "alpha": 1e-3, "additions_at_once": None}, 10),
     ],
 )
-def test_most_additions_respects_theorem_1(settings, most):
-    found = Policy(**settings).most_additions()
+def test_most_units_respects_theorem_1(settings, most):
+    found = Policy(**settings).most_units()
     assert found == most
     # N_s < 1 + ln(λ/α) / ln τ
     assert found < 1 - np.log(settings["alpha"]) / np.log(settings["tau"])
+
+
+# --- units in turn ----------------------------------------------------------------------------
+
+
+def in_turn(*scores, eta=1.0, position=0):
+    """Units of one layer in turn; η_c of each counts those before it."""
+    before = np.cumsum((0, *scores[:-1]))
+    return [
+        proposal(s, eta=eta + b, position=position) for s, b in zip(scores, before, strict=True)
+    ]
+
+
+def test_units_are_accepted_in_turn_until_one_is_refused():
+    units = in_turn(0.5, 0.3, 0.05, 0.9)
+    decision = policy().decide([units], PLAIN)
+    assert decision.accepted == units[:2]
+    # The refusal that ended it is on record, what follows was not looked at.
+    assert [v.proposal for v in decision.verdicts] == units[:3]
+    assert "τ asks" in decision.verdicts[2].reason
+
+
+def test_tau_counts_the_units_before():
+    # 0.15 raises η_c = 1 by more than the tenth that τ asks, but not η_c = 2.
+    assert len(policy().decide([in_turn(0.15, 0.15)], PLAIN).accepted) == 2
+    assert len(policy().decide([in_turn(1.0, 0.15)], PLAIN).accepted) == 1
+
+
+def test_only_the_best_place_gets_more_than_one():
+    best, other = in_turn(0.5, 0.3), in_turn(0.4, 0.4, position=1)
+    decision = policy().decide([other, best], PLAIN)
+    assert decision.accepted == best
+    assert [v.proposal for v in decision.verdicts] == [other[0], best[0], best[1]]
+    assert "worth more" in decision.verdicts[0].reason
+
+
+@pytest.mark.parametrize("room", [1, 2, 3])
+@pytest.mark.parametrize("budget", ["max_units", "max_parameters"])
+def test_budgets_end_the_run_of_units(budget, room):
+    units = in_turn(*[0.9] * 5)
+    a_unit = added_parameters(PLAIN, units[0].location, 1, identity=False)
+    limits = {
+        "max_units": sum(PLAIN.hidden_sizes) + room,
+        "max_parameters": PLAIN.n_parameters + room * a_unit + a_unit - 1,
+    }
+    decision = policy(**{budget: limits[budget]}).decide([units], PLAIN)
+    assert len(decision.accepted) == room
+
+
+@pytest.mark.parametrize(
+    ("added", "fruitless", "steps"),
+    [(4, 0, 10), (5, 0, 10), (2, 0, 20), (1, 0, 40), (0, 1, 20), (0, 2, 40), (0, 3, 80)],
+)
+def test_steps_to_the_next_consideration(added, fruitless, steps):
+    rule = policy(every=10, backoff=2.0, additions_at_once=4, tau=1.001)
+    assert rule.steps_to_next(added, fruitless) == steps
+
+
+@pytest.mark.parametrize("fruitless", [0, 1])
+def test_layers_come_last_and_after_a_first_failure(fruitless):
+    places = policy().locations(PLAIN)
+    units = tuple(place for place in places if place.kind == "width")
+    layers = tuple(place for place in places if place.kind == "layer")
+    found = policy().stages(places, fruitless)
+    assert [tuple(stage) for stage in found] == ([units, layers] if fruitless else [units])
+    assert [tuple(stage) for stage in policy().stages(layers, fruitless)] == [layers]
+    at_once = policy(layers_last=False).stages(places, fruitless)
+    assert [tuple(stage) for stage in at_once] == [units + layers]
+
+
+def test_units_in_turn_a_place():
+    width, layer = Location("width", 0, 1), Location("layer", 0, 0)
+    rule = policy(additions_at_once=7, layer_units=3, tau=1.001)
+    assert (rule.units_in_turn(width), rule.units_in_turn(layer)) == (7, 3)
+    whole = policy(layer_kind="identity", layer_units=3)
+    assert whole.units_in_turn(layer) == 1  # one proposal of as many units as inputs
+
+
+def test_joined_proposals_are_one_of_all_their_units():
+    parts = [proposal(0.3, 0.03), proposal(0.1, 0.04)]
+    both = join(parts)
+    assert (both.units, both.score, both.fit_score) == (2, pytest.approx(0.4), pytest.approx(0.4))
+    assert both.stderr == pytest.approx(0.05)
+    assert both.weight.shape == (2, 2)
+    assert join(parts[:1]).score == parts[0].score
 
 
 # --- places and budgets -----------------------------------------------------------------------

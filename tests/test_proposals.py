@@ -11,8 +11,17 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.proposals import AbstractProposer, GradientAscent, Langevin, Location, Random
+from senn.factors import InputFactor
+from senn.proposals import (
+    AbstractProposer,
+    GradientAscent,
+    Langevin,
+    Location,
+    Projection,
+    Random,
+)
 from senn.proposals.base import (
+    PADDED_TO,
     Units,
     activations,
     fit_score,
@@ -23,13 +32,14 @@ from senn.proposals.base import (
     rescale,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
+from senn.proposals.projection import THETA_RIDGE, best_theta
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
 ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
 KINDS = {  # activation, units, whether they are read beside their inputs, square
     "unit": ("rational", np.ones(1, bool), False, False),
-    "residual layer": ("relu", np.array([True, True, False]), True, False),
+    "residual unit": ("relu", np.ones(1, bool), True, False),
     "identity layer": ("rational", ACTIVE, True, True),
 }
 PROPOSERS = {
@@ -100,12 +110,11 @@ def problem(kind, silent=False, held_out=True):
 def outputs(kind, units, source):
     """What units of one proposal output, times the root of the weights, in NumPy."""
     root = np.asarray(source.a[:, -1:])
-    z = np.asarray(source.a[:, :-1]) / root @ np.asarray(units.weight[0]) + np.asarray(
-        units.bias[0]
-    )
+    x = np.asarray(source.a[:, :-1]) / root
+    z = x @ np.asarray(units.weight[0])[: x.shape[1]] + np.asarray(units.bias[0])
     theta = None if units.theta is None else np.asarray(units.theta[0])
     a = reference.sigma(KINDS[kind][0], z, theta)
-    return (root * a)[:, KINDS[kind][1]]
+    return (root * a)[:, KINDS[kind][1] if KINDS[kind][3] else slice(None)]
 
 
 def dense_scores(kind, units):
@@ -164,7 +173,7 @@ def test_judged_on_the_fitting_sample_both_scores_agree(kind):
 
 
 @pytest.mark.parametrize("kind", ["unit", "identity layer"])
-def test_padding_changes_nothing(kind):
+def test_dormant_slots_and_padding_change_nothing(kind):
     activation, units_mask, beside, square = KINDS[kind]
     source, reader = samples(kind)
     rows = np.append(ACTIVE, True)
@@ -172,12 +181,21 @@ def test_padding_changes_nothing(kind):
     bare_reader = bare_source if beside else reader
     bare_reader = [b._replace(g=r.g, S=r.S) for b, r in zip(bare_reader, reader, strict=True)]
     masks = jnp.ones(3, bool), jnp.ones(units_mask.sum(), bool)
+    # With an input factor, whatever it holds, nothing is padded.
+    known = None if square else InputFactor.identity(3, float)
     bare = build(
-        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING, square=square
-    )
+        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING,
+        square=square, input_factor=known,
+    )  # fmt: skip
+    assert bare.fit.a.shape == (N, 4)
     padded, units = problem(kind), found(kind, "random").units
+    if not square:
+        assert padded.fit.a.shape == (N, PADDED_TO + 1)
+        assert padded.fit.r.shape == (N, PADDED_TO)
+    np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
+    slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
     cut = Units(
-        units.weight[:, ACTIVE][..., units_mask],
+        units.weight[:, slots][..., units_mask],
         units.bias[:, units_mask],
         None if units.theta is None else units.theta[..., units_mask],
     )
@@ -187,6 +205,168 @@ def test_padding_changes_nothing(kind):
         np.testing.assert_allclose(one, other, rtol=1e-8)
 
 
+# --- units in turn ----------------------------------------------------------------------------
+
+SINGLE = ("unit", "residual unit")
+every_single = pytest.mark.parametrize("kind", SINGLE)
+
+
+@cache
+def in_turn(kind, name, count):
+    return PROPOSERS[name].propose(problem(kind), key, count)
+
+
+def joined(proposals):
+    """Single units as one proposal of several."""
+    weight, bias, theta = (
+        None if parts[0] is None else np.concatenate(parts, axis=-1)
+        for parts in zip(*proposals, strict=True)
+    )
+    return Units(weight, bias, theta)
+
+
+def apart(units):
+    """Proposals of single units, one by one."""
+    return [
+        Units(*(None if u is None else np.asarray(u)[k : k + 1] for u in units))
+        for k in range(len(units.bias))
+    ]
+
+
+@every_single
+@pytest.mark.parametrize("name", ["random", "ascent"])
+def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
+    turn = in_turn(kind, name, 4)
+    assert turn.units.weight.shape == (4, PADDED_TO, 1)
+    assert (turn.fit_score >= 0).all()
+    source, reader = samples(kind)
+    before = np.zeros(N)
+    for count in range(1, 5):
+        units = joined(apart(turn.units)[:count])
+        new = jnp.asarray(outputs(kind, units, source[0]))
+        bound = score_increase_bound(reader[0].a, new, reader[0].g, reader[0].S, DAMPING)
+        fitted, gains = dense_scores(kind, units)
+        assert sum(turn.fit_score[:count]) == pytest.approx(float(bound), rel=1e-9)
+        assert sum(turn.fit_score[:count]) == pytest.approx(fitted, rel=1e-9)
+        assert sum(turn.score[:count]) == pytest.approx(gains.mean(), rel=1e-8)
+        # The error of each is that of what it adds.
+        error = (gains - before).std(ddof=1) / np.sqrt(N)
+        assert turn.stderr[count - 1] == pytest.approx(error, rel=1e-7)
+        before = gains
+
+
+@every_single
+@pytest.mark.parametrize("name", ["random", "ascent"])
+def test_each_unit_in_turn_is_the_best_of_those_left(kind, name):
+    turn, search_key = in_turn(kind, name, 3), jax.random.split(key)[0]
+    each = apart(search(PROPOSERS[name], problem(kind), search_key))
+    chosen = []
+    for unit in apart(turn.units):
+        totals = {
+            p: dense_scores(kind, joined([each[q] for q in (*chosen, p)]))[0]
+            for p in set(range(6)) - set(chosen)
+        }
+        chosen.append(max(totals, key=lambda p: totals[p]))
+        total = sum(turn.fit_score[: len(chosen)])
+        assert total == pytest.approx(totals[chosen[-1]], rel=1e-6)
+        np.testing.assert_allclose(unit.weight, each[chosen[-1]].weight, rtol=1e-6, atol=1e-9)
+
+
+@every_single
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_no_candidate_is_chosen_twice(kind, name):
+    weights = np.asarray(in_turn(kind, name, 6).units.weight)[..., 0]
+    assert len(np.unique(weights, axis=0)) == 6
+
+
+@every_proposer
+def test_an_exhausted_pool_gives_nothing(proposer):
+    for seed in range(10):
+        turn = proposer.propose(problem("unit"), jax.random.key(seed), 20)  # of six candidates
+        assert (np.asarray(turn.fit_score[:6]) > 0).all()
+        for scores in (turn.fit_score, turn.score, turn.stderr):
+            np.testing.assert_array_equal(scores[6:], 0)
+
+
+def test_a_copy_of_a_unit_adds_what_the_ridge_lets_it():
+    one = draws(problem("unit"), 1)
+    copies = Units(*(jnp.tile(u, (3, *[1] * (u.ndim - 1))) for u in one))
+    turn = Given(copies, PROPOSERS["random"]).propose(problem("unit"), key, 3)
+    for count in (1, 2, 3):
+        fitted, gains = dense_scores("unit", joined(apart(copies)[:count]))
+        assert sum(turn.fit_score[:count]) == pytest.approx(fitted, rel=1e-9)
+        assert sum(turn.score[:count]) == pytest.approx(gains.mean(), rel=1e-8)
+    ridge, power = problem("unit").ridge, np.mean(outputs("unit", one, samples("unit")[0][0]) ** 2)
+    assert turn.fit_score[1] < 2 * ridge / power * turn.fit_score[0]
+
+
+def test_square_layers_come_one_at_a_time():
+    with pytest.raises(ValueError, match="one at a time; got count=2"):
+        PROPOSERS["random"].propose(problem("identity layer"), key, 2)
+
+
+# --- projection -------------------------------------------------------------------------------
+
+
+def random_direction(seed):
+    """Weights for the active inputs, zeros for the padding, and last a bias."""
+    draw = np.random.default_rng(seed)
+    weight = draw.normal(size=len(ACTIVE)) * ACTIVE
+    return np.concatenate([weight, np.zeros(PADDED_TO - len(ACTIVE)), draw.normal(size=1)])
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_eliminated_coefficients_beat_random_ones(seed):
+    """For the same incoming weights no θ of 200 explains more, to rounding."""
+    draw, plain = np.random.default_rng(seed), problem("unit")
+    w = random_direction(seed) * 10 ** draw.uniform(-2, 2)
+    free = eqx.tree_at(lambda p: p.ridge, plain, jnp.zeros(()))  # which θ could scale away
+    value, theta = best_theta("rational", plain.fit, jnp.asarray(w))
+    thetas = np.concatenate([np.asarray(theta)[None], draw.normal(size=(200, 3))])
+    tile = np.ones((len(thetas), 1))
+    scores, *_ = measure(free, Units(
+        jnp.asarray(tile[..., None] * w[:-1, None]), jnp.asarray(tile * w[-1]),
+        jnp.asarray(thetas[..., None]),
+    ))  # fmt: skip
+    assert scores[0] == pytest.approx(float(value), rel=1e-6)
+    assert scores[0] >= scores[1:].max() * (1 - 1e-6)
+
+
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_other_activations_have_one_coefficient(activation):
+    fit, w = problem("unit").fit, random_direction(0)
+    value, coefficient = best_theta(activation, fit, jnp.asarray(w))
+    root = np.asarray(fit.root_weight)
+    a = root * reference.sigma(activation, np.asarray(fit.a) @ w / root)
+    C, power = a @ np.asarray(fit.r) / N, np.mean(a * a)
+    assert value == pytest.approx(np.sum(C * C) / power, rel=1e-9)
+    np.testing.assert_allclose(np.abs(coefficient), [power**-0.5], rtol=1e-9)
+
+
+def test_a_ridge_keeps_coefficients_bounded():
+    """In a unit of mean square 1 no feature has more than 1/√ridge, root mean square."""
+    fit, sizes = problem("unit").fit, []
+    for exponent in range(-12, 5, 2):
+        w = jnp.asarray(10.0**exponent * random_direction(exponent + 12))
+        z = np.asarray(fit.preactivations(w[:, None]))[:, 0]
+        features = np.stack([z, 1 / (1 + z**2), z / (1 + z**2)]) * np.asarray(fit.root_weight)
+        size = np.sqrt(np.mean(features**2, axis=1))
+        value, theta = best_theta("rational", fit, w, THETA_RIDGE)
+        assert np.linalg.norm(size * np.asarray(theta)) <= THETA_RIDGE**-0.5 * (1 + 1e-9)
+        assert np.isfinite(value)
+        sizes.append(np.linalg.norm(size * np.asarray(best_theta("rational", fit, w)[1])))
+    assert max(sizes) > 100  # what it is there for
+
+
+@every_single
+def test_projection_proposes_more_than_random_units(kind):
+    few = Projection(candidates=4, screened=64, steps=2)
+    turn = few.propose(problem(kind), key, 2)
+    assert turn.units.weight.shape == (2, PADDED_TO, 1)
+    assert turn.fit_score[0] > found(kind, "random").fit_score[0]
+    assert (turn.fit_score >= 0).all()
+
+
 def test_log_det_penalty_of_square_layers():
     square = problem("identity layer")
     units = found("identity layer", "random").units
@@ -194,8 +374,8 @@ def test_log_det_penalty_of_square_layers():
     score, _, value = measure(square, units)
     wanted = score / square.scale - 0.01 * np.log(np.abs(np.linalg.det(W))) ** 2
     np.testing.assert_allclose(value, wanted, rtol=1e-10)
-    plain = problem("residual layer")
-    score, _, value = measure(plain, found("residual layer", "random").units)
+    plain = problem("residual unit")
+    score, _, value = measure(plain, found("residual unit", "random").units)
     np.testing.assert_allclose(value, score / plain.scale)
     assert 0 < score[0] < plain.scale  # E‖r‖² is the most that any units can explain
 
@@ -208,9 +388,11 @@ def test_log_det_penalty_of_square_layers():
 def test_every_search_gives_units_for_the_active_slots_alone(kind, name):
     units = found(kind, name).units
     activation, mask, _, _ = KINDS[kind]
-    assert units.weight.shape == (1, 5, len(mask))
+    square = KINDS[kind][3]
+    rows = ACTIVE if square else np.pad(ACTIVE, (0, PADDED_TO - len(ACTIVE)))
+    assert units.weight.shape == (1, len(rows), len(mask))
     assert units.bias.shape == (1, len(mask))
-    np.testing.assert_array_equal(units.weight[0] != 0, ACTIVE[:, None] & mask)
+    np.testing.assert_array_equal(units.weight[0] != 0, rows[:, None] & mask)
     np.testing.assert_array_equal(units.bias[0] != 0, mask)
     if activation == "rational":
         np.testing.assert_array_equal(units.theta[0] != 0, np.tile(mask, (3, 1)))

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+from types import SimpleNamespace
 
 import equinox as eqx
 import jax
@@ -18,10 +19,18 @@ from senn.evaluation import evaluate
 from senn.history import History
 from senn.losses import Euclidean, SquaredError
 from senn.nn import MLP
-from senn.optimizers import AbstractOptimizer, Optax
+from senn.optimizers import KFAC, AbstractOptimizer, Optax, StepInfo
 from senn.policy import Policy
 from senn.proposals import Proposal, Random
-from senn.training import MAX_RECOVERIES, RECOVERY_FACTOR, Schedule, TrainState, fit, train_chunk
+from senn.training import (
+    EVALUATE_EVERY,
+    MAX_RECOVERIES,
+    RECOVERY_FACTOR,
+    Schedule,
+    TrainState,
+    fit,
+    train_chunk,
+)
 
 rng = np.random.default_rng(7)
 N = 96  # three batches of 32
@@ -32,14 +41,17 @@ ADAM, STILL = Optax(optax.adam(0.02)), Optax(optax.sgd(0.0))
 # A unit whenever one gains anything at all.
 GROW = Policy(
     tau=1 + 1e-9, alpha=1e-12, confidence=0.0, depth=False, every=4, max_units=8,
-    additions_at_once=1, patience=99, backoff=1.0,
+    additions_at_once=1, patience=99, plateau=99, backoff=1.0,
+    metric="euclidean",
 )  # fmt: skip
 FIXED = Policy(width=False, depth=False)
 SCHEDULE = Schedule(
-    max_steps=24, batch_size=32, evaluate_every=3, steps_per_call=4, sample_size=48, stop_after=99
-)
+    max_steps=24, batch_size=32, evaluate_every=3, steps_per_call=4, sample_size=48, stop_after=99,
+    anneal_epochs=None,
+)  # fmt: skip
 SHORT = dataclasses.replace(SCHEDULE, max_steps=8)
 UNENDING = dataclasses.replace(SCHEDULE, max_steps=None)
+ANNEALED = "the learning rate has been annealed after growth ended"
 
 
 @pytest.fixture(scope="module")
@@ -192,20 +204,24 @@ def test_rows_without_weight_have_no_influence(network, grown):
 
 def test_a_compiled_chunk_is_its_steps_one_by_one(network):
     data, rows = Batch.of(x, y), jnp.asarray(rng.permutation(N).reshape(3, 32))
-    loss, metric, one = SquaredError(), Euclidean(), jnp.ones(())
-    state = TrainState(network, ADAM.init(network), one)
+    loss, metric, half = SquaredError(), Euclidean(), jnp.asarray(0.5)
+    scales = jnp.asarray([1.0, 0.25, 3.0])
+    state = TrainState(network, ADAM.init(network), half)
     step = eqx.filter_jit(ADAM.step)
     new, optimizer, losses = network, state.optimizer, []
     for n in range(3):
-        after, infos, last = train_chunk(state, ADAM, loss, metric, data, rows, jnp.asarray(n + 1))
-        new, optimizer, info = step(new, optimizer, loss, metric, data[rows[n]], one)
+        after, infos, last = train_chunk(
+            state, ADAM, loss, metric, data, rows, scales, jnp.asarray(n + 1)
+        )
+        batch = data[rows[n]]
+        new, optimizer, info = step(new, optimizer, loss, metric, batch, half * scales[n])
         losses.append(info.loss)
         np.testing.assert_allclose(infos.loss, losses + [np.nan] * (2 - n), rtol=1e-10)
         for leaf, wanted in zip(
-            jax.tree.leaves(after), jax.tree.leaves((new, optimizer, one)), strict=True
+            jax.tree.leaves(after), jax.tree.leaves((new, optimizer, half)), strict=True
         ):
             np.testing.assert_allclose(leaf, wanted, rtol=1e-9, atol=1e-12)
-        assert last == pytest.approx(evaluate(new, loss, data[rows[n]]).loss)
+        assert last == pytest.approx(evaluate(new, loss, batch).loss)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 12])
@@ -295,7 +311,9 @@ def test_an_iterator_is_used_up(network):
     assert all(np.isfinite(e.loss) for e in history.evaluations)
     data, rows = Batch.of(x, y), jnp.arange(N).reshape(3, 32)
     state = TrainState(network, ADAM.init(network), jnp.ones(()))
-    wanted, *_ = train_chunk(state, ADAM, SquaredError(), Euclidean(), data, rows, jnp.asarray(3))
+    wanted, *_ = train_chunk(
+        state, ADAM, SquaredError(), Euclidean(), data, rows, jnp.ones(3), jnp.asarray(3)
+    )
     for leaf, other in zip(jax.tree.leaves(new), jax.tree.leaves(wanted.network), strict=True):
         np.testing.assert_allclose(leaf, other, rtol=1e-9, atol=1e-12)
 
@@ -479,9 +497,11 @@ def offered(monkeypatch):
     """Growth without a search: every place is offered units of the given score."""
 
     def start(score):
-        def propose_all(network, *args):
-            locations = args[6]
-            return [offer(network, place, 1, score) for place in locations]
+        def propose_all(network, seen, proposer, policy, locations, key):
+            return [
+                [offer(network, place, 1, score)] * policy.units_in_turn(place)
+                for place in locations
+            ]
 
         monkeypatch.setattr(senn.training, "propose_all", propose_all)
 
@@ -529,17 +549,47 @@ def test_growth_ends_when_the_budget_does(network, offered):
     assert not history.considerations
 
 
-def test_several_additions_at_once(network, offered):
+def test_several_units_in_one_addition(network, offered):
     offered(0.5)
     policy = dataclasses.replace(GROW, additions_at_once=3, patience=1)
     new, history = run(network, policy=policy)
-    assert [a.step for a in history.additions] == [4, 4, 4, 8, 8]
+    assert [(a.step, a.units) for a in history.additions] == [(4, 3), (8, 2)]
+    assert [a.hidden_sizes for a in history.additions] == [(6,), (8,)]
     assert new.hidden_sizes == (8,)
-    theorem_1 = dataclasses.replace(policy, tau=1.4, alpha=0.4)
-    assert theorem_1.most_additions() == 3
+    theorem_1 = dataclasses.replace(policy, additions_at_once=16, tau=1.4, alpha=0.4)
+    assert theorem_1.most_units() == 3
     few = dataclasses.replace(theorem_1, alpha=0.45, tau=1.45, every=20)
     _, history = run(network, policy=few)
-    assert len(history.additions) == few.most_additions()
+    assert [a.units for a in history.additions] == [few.most_units()]
+
+
+def test_the_ledger_of_several_units_in_one_addition(network):
+    policy = dataclasses.replace(GROW, additions_at_once=3, max_units=None)
+    new, history = run(network, policy=policy)
+    size, within = 3, 0
+    for a in history.additions:
+        accepted = [c for c in history.considerations if c.accepted and c.step == a.step]
+        assert a.units == len(accepted)
+        assert a.score == pytest.approx(sum(c.score for c in accepted))
+        assert a.stderr == pytest.approx(sum(c.stderr**2 for c in accepted) ** 0.5)
+        assert all(c.units == 1 and c.position == a.position for c in accepted)
+        assert a.loss_before == pytest.approx(a.loss_after, rel=1e-12)
+        size, within = size + a.units, max(within, a.units)
+        assert a.hidden_sizes == (size,)
+    assert new.hidden_sizes == (size,)
+    assert within == 3
+
+
+def test_fewer_units_than_could_be_added_put_off_the_next_look(network, monkeypatch):
+    def propose_all(network, seen, proposer, policy, locations, key):
+        return [[offer(network, place, 1, s) for s in (0.5, 0.5, 0.0)] for place in locations]
+
+    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    policy = dataclasses.replace(GROW, additions_at_once=4, max_units=None)
+    _, history = run(network, policy=policy)
+    assert [(a.step, a.units) for a in history.additions] == [(4, 2), (12, 2), (20, 2)]
+    refused = [c for c in history.considerations if not c.accepted]
+    assert [c.step for c in refused] == [4, 12, 20]  # the third of each look
 
 
 def test_layers_wait_for_their_time_and_growth_with_them(offered):
@@ -555,26 +605,450 @@ def test_layers_wait_for_their_time_and_growth_with_them(offered):
     assert history.evaluations[-1].n_parameters == new.n_parameters
 
 
-def test_growth_puts_off_the_stop(network, offered):
+@pytest.mark.parametrize(("layers_last", "steps"), [(True, [8, 16]), (False, [4, 12])])
+def test_layers_come_second(network, offered, monkeypatch, layers_last, steps):
+    # Units are never worth it here, layers always: a layer counts as one unit at this cost.
+    def propose_all(network, seen, proposer, policy, locations, key):
+        return [[offer(network, p, 1, 0.5 * (p.kind == "layer"))] for p in locations]
+
+    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    policy = dataclasses.replace(
+        GROW, depth=True, layer_cost=1.0, layer_every=8, layers_last=layers_last,
+        max_layers=3, max_units=None,
+    )  # fmt: skip
+    _, history = run(network, policy=policy)
+    assert [(a.step, a.kind) for a in history.additions] == [(step, "layer") for step in steps]
+    first = [c.kind for c in history.considerations if c.step == 4]
+    assert ("layer" in first) == (not layers_last)
+
+
+# --- the end of growth ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("plateau", [1, 2, 4])
+@pytest.mark.parametrize("validation", [None, VALIDATION], ids=["training loss", "validation loss"])
+def test_a_plateau_ends_growth_even_if_units_are_still_added(network, offered, plateau, validation):
+    offered(0.5)
+    schedule = dataclasses.replace(UNENDING, stop_after=5, tolerance=0.1)
+    policy = dataclasses.replace(GROW, every=3, max_units=None, plateau=plateau)
+    _, history = run(
+        network, validation=validation, optimizer=STILL, policy=policy, schedule=schedule
+    )
+    # The first evaluation, at step 3, is always better; those after it never are.
+    last = 3 * (1 + plateau)
+    assert [a.step for a in history.additions] == list(range(3, last + 1, 3))
+    assert considered(history) == list(range(3, last + 1, 3))
+    assert history.steps == last + 5 * 3  # the count begins anew
+    assert history.stop_reason == "no better loss in 5 evaluations after growth"
+
+
+def test_growth_goes_on_while_the_loss_falls(network, offered):
+    offered(0.5)
+    policy = dataclasses.replace(GROW, max_units=None, plateau=1)
+    schedule = dataclasses.replace(SCHEDULE, tolerance=0.0)
+    falling = Optax(optax.sgd(0.02))
+    data = (x[:32], y[:32])  # one batch: the loss falls every step
+    _, history = run(network, data, optimizer=falling, policy=policy, schedule=schedule)
+    losses = [e.loss for e in history.evaluations]
+    assert losses == sorted(losses, reverse=True)
+    assert considered(history) == [4, 8, 12, 16, 20]
+
+
+def test_without_growth_the_plateau_of_the_policy_does_not_matter(network):
+    policy = dataclasses.replace(FIXED, plateau=1)
+    schedule = dataclasses.replace(UNENDING, stop_after=3)
+    _, history = run(network, optimizer=STILL, policy=policy, schedule=schedule)
+    assert history.steps == 3 * (1 + 3)
+
+
+@pytest.mark.parametrize(
+    ("policy", "last"),
+    [({"plateau": 4}, 15), ({"max_units": 6, "plateau": 99}, 9)],
+    ids=["plateau", "budget"],
+)
+def test_the_stop_counts_evaluations_after_growth_alone(network, offered, policy, last):
     offered(0.5)
     schedule = dataclasses.replace(UNENDING, stop_after=2)
-    policy = dataclasses.replace(GROW, every=3, max_units=6)
+    policy = dataclasses.replace(GROW, **({"every": 3, "max_units": None} | policy))
     _, history = run(network, optimizer=STILL, policy=policy, schedule=schedule)
-    assert [a.step for a in history.additions] == [3, 6, 9]
-    assert history.steps == 9 + 2 * 3
+    assert [a.step for a in history.additions] == list(range(3, last + 1, 3))
+    assert history.steps == last + 2 * 3
+
+
+# --- annealing --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def scales(monkeypatch):
+    """What the learning rate of every step is multiplied by."""
+    used = []
+
+    def recorded(*args):
+        used.extend(np.asarray(args[6])[: int(args[7])].tolist())
+        return train_chunk(*args)
+
+    monkeypatch.setattr(senn.training, "train_chunk", recorded)
+    return used
+
+
+def half_a_cosine(steps):
+    return (0.5 * (1 + np.cos(np.pi * np.arange(steps) / steps))).tolist()
+
+
+def annealing(schedule=UNENDING, epochs=2.0, steps=1, **settings):
+    return dataclasses.replace(schedule, anneal_epochs=epochs, anneal_steps=steps, **settings)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "least", "steps"), [(2.0, 1, 6), (2.0, 10, 10), (0.5, 1, 2), (0.0, 5, 5)]
+)
+def test_without_growth_the_rate_falls_from_the_start(network, scales, epochs, least, steps):
+    recorder = Recorder()
+    _, history = run(network, schedule=annealing(epochs=epochs, steps=least), callbacks=[recorder])
+    assert scales == pytest.approx(half_a_cosine(steps))
+    assert history.steps == history.evaluations[-1].step == steps
+    assert history.stop_reason == ANNEALED
+    assert recorder.of("on_start") == [[None]]
+
+
+def test_without_annealing_the_rate_stays(network, scales):
+    _, history = run(network, policy=GROW)
+    assert scales == [1.0] * 24
+    assert history.stop_reason == "24 steps done"
+
+
+@pytest.mark.parametrize("end", [{"max_steps": 24}, {"max_epochs": 8.0}], ids=str)
+def test_with_an_end_the_rate_falls_until_then(network, scales, end):
+    _, history = run(network, schedule=annealing(**end))
+    assert scales == pytest.approx(half_a_cosine(24))
+    assert history.stop_reason == "24 steps done"
+
+
+def test_the_learning_rate_of_the_optimiser_is_what_falls(network):
+    uphill = Optax(optax.sgd(0.01))
+    first = MLP(1, 1, (), key=jax.random.key(0))
+    data = (np.ones((4, 1)), np.ones(4))
+    schedule = annealing(epochs=0.0, steps=5, evaluate_every=1)
+    new, _ = run(first, data, optimizer=uphill, schedule=schedule)
+    # one example with the constant: the error shrinks by 1 − rate · 2 · curvature at each step
+    before, after = (float(net(jnp.ones((1, 1)))[0, 0]) - 1 for net in (first, new))
+    plain, _ = run(
+        first, data, optimizer=uphill, schedule=dataclasses.replace(UNENDING, max_steps=1)
+    )
+    lost = 1 - (float(plain(jnp.ones((1, 1)))[0, 0]) - 1) / before
+    assert after / before == pytest.approx(np.prod(1 - lost * np.asarray(half_a_cosine(5))))
+
+
+ENDS_OF_GROWTH = {
+    "patience": (0.0, {"patience": 2}, 8),
+    "budget": (0.5, {"max_units": 5}, 8),
+    "plateau": (0.5, {"plateau": 3}, 12),
+    "time": (0.5, {"max_seconds": 0.0}, 4),
+}
+
+
+@pytest.mark.parametrize(("score", "policy", "grown"), ENDS_OF_GROWTH.values(), ids=ENDS_OF_GROWTH)
+@pytest.mark.parametrize("end", [None, 36])
+def test_the_rate_falls_once_growth_has_ended(network, offered, scales, score, policy, grown, end):
+    offered(score)
+    policy = dataclasses.replace(GROW, **policy)
+    schedule = annealing(max_steps=end)
+    _, history = run(network, optimizer=STILL, policy=policy, schedule=schedule)
+    steps = 6 if end is None else end - grown
+    assert scales == pytest.approx([1.0] * grown + half_a_cosine(steps))
+    assert history.steps == grown + steps
+    assert history.stop_reason == (ANNEALED if end is None else "36 steps done")
+    assert all(step <= grown for step in considered(history))
+
+
+@pytest.mark.parametrize(("least", "grown"), [(9, 15), (6, 18), (100, 12)])
+def test_growth_is_cut_in_time_and_at_half_at_the_latest(network, offered, scales, least, grown):
+    offered(0.5)
+    policy = dataclasses.replace(GROW, max_units=None)
+    schedule = annealing(SCHEDULE, steps=least)
+    _, history = run(network, policy=policy, schedule=schedule)
+    assert scales == pytest.approx([1.0] * grown + half_a_cosine(24 - grown))
+    assert considered(history) == [step for step in (4, 8, 12, 16, 20) if step <= grown]
+    assert history.stop_reason == "24 steps done"
+
+
+@pytest.mark.parametrize("every", [7, 24])
+def test_annealing_begins_in_time_whenever_evaluations_are(network, offered, scales, every):
+    offered(0.5)
+    policy = dataclasses.replace(GROW, every=99)
+    run(network, policy=policy, schedule=annealing(SCHEDULE, steps=100, evaluate_every=every))
+    assert scales == pytest.approx([1.0] * 12 + half_a_cosine(12))
+
+
+@pytest.mark.parametrize("end", [1, 2, 3])
+def test_the_shortest_runs_can_be_annealed(network, offered, end):
+    offered(0.5)
+    policy = dataclasses.replace(GROW, every=1)
+    _, history = run(network, policy=policy, schedule=annealing(max_steps=end, evaluate_every=1))
+    assert history.steps == end
+    assert history.stop_reason == f"{end} steps done"
+
+
+def test_the_loss_may_end_training_before_the_rate_is_zero(network, scales):
+    schedule = annealing(epochs=9.0, stop_after=2)
+    _, history = run(network, optimizer=STILL, schedule=schedule)
+    assert scales == pytest.approx(half_a_cosine(27)[:9])
+    assert history.stop_reason == "no better loss in 2 evaluations after growth"
+
+
+def test_a_stream_is_annealed_over_steps(network, scales):
+    schedule = annealing(epochs=99.0, steps=10)
+    _, history = run(network, batches(), loss="squared_error", schedule=schedule)
+    assert scales == pytest.approx(half_a_cosine(10))
+    assert history.stop_reason == ANNEALED
+
+
+def test_a_lowered_step_is_annealed_too(network):
+    scale = []
+    schedule = annealing(epochs=0.0, steps=4, steps_per_call=1, evaluate_every=1)
+
+    class Telling(AbstractOptimizer):
+        """Calls its scale the loss, and that of the first chunk infinite."""
+
+        def init(self, network):  # noqa: ARG002
+            return jnp.zeros((), int)
+
+        def step(self, network, state, loss, metric, batch, scale):  # noqa: ARG002
+            told = jnp.where(scale == 1, jnp.inf, scale)
+            return network, state, StepInfo(told, jnp.nan * scale, state, scale)
+
+    class Listening(Callback):
+        def on_steps(self, step, loss):  # noqa: ARG002
+            scale.append(loss)
+
+    run(network, optimizer=Telling(), schedule=schedule, callbacks=[Listening()])
+    assert scale == pytest.approx([RECOVERY_FACTOR * rate for rate in half_a_cosine(4)])
+
+
+# --- time -------------------------------------------------------------------------------------
+
+
+class Clock(Callback):
+    """A second a step, and none for anything else."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        return self.now
+
+    def on_steps(self, step, loss):  # noqa: ARG002
+        self.now = float(step)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(senn.training, "time", SimpleNamespace(monotonic=clock.monotonic))
+    return clock
+
+
+@pytest.mark.parametrize(("least", "steps"), [(100, 10), (8, 8), (4, 4)])
+def test_growth_is_cut_at_half_the_time_and_the_rate_is_zero_at_its_end(
+    network, offered, scales, clock, least, steps
+):
+    offered(0.5)
+    policy = dataclasses.replace(GROW, max_units=None)
+    schedule = annealing(epochs=0.0, steps=least, steps_per_call=1, max_seconds=20.0)
+    _, history = run(network, policy=policy, schedule=schedule, callbacks=[clock])
+    # Half the time is over at step 10, whether there is an evaluation or a look or not.
+    assert scales == pytest.approx([1.0] * 10 + half_a_cosine(steps))
+    assert considered(history) == [4, 8]
+    assert history.steps == history.evaluations[-1].step == 10 + steps
+    assert history.stop_reason == (ANNEALED if least == steps else "20 seconds used")
+
+
+def test_the_rate_falls_with_time_if_that_ends_first(network, scales, clock):
+    schedule = annealing(epochs=0.0, steps=100, steps_per_call=4, max_seconds=9.0)
+    schedule = dataclasses.replace(schedule, evaluate_every=99)
+    _, history = run(network, schedule=schedule, callbacks=[clock])
+    # By the clock at the beginning of each call, and by the steps within it if that is more.
+    wanted = [max(step / 100, step // 4 * 4 / 9) for step in range(12)]
+    assert scales == pytest.approx([0.5 * (1 + np.cos(np.pi * done)) for done in wanted])
+    assert history.stop_reason == "9 seconds used"
+    assert history.steps == 12
+
+
+def test_time_alone_ends_a_run_that_is_not_annealed(network, scales, clock):
+    schedule = dataclasses.replace(UNENDING, max_seconds=10.0, steps_per_call=1)
+    _, history = run(network, policy=GROW, schedule=schedule, callbacks=[clock])
+    assert scales == [1.0] * 10
+    assert history.steps == history.evaluations[-1].step == 10
+    assert history.stop_reason == "10 seconds used"
+
+
+# --- evaluations ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("every", "epoch", "steps"),
+    [
+        (None, None, EVALUATE_EVERY),
+        (None, 1, EVALUATE_EVERY),
+        (None, EVALUATE_EVERY - 1, EVALUATE_EVERY),
+        (None, EVALUATE_EVERY + 1, EVALUATE_EVERY + 1),
+        (None, 1000, 1000),
+        (7, None, 7),
+        (7, 1000, 7),
+        (1000, 7, 1000),
+    ],
+)
+def test_steps_between_evaluations(every, epoch, steps):
+    assert Schedule(evaluate_every=every).evaluation_steps(epoch) == steps
+
+
+def test_an_evaluation_an_epoch_or_every_so_many_steps(network):
+    end = 3 * EVALUATE_EVERY + 1
+    schedule = dataclasses.replace(SCHEDULE, max_steps=end, evaluate_every=None)
+    _, history = run(network, schedule=schedule)  # an epoch is 3 steps
+    often = [EVALUATE_EVERY, 2 * EVALUATE_EVERY, 3 * EVALUATE_EVERY, end]
+    assert [e.step for e in history.evaluations] == often
+    _, history = run(network, batches(), loss="squared_error", schedule=schedule)
+    assert [e.step for e in history.evaluations] == often
+    schedule = dataclasses.replace(schedule, batch_size=2, max_steps=100)
+    _, history = run(network, schedule=schedule)  # 48 steps
+    assert [e.step for e in history.evaluations] == [48, 96, 100]
+
+
+# --- what the optimiser is told of the inputs -------------------------------------------------
+
+
+class Watching(KFAC):
+    """Remembers what it was told; may lose its mind while the scale is above `limit`."""
+
+    told: list = eqx.field(default_factory=list, static=True)
+    limit: float = np.inf
+
+    def observe(self, state, moment):
+        self.told.append(moment)
+        return super().observe(state, moment)
+
+    def step(self, network, state, loss, metric, batch, scale):
+        new, state, info = super().step(network, state, loss, metric, batch, scale)
+        bad = scale > self.limit
+        new = eqx.tree_at(
+            lambda n: n.readout.bias, new, replace_fn=lambda b: jnp.where(bad, jnp.nan, b)
+        )
+        return new, state, info
+
+
+class Moments(list):
+    """A list that can be a static field."""
+
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+def watching(limit=np.inf):
+    return Watching(told=Moments(), limit=limit)
+
+
+def moment_of(x, weight=1.0):
+    a = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    return (a.T * weight) @ a / len(x)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_inputs_of_arrays_are_observed_once(network, weighted):
+    weight = np.linspace(0, 2, N) if weighted else np.ones(N)
+    optimizer = watching()
+    _, history = run(network, (x, y, weight), optimizer=optimizer, policy=GROW)
+    assert history.additions
+    (moment,) = optimizer.told
+    assert moment.rows == N
+    np.testing.assert_allclose(moment.matrix, moment_of(x, weight), rtol=1e-10, atol=1e-12)
+
+
+def test_the_inputs_of_a_stream_are_observed_whenever_they_have_doubled(network):
+    optimizer, seen = watching(), []
+    draw = np.random.default_rng(0)
+
+    def stream():
+        while True:
+            seen.append(draw.normal(size=(20, 2)) + len(seen))  # cut anew, to 32
+            yield seen[-1], seen[-1][:, 0], np.full(20, 1 + len(seen) % 2)
+
+    _, history = run(network, stream(), loss="squared_error", optimizer=optimizer)
+    assert history.steps == 24
+    # A call makes 3 steps, from one evaluation to the next.
+    assert [m.rows for m in optimizer.told] == [32 * steps for steps in (3, 6, 12, 24)]
+    rows = np.concatenate(seen)
+    weight = np.repeat([1 + (n + 1) % 2 for n in range(len(seen))], 20)
+    for m in optimizer.told:
+        np.testing.assert_allclose(
+            m.matrix, moment_of(rows[: m.rows], weight[: m.rows]), rtol=1e-10
+        )
+
+
+def test_an_optimiser_that_does_not_watch_is_not_told(network, monkeypatch):
+    monkeypatch.setattr(Watching, "watches_inputs", False)
+    optimizer = watching()
+    _, history = run(network, optimizer=optimizer, schedule=SHORT)
+    assert history.steps == 8
+    assert not optimizer.told
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_after_a_recovery_the_inputs_are_observed_again(network, streamed):
+    optimizer = watching(limit=0.5)
+    data = batches() if streamed else DATA
+    _, history = run(network, data, loss="squared_error", optimizer=optimizer, schedule=SHORT)
+    assert [r.step for r in history.recoveries] == [0]
+    assert history.steps == 8
+    # Of a stream the rows whose steps were undone have been seen all the same.
+    rows = [96, 192] if streamed else [96, 96]
+    assert [m.rows for m in optimizer.told] == rows
+    for moment in optimizer.told:
+        np.testing.assert_allclose(moment.matrix, moment_of(x), rtol=1e-10, atol=1e-12)
+
+
+def test_a_bad_batch_is_passed_over_by_the_default_optimiser(network):
+    bad = batches() * 4
+    bad[1] = (np.full_like(x[:32], np.nan), y[:32])
+    schedule = dataclasses.replace(UNENDING, steps_per_call=1)
+    new, history = fit(network, iter(bad), loss="squared_error", policy=FIXED, schedule=schedule)
+    assert [r.step for r in history.recoveries] == [1]
+    assert history.steps == len(bad) - 1
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(new))
+
+
+def test_the_default_optimiser_and_schedule_learn_and_grow(network):
+    new, history = fit(
+        network, DATA, validation=VALIDATION, policy=GROW, proposer=Random(candidates=16),
+        schedule=Schedule(max_steps=40, batch_size=32),
+    )  # fmt: skip
+    first, *_, last = history.evaluations
+    assert last.validation_loss < first.validation_loss
+    assert history.stop_reason == "40 steps done"
+    assert history.additions
+    assert considered(history) == [4, 8, 12, 16, 20]  # the second half is annealed
+    assert new.hidden_sizes == (3 + len(history.additions),)
+
+
+def test_the_search_reads_the_factors_of_the_optimiser(network):
+    policy = dataclasses.replace(GROW, metric="fisher")
+    _, history = run(network, optimizer="kfac", metric="fisher", policy=policy, schedule=SHORT)
+    assert [a.step for a in history.additions] == [4]
 
 
 # --- settings ---------------------------------------------------------------------------------
 
 
+AT_LEAST_ONE = (
+    "batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call", "anneal_steps",
+)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
-    [
-        (name, 0)
-        for name in ("batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call")
-    ]
-    + [(name, -1.0) for name in ("max_epochs", "max_seconds", "tolerance")]
-    + [("max_steps", -1), ("max_epochs", np.nan)],
+    [(name, 0) for name in AT_LEAST_ONE]
+    + [(name, -1.0) for name in ("max_epochs", "max_seconds", "tolerance", "anneal_epochs")]
+    + [("max_steps", -1), ("max_epochs", np.nan), ("anneal_epochs", np.nan)],
 )
 def test_bad_schedules(name, value):
     with pytest.raises(ValueError, match=name):
@@ -627,10 +1101,13 @@ def test_ctrl_c_returns_the_network_as_it_is():
 
     x = np.linspace(-1, 1, 16)[:, None]
     data = (x, np.sin(3 * x))
-    network = MLP(1, 1, (2,), key=jax.random.key(0), capacity=4)
-    schedule = Schedule(max_steps=9, evaluate_every=3, steps_per_call=3)
+    network = MLP(1, 1, (2,), key=jax.random.key(1), capacity=4)
+    schedule = Schedule(max_steps=9, evaluate_every=3, steps_per_call=3, anneal_epochs=None)
     policy = Policy(width=False, depth=False)
-    rising = {"validation": (x, 9 - data[1]), "schedule": schedule, "policy": policy}
+    rising = {
+        "validation": (x, 9 - data[1]), "schedule": schedule, "policy": policy,
+        "optimizer": "natural_gradient", "metric": "euclidean",
+    }  # fmt: skip
     whole, history = fit(network, data, **rising)
     assert history.returned_step == 3  # the validation loss only rises
     interrupted, history = fit(network, data, callbacks=[Interrupt()], **rising)

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
+ROWS_AT_ONCE = 8192  # of a product over all the data
+
 
 class Batch(NamedTuple):
     """Examples, their targets, and a weight each."""
@@ -21,12 +23,37 @@ class Batch(NamedTuple):
     def of(cls, x, y, weight=None) -> "Batch":
         """From any arrays; x becomes floating point, and a missing weight one."""
         x = _floating(jnp.asarray(x))
-        weight = jnp.ones(x.shape[:-1], x.dtype) if weight is None else jnp.asarray(weight, x.dtype)
-        return cls(x, _floating(jnp.asarray(y), integers=True), weight)
+        weight = np.ones(x.shape[:-1]) if weight is None else weight
+        return cls(x, _floating(jnp.asarray(y), integers=True), jnp.asarray(weight, x.dtype))
 
     def __getitem__(self, rows) -> "Batch":  # pyright: ignore[reportIncompatibleMethodOverride]
         """Some of the examples."""
         return Batch(self.x[rows], self.y[rows], self.weight[rows])
+
+
+class InputMoment(NamedTuple):
+    """E[w · (x, 1)(x, 1)ᵀ], the second moment of the inputs and the constant, over `rows` rows.
+
+    Rows that are not finite are left out.
+    """
+
+    matrix: np.ndarray  # [I + 1, I + 1]
+    rows: int
+
+    def with_more(self, batch: Batch) -> "InputMoment":
+        """Of these rows and those of a batch, accumulated in pieces."""
+        x, weight = np.asarray(batch.x), np.asarray(batch.weight)
+        total, rows = self.matrix * self.rows, self.rows
+        for start in range(0, len(x), ROWS_AT_ONCE):
+            piece = slice(start, start + ROWS_AT_ONCE)
+            root = np.sqrt(weight[piece, None])
+            a = np.concatenate([x[piece] * root, root], axis=1)
+            product = a.T @ a
+            if not np.isfinite(product).all():
+                a = a[np.isfinite(a).all(axis=1)]
+                product = a.T @ a
+            total, rows = total + product, rows + len(a)
+        return InputMoment(total / max(rows, 1), rows)
 
 
 class Chunk(NamedTuple):
@@ -45,12 +72,16 @@ class ArraySource:
 
     def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):  # noqa: D107
         n = data.x.shape[0]
-        self.targets = data.y
+        self.targets, self.rows = data.y, n
         self._data, self._rng, self._n = data, rng, n
         self.steps_per_epoch = -(-n // batch_size)
         self._batch_size = n // self.steps_per_epoch
         self._steps = 0
         self._order = np.empty((0, self._batch_size), np.int32)
+
+    def input_moment(self) -> InputMoment:
+        """Of all the data."""
+        return _nothing(self._data.x).with_more(self._data)
 
     @property
     def epoch(self) -> float:
@@ -86,7 +117,13 @@ class StreamSource:
     targets = None  # not known beforehand
 
     def __init__(  # noqa: D107
-        self, batches: Iterable, batch_size: int, memory: int, max_epochs: float | None = None
+        self,
+        batches: Iterable,
+        batch_size: int,
+        memory: int,
+        max_epochs: float | None = None,
+        *,
+        watch_inputs: bool = False,
     ):
         self._max_epochs = np.inf if max_epochs is None else max_epochs
         self._iterable, self._batch_size, self._memory = batches, batch_size, memory
@@ -95,6 +132,8 @@ class StreamSource:
         self._pending: deque[tuple[np.ndarray, ...]] = deque()
         self._recent: deque[tuple[np.ndarray, ...]] = deque()
         self._waiting: list[tuple[np.ndarray, ...]] = []
+        self.rows, self._watched = 0, watch_inputs
+        self._moment = InputMoment(np.zeros((0, 0)), 0)
         self._epochs = 0
         self._read_any = False  # in this pass
 
@@ -113,10 +152,17 @@ class StreamSource:
         if not ready:
             return None
         self._remember(ready)
+        self.rows += sum(len(batch[0]) for batch in ready)
+        if self._watched:
+            self._watch(ready)
         padded = ready + [ready[-1]] * (steps - len(ready))
         data = Batch.of(*(np.concatenate(part) for part in zip(*padded, strict=True)))
         rows = np.arange(data.x.shape[0], dtype=np.int32).reshape(steps, -1)
         return Chunk(data, jnp.asarray(rows), len(ready))
+
+    def input_moment(self) -> InputMoment:
+        """Of all rows given out so far, if inputs are watched."""
+        return self._moment
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Two random samples of the rows seen last."""
@@ -151,6 +197,11 @@ class StreamSource:
                 self._pending.append(tuple(p[start : start + self._batch_size] for p in rows))
             self._waiting = [tuple(p[whole:] for p in rows)] if whole < len(rows[0]) else []
 
+    def _watch(self, batches: list[tuple[np.ndarray, ...]]) -> None:
+        seen = Batch.of(*(np.concatenate(part) for part in zip(*batches, strict=True)))
+        before = self._moment if self._moment.rows else _nothing(seen.x)
+        self._moment = before.with_more(seen)
+
     def _remember(self, batches: list[tuple[np.ndarray, ...]]) -> None:
         self._recent.extend(batches)
         while sum(len(b[0]) for b in self._recent) - len(self._recent[0][0]) >= self._memory:
@@ -163,13 +214,15 @@ def make_source(
     memory: int,
     rng: np.random.Generator,
     max_epochs: float | None = None,
+    *,
+    watch_inputs: bool = False,
 ) -> "ArraySource | StreamSource":
     """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such."""
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
         return ArraySource(checked(Batch.of(*data)), batch_size, rng)
     if isinstance(data, Iterable):
-        return StreamSource(data, batch_size, memory, max_epochs)
+        return StreamSource(data, batch_size, memory, max_epochs, watch_inputs=watch_inputs)
     raise TypeError(
         f"data must be (x, y) or (x, y, weight) arrays, or an iterable of such batches; "
         f"got {type(data).__name__}."
@@ -184,6 +237,10 @@ def checked(batch: Batch) -> Batch:
             f"{batch.x.shape}, {batch.y.shape} and {batch.weight.shape}."
         )
     return batch
+
+
+def _nothing(x: Float[Array, "N I"]) -> InputMoment:
+    return InputMoment(np.zeros((x.shape[1] + 1,) * 2, x.dtype), 0)
 
 
 def _as_rows(item) -> tuple[np.ndarray, ...]:

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from senn import __version__
 from senn.experiments import command
+from senn.machine import keep_compilations, use_threads
 from senn.progress import Progress, sizes_in_words
 
 DONE, UNEXPECTED, WRONG, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
@@ -41,8 +42,8 @@ OTHER_SIZES = (10,)
 
 # Names that the library knows, its default first; here to be checked before it is imported.
 ACTIVATIONS = ("rational", "relu", "silu", "gelu", "tanh")
-OPTIMIZERS = ("warm_natural_gradient", "natural_gradient", "adam")
-METRICS = ("euclidean", "fisher")
+OPTIMIZERS = ("kfac", "natural_gradient", "warm_natural_gradient", "adam")
+METRICS = ("fisher", "euclidean")
 TASKS = ("classification", "regression")
 SCORES = {"classification": "accuracy", "regression": "r2"}
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
@@ -178,13 +179,19 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=_whole(0, 2**32 - 1), metavar="S", default=0, help="(default: 0)")
     add("--max-seconds", type=_number(0.0), metavar="T", help="most seconds of training")
     add("--max-iter", type=_whole(1), metavar="N", help="most passes over the data")
-    add("--batch-size", type=_whole(1), metavar="B", help="examples per step (default: 1024)")
+    add("--batch-size", type=_whole(1), metavar="B", help="examples per step (default: 512)")
     add("--activation", type=_choice(ACTIVATIONS), metavar="NAME",
         help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]})")  # fmt: skip
     add("--optimizer", type=_choice(OPTIMIZERS), metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: {OPTIMIZERS[0]})")  # fmt: skip
     add("--metric", type=_choice(METRICS), metavar="NAME",
         help=f"output metric, {', '.join(METRICS)} (default: {METRICS[0]})")  # fmt: skip
+
+    add = parser.add_argument_group("machine").add_argument
+    add("--threads", type=_whole(1), metavar="N", default=1,
+        help="threads of the processor (default: 1, the fastest for small networks)")  # fmt: skip
+    add("--no-cache", action="store_true",
+        help="do not keep what is compiled for the next run (or see $SENN_CACHE_DIR)")  # fmt: skip
 
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="RUN", help="folder for the model, the ledger and the settings")
@@ -263,6 +270,7 @@ def _attach_values(words: Sequence[str]) -> list[str]:
 def _train(arguments: argparse.Namespace) -> int:
     """`senn train`: all checks, then training, then the report."""
     _check_out(arguments, create=False)
+    _use_machine(arguments)
     data = _load(arguments)
     console = _Console(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     estimator = _estimator(arguments, data, console)
@@ -299,6 +307,14 @@ def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
             create_folder(arguments.out)
     except (RunFolderError, OSError) as error:
         raise UsageError(f"--out {error}") from error
+
+
+def _use_machine(arguments: argparse.Namespace) -> None:
+    """Settings of JAX for this process, before anything computes."""
+    use_threads(arguments.threads)
+    if not arguments.no_cache:
+        warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+        keep_compilations()
 
 
 def _load(arguments: argparse.Namespace) -> Any:
@@ -381,7 +397,7 @@ def _targets(data: Any, y: Any) -> Any:
 
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
-    left_out = {"run", "json", "quiet", "debug", "overwrite", "out"}
+    left_out = {"run", "json", "quiet", "debug", "overwrite", "out", "threads", "no_cache"}
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from senn.batches import Batch
 from senn.losses import AbstractLoss, AbstractMetric, mean_loss
 from senn.nn import MLP
+from senn.nn.network import Shifts
 
 EXACT_OUTPUTS = 32  # up to here S is summed over the outputs instead of drawn
 
@@ -35,21 +36,55 @@ class Moments(NamedTuple):
     reach: Float[Array, ""]  # what α is relative to: λ, or something more robust
 
 
+class Signals(NamedTuple):
+    """What goes through a network on one batch: activations forwards, gradients backwards."""
+
+    loss: Float[Array, ""]  # E[w · loss]
+    gradient: MLP  # of that loss
+    inputs: tuple[tuple[Float[Array, "N _"], ...], ...]  # the blocks that every map reads
+    z: tuple[Float[Array, "N _"], ...]  # what every activation gets
+    draws: Shifts  # metric draws at the outputs of every map and activation
+
+
+def propagate(
+    network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, key: PRNGKeyArray
+) -> Signals:
+    """One forward pass; one backward pass for the loss, and one for a draw an example."""
+    params, static = eqx.partition(network, eqx.is_inexact_array)
+
+    def forward(params, shifts):
+        trace = eqx.combine(params, static).trace(batch.x, shifts)
+        return trace.outputs, trace
+
+    n = batch.x.shape[0]
+    outputs, back, trace = jax.vjp(forward, params, network.no_shifts(n), has_aux=True)
+    g_y = loss.gradient(outputs, batch.y)
+    gradient, _ = back(g_y * batch.weight[:, None] / n)
+    _, draws = back(metric.draw(key, outputs))
+    value = jnp.mean(batch.weight * loss(outputs, batch.y))
+    return Signals(value, gradient, trace.inputs, trace.z, draws)
+
+
 def moments(
     network: MLP,
     loss: AbstractLoss,
     metric: AbstractMetric,
     batch: Batch,
     key: PRNGKeyArray,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
 ) -> Moments:
     """Back-propagate loss gradients and metric draws to every linear map.
 
-    S comes exactly, by one backward pass an output, up to `EXACT_OUTPUTS` outputs, and from one
-    draw an example above.
+    S is that of `output_factors` if given. Else it comes exactly, by one backward pass an
+    output, up to `EXACT_OUTPUTS` outputs, and from one draw an example above.
     """
-    n, dtype = batch.x.shape[0], network.readout.bias.dtype
-    shifts = tuple(jnp.zeros((n, m.bias.shape[-1]), dtype) for m in network.maps)
-    outputs, back, blocks = jax.vjp(lambda s: network.trace(batch.x, s), shifts, has_aux=True)
+    shifts = network.no_shifts(batch.x.shape[0])
+
+    def forward(maps):
+        trace = network.trace(batch.x, shifts._replace(maps=maps))
+        return trace.outputs, trace.inputs
+
+    outputs, back, blocks = jax.vjp(forward, shifts.maps, has_aux=True)
     g_y = loss.gradient(outputs, batch.y)
     root_weight = jnp.sqrt(batch.weight)[:, None]
     maps = tuple(
@@ -57,7 +92,7 @@ def moments(
         for a, g, S in zip(
             blocks,
             back(g_y)[0],
-            _output_factors(back, metric, outputs, root_weight, key),
+            output_factors or _output_factors(back, metric, outputs, root_weight, key),
             strict=True,
         )
     )
@@ -72,7 +107,7 @@ def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I
 
 def _output_factors(
     back: Callable, metric: AbstractMetric, outputs, root_weight, key: PRNGKeyArray
-) -> tuple[Float[Array, "O O"], ...]:
+) -> tuple[Float[Array, "_ _"], ...]:
     def second_moments(v):
         return tuple((root_weight * s).T @ (root_weight * s) / s.shape[0] for s in back(v)[0])
 

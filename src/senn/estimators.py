@@ -42,17 +42,15 @@ class _BaseSENN(BaseEstimator):
     max_units, max_layers, max_parameters, max_seconds : default=None
         Budgets: hidden units and layers in all, active parameters, and seconds of training.
         None is without limit; growth then ends when nothing more is worth adding.
-    optimizer : str, `senn.optimizers` object or optax transformation, \
-            default="warm_natural_gradient"
+    optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
         How parameters are trained; "natural_gradient" is exactly the paper's.
-    metric : {"euclidean", "fisher"}, default="euclidean"
-        Output metric of the natural gradient; the paper's is "euclidean". "fisher" fits the
-        training data in a tenth of the steps, and overfits small data sooner.
+    metric : {"fisher", "euclidean"}, default="fisher"
+        Output metric of the natural gradient; the paper's is "euclidean".
     proposer : `senn.proposals` object, default=None
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above overrule its own.
-    batch_size : int, default=1024
+    batch_size : int, default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
         Most passes over the data; None leaves it to `n_iter_no_change`.
@@ -83,11 +81,11 @@ class _BaseSENN(BaseEstimator):
         max_layers: int | None = None,
         max_parameters: int | None = None,
         max_seconds: float | None = None,
-        optimizer: Any = "warm_natural_gradient",
-        metric: str = "euclidean",
+        optimizer: Any = "kfac",
+        metric: str = "fisher",
         proposer: Any = None,
         policy: Policy | None = None,
-        batch_size: int = 1024,
+        batch_size: int = 512,
         max_iter: int | None = None,
         n_iter_no_change: int = 10,
         tol: float = 1e-3,

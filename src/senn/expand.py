@@ -15,7 +15,7 @@ import numpy as np
 
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational
-from senn.nn.network import assemble, next_capacity
+from senn.nn.network import assemble, next_capacity, rebuild
 from senn.nn.rational import IDENTITY
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
@@ -123,7 +123,8 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
     The new layer's entries are zero. After an identity insertion, so are those of the maps that
     were multiplied by W_q⁻¹, for their coordinates are new.
     """
-    zeros = jax.tree.map(jnp.zeros_like, eqx.filter(network, eqx.is_inexact_array))
+    params = eqx.filter(network, eqx.is_inexact_array)
+    zeros: MLP = jax.tree.map(lambda p: jnp.asarray(np.zeros(p.shape, p.dtype)), params)
 
     def place(old: MLP) -> MLP:
         maps = list(zeros.maps)
@@ -135,7 +136,7 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
                 maps[moved] = _merge_blocks(maps[moved], dense, len(old.maps[position].weights))
         sigmas = [h.activation for h in old.hidden]
         sigmas.insert(position, zeros.hidden[position].activation)
-        return _rebuild(zeros, maps, sigmas)
+        return rebuild(zeros, maps, sigmas)
 
     return map_networks(place, tree)
 
@@ -164,7 +165,7 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
         sigma = sigmas[layer]
         if isinstance(sigma, Rational):
             sigmas[layer] = Rational(_pad(sigma.theta, extra, axis=1))
-        return _rebuild(network, maps, sigmas)
+        return rebuild(network, maps, sigmas)
 
     return map_networks(grow, tree)
 
@@ -332,11 +333,3 @@ def _with_hidden(network: MLP, layer: int, new: Hidden) -> MLP:
     hidden = list(network.hidden)
     hidden[layer] = new
     return assemble(hidden, network.readout, network.activation)
-
-
-def _rebuild(network: MLP, maps, sigmas) -> MLP:
-    hidden = [
-        Hidden(dense, sigma, h.size, h.residual)
-        for dense, sigma, h in zip(maps, sigmas, network.hidden, strict=False)
-    ]
-    return assemble(hidden, maps[-1], network.activation)

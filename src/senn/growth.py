@@ -1,96 +1,129 @@
 """One act of growth: find the best proposal for every location, decide, add."""
 
+from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.batches import Batch
-from senn.curvature import MapMoments, Moments, moments
+from senn.curvature import Moments, moments
 from senn.expand import add_width, grow_capacity, insert_layer, insert_zeros
+from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Location, Proposal
-from senn.proposals.base import problem_at, rescale
+from senn.proposals.base import PADDED_TO, Found, Problem, join, problem_at, rescale
 
 
-def propose_all(
+class Seen(NamedTuple):
+    """A network's moments on the sample that units are fitted to, and on one that judges them."""
+
+    fit: Moments
+    held_out: Moments
+    inputs: InputFactor | None = None  # of the network's inputs, if an optimiser knows it
+
+
+def look(
     network: MLP,
     loss: AbstractLoss,
     metric: AbstractMetric,
     fit: Batch,
     held_out: Batch,
+    key: PRNGKeyArray,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
+    input_factor: InputFactor | None = None,
+) -> Seen:
+    """The moments on the fitting and on the held-out sample.
+
+    `output_factors` and `input_factor` are those that an optimiser keeps. A of the map that
+    reads new units always comes from `fit`, like its gradient: a factor that lags behind would
+    leave some of what the present units explain in the residual gradient. `held_out` is used to
+    judge alone.
+    """
+    return Seen(
+        _moments(network, loss, metric, fit, key, output_factors),
+        _moments(network, loss, metric, held_out, key, output_factors),
+        input_factor,
+    )
+
+
+def propose_all(
+    network: MLP,
+    seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
-    locations: tuple[Location, ...],
+    locations: Sequence[Location],
     key: PRNGKeyArray,
-) -> list[Proposal]:
-    """The proposal that the search selects for each location.
-
-    All statistics of the score come from `fit`; `held_out` is used to judge alone.
-    """
+) -> list[list[Proposal]]:
+    """What the search selects for each location, in turn."""
     if not locations:
         return []
-    moment_key, key = jax.random.split(key)
-    seen = (
-        _moments(network, loss, metric, fit, moment_key),
-        _moments(network, loss, metric, held_out, moment_key),
-    )
+    keys = jax.random.split(key, len(locations))
     return [
         propose_at(network, seen, proposer, policy, location, k)
-        for location, k in zip(locations, jax.random.split(key, len(locations)), strict=True)
+        for location, k in zip(locations, keys, strict=True)
     ]
 
 
 def propose_at(
     network: MLP,
-    seen: tuple[Moments, Moments],
+    seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
     location: Location,
     key: PRNGKeyArray,
-) -> Proposal:
-    """Search at one location, given the moments on the fitting and on the held-out sample."""
-    identity = location.kind == "layer" and policy.layer_kind == "identity"
-    inputs = network.active_inputs(location.position)
-    n_units = policy.layer_units if location.kind == "layer" else 1
-    found, eta = _search(
-        proposer,
-        (seen[0].maps[location.position], seen[1].maps[location.position]),
-        (seen[0].maps[location.reader], seen[1].maps[location.reader]),
-        inputs,
-        inputs if identity else jnp.ones(n_units, bool),
-        key,
-        activation=network.activation,
+) -> list[Proposal]:
+    """Single units for one location, each scored beside those before it, or one layer."""
+    layer = location.kind == "layer"
+    identity = layer and policy.layer_kind == "identity"
+    inputs = _active_inputs(network, location.position)
+    columns = inputs if identity else np.ones(1, bool)
+    known = location.position == 0 and network.in_size > PADDED_TO
+    problem = _problem(
+        (seen.fit.maps[location.position], seen.held_out.maps[location.position]),
+        (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
+        jnp.asarray(inputs),
+        jnp.asarray(columns),
+        network.activation,
         damping=policy.damping,
-        unit_scale=policy.unit_scale,
         square=identity,
+        input_factor=seen.inputs if known else None,
     )
-    rows = np.asarray(inputs)
-    columns = rows if identity else np.ones(n_units, bool)
-    weight, bias, theta = (None if u is None else np.asarray(u)[0] for u in found.units)
-    return Proposal(
-        location,
-        weight[rows][:, columns],  # pyright: ignore[reportOptionalSubscript]
-        bias[columns],  # pyright: ignore[reportOptionalSubscript]
-        None if theta is None else theta[:, columns],
-        fit_score=float(found.fit_score),
-        score=float(found.score),
-        stderr=float(found.stderr),
-        eta=float(eta),
-        limit=float(seen[0].limit),
-        reach=float(seen[0].reach),
-    )
+    count = policy.units_in_turn(location)
+    # One count for all single units: the search is compiled once for both kinds of location.
+    most = 1 if identity else max(policy.most_units(), count)
+    found = _search(proposer, problem, key, count=most, unit_scale=policy.unit_scale)
+    found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
+    weight, bias, theta = found.units
+    weight = weight[:, : len(inputs)]
+    gained = np.cumsum(found.score) - found.score
+    proposals = [
+        Proposal(
+            location,
+            weight[p][inputs][:, columns],
+            bias[p][columns],
+            None if theta is None else theta[p][:, columns],
+            fit_score=float(found.fit_score[p]),
+            score=float(found.score[p]),
+            stderr=float(found.stderr[p]),
+            eta=eta + float(gained[p]),
+            limit=float(seen.fit.limit),
+            reach=float(seen.fit.reach),
+        )
+        for p in range(len(gained))
+    ]
+    return [join(proposals)] if layer else proposals
 
 
 def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[MLP, Any]:
-    """The network with a proposal's units, and the optimiser's state grown along."""
+    """The network with a proposal's units, and the network-shaped parts of `state` grown along."""
     units = (proposal.weight, proposal.bias)
     position = proposal.location.position
     if proposal.location.kind == "layer":
@@ -113,25 +146,29 @@ def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[M
     return add_width(network, position, *units, proposal.activation), state
 
 
+def _active_inputs(network: MLP, position: int) -> np.ndarray:
+    """`network.active_inputs` on the host, which compiles nothing."""
+    sizes = (network.in_size, *network.hidden_sizes)
+    capacities = (network.in_size, *network.capacities)
+    return np.concatenate([np.arange(capacities[n]) < sizes[n] for n in network.sources[position]])
+
+
 _moments = eqx.filter_jit(moments)
+
+
+_problem = eqx.filter_jit(problem_at)
 
 
 @eqx.filter_jit
 def _search(
     proposer: AbstractProposer,
-    source: tuple[MapMoments, MapMoments],
-    reader: tuple[MapMoments, MapMoments],
-    inputs: Bool[Array, " I"],
-    units: Bool[Array, " K"],
+    problem: Problem,
     key: PRNGKeyArray,
     *,
-    activation: str,
-    damping: float,
+    count: int,
     unit_scale: float,
-    square: bool,
-):
-    problem = problem_at(source, reader, inputs, units, activation, damping=damping, square=square)
-    found = proposer.propose(problem, key)
-    if not square:  # the units of an identity layer must keep the scale of their inputs
-        found = found._replace(units=rescale(problem, found.units, unit_scale))
-    return found, problem.eta
+) -> Found:
+    found = proposer.propose(problem, key, count)
+    if problem.square:  # the units of an identity layer must keep the scale of their inputs
+        return found
+    return found._replace(units=rescale(problem, found.units, unit_scale))

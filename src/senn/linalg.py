@@ -78,7 +78,7 @@ def _cg_step(operator: Callable, s: _CGState) -> _CGState:
 def tree_dot(x: Any, y: Any) -> Float[Array, ""]:
     """The inner product of two trees of arrays."""
     pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
-    return sum((jnp.vdot(a, b) for a, b in pairs), jnp.zeros(()))
+    return jnp.asarray(sum(jnp.vdot(a, b) for a, b in pairs))  # in the type of the leaves
 
 
 def _axpy(scale, x, y):
@@ -107,6 +107,31 @@ def solve_psd(A: Float[Array, "n n"], b: Float[Array, "n *k"], ridge, *, singula
         return jsl.cho_solve(jsl.cho_factor(damped, lower=True), b)
     root = inverse_root(A, ridge, singular=True)
     return root @ (root.T @ b)
+
+
+def inverse(A: Float[Array, "n n"], ridge: Float[Array, ""] | float) -> Float[Array, "n n"]:
+    """(A + ridge·I)⁻¹ by Cholesky; rows and columns of zeros stay apart from the others."""
+    return solve_psd(A, jnp.eye(A.shape[0], dtype=A.dtype), ridge)
+
+
+def solve_small(A: Float[Array, "c n n"], b: Float[Array, "n c"]) -> Float[Array, "n c"]:
+    """A⁻¹b for a stack of small symmetric positive definite matrices, by unrolled elimination.
+
+    Not by LAPACK: jaxlib's batched calls wait inside XLA's thread pool for helpers from that
+    pool, and several of them at once, as for several layers, can lock a pool of two threads.
+    """
+    n = A.shape[-1]
+    rows = [[A[:, i, j] for j in range(n)] for i in range(n)]
+    x = [b[i] for i in range(n)]
+    for i in range(n):
+        for k in range(i + 1, n):
+            share = rows[k][i] / rows[i][i]
+            rows[k] = [u - share * v for u, v in zip(rows[k], rows[i], strict=True)]
+            x[k] = x[k] - share * x[i]
+    for i in reversed(range(n)):
+        known = sum((rows[i][j] * x[j] for j in range(i + 1, n)), jnp.zeros_like(x[i]))
+        x[i] = (x[i] - known) / rows[i][i]
+    return jnp.stack(x)
 
 
 def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:

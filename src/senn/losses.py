@@ -13,6 +13,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 Outputs = Float[Array, "*n O"]
@@ -54,7 +55,7 @@ class SoftmaxCrossEntropy(AbstractLoss):
                 f"Softmax cross-entropy needs class codes [N] of an integer type; "
                 f"got {targets.dtype} of shape {targets.shape}."
             )
-        low, high = int(targets.min()), int(targets.max())
+        low, high = int(np.min(targets)), int(np.max(targets))
         if low < 0 or high >= out_size:
             raise ValueError(
                 f"Class codes must be 0 to {out_size - 1}, for the network has {out_size} "

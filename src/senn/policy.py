@@ -1,7 +1,7 @@
 """When and where to add: thresholds and budgets, turned into decisions with their reasons."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from senn.nn import MLP
@@ -20,16 +20,16 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Decision:
-    """At most one accepted proposal, and a verdict on each."""
+    """What to add, proposals for one location, and a verdict on each that was looked at."""
 
     verdicts: tuple[Verdict, ...]
     reason: str
     exhausted: bool  # no proposal passes the stopping criterion α, whatever τ says
 
     @property
-    def accepted(self) -> Proposal | None:
-        """The proposal to add, if any."""
-        return next((v.proposal for v in self.verdicts if v.accepted), None)
+    def accepted(self) -> list[Proposal]:
+        """The proposals to add, all for one location; empty if there is nothing to add."""
+        return [v.proposal for v in self.verdicts if v.accepted]
 
 
 @dataclass(frozen=True)
@@ -53,27 +53,33 @@ class Policy:
         layer_units: units that a new residual layer starts with, to be widened like any other;
             identity layers have one per input.
         max_identity_units: inputs above which no identity layer is proposed.
-        every: steps between considerations (the paper's slower steps: 30).
+        every: steps between considerations (the paper's slower steps: 30), if each adds
+            `additions_at_once` units; proportionally more after one that adds fewer, so that
+            looking costs little a unit.
         backoff: what the steps to the next consideration are multiplied by after each one in a
             row that added nothing, so that looking costs little once there is little to find.
         layer_every: steps between layers added (the paper's: 90).
-        additions_at_once: most additions in one consideration, each scored against what those
-            before it left; None leaves it to Theorem 1's bound.
+        additions_at_once: most units added in one consideration, each scored against what
+            those before it left; Theorem 1's bound holds too.
+        layers_last: propose layers only when no unit passes anywhere, for the second time in a
+            row. The paper compares both every time (False); at the default `layer_cost` that
+            rarely ends otherwise, and costs searches and compilations.
         max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
             all, active parameters, and time since the start; None is without limit.
         patience: considerations in a row after which growth ends if nothing passed α in any of
             them; what τ alone refuses may pass later, as η_c falls.
+        plateau: evaluations in a row without a better loss after which growth ends: more units
+            no longer show in it.
         unit_scale: activation of new units relative to the inputs of the map that reads them,
             root mean square each. The score leaves it free.
-        metric: output metric of the score, "euclidean" (the paper's) or "fisher". The latter
-            weighs the few examples that are badly misjudged so heavily that units fitted to
-            them gain little on others.
+        metric: output metric of the score, "fisher" or "euclidean" (the paper's). If it is also
+            that of a `KFAC` optimiser, the score reads that optimiser's S.
         damping: relative damping of the Kronecker factors A and S in the score.
     """
 
-    tau: float = 1.005
-    alpha: float = 3e-4
-    confidence: float = 1.0
+    tau: float = 1.001
+    alpha: float = 1e-3
+    confidence: float = 0.5
     layer_cost: float | None = 60.0
     width: bool = True
     depth: bool = True
@@ -83,14 +89,16 @@ class Policy:
     every: int = 10
     backoff: float = 2.0
     layer_every: int = 30
-    additions_at_once: int | None = None
+    additions_at_once: int = 16
+    layers_last: bool = True
     max_units: int | None = None
     max_layers: int | None = None
     max_parameters: int | None = None
     max_seconds: float | None = None
     patience: int = 5
+    plateau: int = 5
     unit_scale: float = 0.3
-    metric: str = "euclidean"
+    metric: str = "fisher"
     damping: float = 0.1
 
     def __post_init__(self):  # noqa: D105
@@ -130,9 +138,22 @@ class Policy:
         ]
         return (*width, *depth)
 
-    def _fits(self, network: MLP, location: Location) -> bool:
+    def stages(
+        self, locations: Sequence[Location], fruitless: int
+    ) -> tuple[Sequence[Location], ...]:
+        """Which locations to propose for first, and which only if nothing passes there.
+
+        `fruitless` is the number of considerations in a row before this that added nothing.
+        """
+        units = [place for place in locations if place.kind == "width"]
+        layers = [place for place in locations if place.kind == "layer"]
+        if not self.layers_last:
+            return ((*units, *layers),)
+        return tuple(s for s in (units, layers if fruitless or not units else ()) if s)
+
+    def _fits(self, network: MLP, location: Location, units: int = 1) -> bool:
         layer = location.kind == "layer"
-        units = self.layer_size(network, location.position) if layer else 1
+        units = self.layer_size(network, location.position) if layer else units
         if layer and self.max_layers is not None and len(network.hidden) >= self.max_layers:
             return False
         if layer and self.layer_kind == "identity" and units > self.max_identity_units:
@@ -149,27 +170,68 @@ class Policy:
             cost = self.layer_cost
         return (proposal.score - self.confidence * proposal.stderr) / cost
 
-    def most_additions(self) -> int:
-        """Additions in one consideration: `additions_at_once`, or Theorem 1's bound if smaller."""
-        bound = max_additions(1.0, self.alpha, self.tau)
-        return bound if self.additions_at_once is None else min(self.additions_at_once, bound)
+    def units_in_turn(self, location: Location) -> int:
+        """Units to propose for a location, each scored beside those before it."""
+        if location.kind == "layer":
+            return self.layer_units if self.layer_kind == "residual" else 1
+        return self.most_units()
 
-    def decide(self, proposals: Sequence[Proposal]) -> Decision:
-        """Accept the best proposal that passes both thresholds, if one does."""
+    def steps_to_next(self, added: int, fruitless: int) -> int:
+        """Steps to the next consideration, after one that added so many units.
+
+        `fruitless` is the number of considerations in a row, up to this, that added nothing.
+        """
+        if fruitless:
+            return round(self.every * self.backoff**fruitless)
+        return round(self.every * max(self.most_units() / max(added, 1), 1))
+
+    def most_units(self) -> int:
+        """Units added in one consideration at most: theorem 1's bound, if smaller."""
+        return max(min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau)), 1)
+
+    def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
+        """Accept the best first proposal that passes both thresholds, if one does.
+
+        `proposals` has those for each location in turn. After the best first one, those that
+        follow it are accepted until one does not pass, or no room is left.
+        """
+        best, decision = self._first([p[0] for p in proposals])
+        if best is None:
+            return decision
+        more = [
+            Verdict(p, refusal is None, refusal or self._praise(p))
+            for p, refusal in self._followers(proposals[best][1:], network)
+        ]
+        return replace(decision, verdicts=(*decision.verdicts, *more))
+
+    def _followers(self, proposals: Sequence[Proposal], network: MLP):
+        """The proposals after an accepted one, up to the first that is refused, and why it is."""
+        for k, proposal in enumerate(proposals):
+            if not self._fits(network, proposal.location, k + 2):
+                return
+            refusal = self._refusal(proposal)
+            yield proposal, refusal
+            if refusal is not None:
+                return
+
+    def _first(self, proposals: Sequence[Proposal]) -> tuple[int | None, Decision]:
+        """The number of the best proposal that passes, and the verdicts."""
         refusals = [self._refusal(p) for p in proposals]
-        able = [p for p, refusal in zip(proposals, refusals, strict=True) if refusal is None]
-        best = max(able, key=self.worth, default=None)
-        verdicts = []
-        for proposal, refusal in zip(proposals, refusals, strict=True):
-            if proposal is best:
-                verdicts.append(Verdict(proposal, True, self._praise(proposal)))
-            else:
-                reason = refusal or f"passes, but {best.location} is worth more a unit"  # pyright: ignore[reportOptionalMemberAccess]
-                verdicts.append(Verdict(proposal, False, reason))
-        if best is not None:
-            return Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
-        exhausted = not any(self._useful(p) for p in proposals)
-        return Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+        able = [i for i, refusal in enumerate(refusals) if refusal is None]
+        if not able:
+            exhausted = not any(self._useful(p) for p in proposals)
+            verdicts = [
+                Verdict(p, False, r or "") for p, r in zip(proposals, refusals, strict=True)
+            ]
+            return None, Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+        first = max(able, key=lambda i: self.worth(proposals[i]))
+        best = proposals[first]
+        passes = f"passes, but {best.location} is worth more a unit"
+        verdicts = [
+            Verdict(p, i == first, self._praise(p) if i == first else refusals[i] or passes)
+            for i, p in enumerate(proposals)
+        ]
+        return first, Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
 
     def _useful(self, proposal: Proposal) -> bool:
         return self.worth(proposal) > self.alpha * proposal.reach
@@ -199,8 +261,12 @@ class Policy:
 
 
 _LEAST: dict[str, int] = dict.fromkeys(
-    ("layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience"), 1
-)
+    (
+        "layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience",
+        "plateau",
+    ),
+    1,
+)  # fmt: skip
 
 
 def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:

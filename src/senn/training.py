@@ -17,7 +17,7 @@ from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_
 from senn.callbacks import Callback
 from senn.compilation import compilations
 from senn.evaluation import evaluate
-from senn.growth import add, propose_all
+from senn.growth import add, look, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 from senn.losses import (
     LOSSES,
@@ -33,7 +33,10 @@ from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
 from senn.proposals import AbstractProposer, Projection, Proposal
+from senn.proposals.base import join
 
+EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
+JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 
@@ -56,9 +59,14 @@ class Schedule:
             `max_steps` or to the data.
         max_seconds: time, compilation included; None is without limit.
         batch_size: examples a step, fewer if there are fewer.
-        evaluate_every: steps between evaluations.
-        stop_after: evaluations without a better loss, and without growth, after which
-            training stops; the loss is that of the validation data if there are any.
+        evaluate_every: steps between evaluations; None is an epoch, and at least 10.
+        stop_after: evaluations without a better loss, once growth has ended, after which training
+            stops; the loss is that of the validation data if there are any.
+        anneal_epochs: passes over the data after growth has ended, in which the learning rate
+            falls to zero as half a cosine; then training ends. None keeps the rate, and trains
+            on until something else ends it. With an end known in steps it goes on to that end,
+            and begins in time for it; with `max_seconds` it is over by then.
+        anneal_steps: steps of annealing at least; all of them for a stream.
         tolerance: relative improvement that counts as better.
         sample_size: examples on which units are fitted, and again as many on which they are
             judged.
@@ -68,18 +76,21 @@ class Schedule:
     max_steps: int | None = None
     max_epochs: float | None = None
     max_seconds: float | None = None
-    batch_size: int = 1024
-    evaluate_every: int = 30
+    batch_size: int = 512
+    evaluate_every: int | None = None
     stop_after: int = 10
     tolerance: float = 1e-3
+    anneal_epochs: float | None = 30
+    anneal_steps: int = 300
     sample_size: int = 8192
-    steps_per_call: int = 10
+    steps_per_call: int = 30
 
     def __post_init__(self):  # noqa: D105
-        for name in ("batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call"):
-            if not getattr(self, name) >= 1:
-                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)!r}.")
-        for name in ("max_steps", "max_epochs", "max_seconds", "tolerance"):
+        for name in _AT_LEAST_ONE:
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise ValueError(f"{name} must be at least 1; got {value!r}.")
+        for name in ("max_steps", "max_epochs", "max_seconds", "tolerance", "anneal_epochs"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0; got {value!r}.")
@@ -91,6 +102,20 @@ class Schedule:
             ends.append(round(self.max_epochs * (steps_per_epoch or 0)))
         return min(ends, default=None)
 
+    def evaluation_steps(self, steps_per_epoch: int | None) -> int:
+        """Steps between evaluations."""
+        return self.evaluate_every or max(steps_per_epoch or 0, EVALUATE_EVERY)
+
+    def annealing_steps(self, steps_per_epoch: int | None, end: int | None) -> int:
+        """Steps in which the learning rate falls to zero."""
+        steps = max(round((self.anneal_epochs or 0) * (steps_per_epoch or 0)), self.anneal_steps)
+        return steps if end is None else max(min(steps, end // 2), 1)
+
+
+_AT_LEAST_ONE = (
+    "batch_size", "evaluate_every", "stop_after", "sample_size", "steps_per_call", "anneal_steps",
+)  # fmt: skip
+
 
 def fit(
     network: MLP,
@@ -98,8 +123,8 @@ def fit(
     *,
     validation: Any = None,
     loss: str | AbstractLoss | None = None,
-    metric: str | AbstractMetric = "euclidean",
-    optimizer: str | AbstractOptimizer | optax.GradientTransformation = "natural_gradient",
+    metric: str | AbstractMetric = "fisher",
+    optimizer: str | AbstractOptimizer | optax.GradientTransformation = "kfac",
     proposer: AbstractProposer | None = None,
     policy: Policy | None = None,
     schedule: Schedule | None = None,
@@ -117,13 +142,14 @@ def fit(
         loss: "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or a
             `senn.losses` object; None takes the first for class codes (integers) and the last
             for numbers.
-        metric: output metric M of the optimiser, "euclidean" (the paper's) or "fisher"; that of
+        metric: output metric M of the optimiser, "fisher" or "euclidean" (the paper's); that of
             the score is the policy's.
-        optimizer: "natural_gradient", "adam", a `senn.optimizers` object or any optax
-            transformation.
+        optimizer: "kfac", "natural_gradient" (the paper's), "warm_natural_gradient", "adam", a
+            `senn.optimizers` object or any optax transformation.
         proposer: the search for new units; None is `Projection()`.
         policy: when and where to grow; None is `Policy()`.
-        schedule: how long to train; None is `Schedule()`, which stops when the loss does.
+        schedule: how long to train; None is `Schedule()`, which anneals the learning rate once
+            growth has ended, and stops.
         callbacks: told what happens.
         seed: of the order of the data and of the search.
 
@@ -137,10 +163,11 @@ def fit(
             f'layer_kind="identity" needs rational units; the network has {network.activation}. '
             'Use layer_kind="residual" or depth=False.'
         )
-    rng = np.random.default_rng(seed)
+    rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)
     source = make_source(
-        data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs
-    )
+        data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
+        watch_inputs=rule.watches_inputs,
+    )  # fmt: skip
     loss = _default_loss(source) if loss is None else make_loss(loss)
     held_out = None if validation is None else checked(Batch.of(*validation))
     for targets in (source.targets, None if held_out is None else held_out.y):
@@ -151,7 +178,7 @@ def fit(
         validation=held_out,
         loss=loss,
         metric=make_metric(metric, loss),
-        optimizer=make_optimizer(optimizer),
+        optimizer=rule,
         proposer=proposer or Projection(),
         policy=policy,
         schedule=schedule,
@@ -171,25 +198,26 @@ def train_chunk(
     metric: AbstractMetric,
     data: Batch,
     rows: Int[Array, "steps B"],
+    scales: Float[Array, " steps"],
     n: Int[Array, ""],
 ) -> tuple[TrainState, StepInfo, Float[Array, ""]]:
-    """The first `n` of several steps in one compiled call.
+    """The first `n` of several steps in one compiled call; `scales` multiply the learning rate.
 
     Returns the state after them, what each step saw (stacked; NaN beyond n), and the loss on
     the last batch after the last step.
     """
     dynamic, static = eqx.partition(state, eqx.is_array)
 
-    def take(dynamic, batch_rows):
+    def take(dynamic, batch_rows, scale):
         now = eqx.combine(dynamic, static)
         network, optimizer_state, info = optimizer.step(
-            now.network, now.optimizer, loss, metric, data[batch_rows], now.scale
+            now.network, now.optimizer, loss, metric, data[batch_rows], scale * now.scale
         )
         after = TrainState(network, optimizer_state, now.scale)
         return eqx.filter(after, eqx.is_array), info
 
-    def skip(dynamic, batch_rows):
-        blank = jax.eval_shape(take, dynamic, batch_rows)[1]
+    def skip(dynamic, batch_rows, scale):
+        blank = jax.eval_shape(take, dynamic, batch_rows, scale)[1]
         return dynamic, jax.tree.map(
             lambda s: jnp.full(
                 s.shape, jnp.nan if jnp.issubdtype(s.dtype, jnp.floating) else 0, s.dtype
@@ -198,13 +226,28 @@ def train_chunk(
         )
 
     def step(dynamic, at):
-        s, batch_rows = at
-        return jax.lax.cond(s < n, take, skip, dynamic, batch_rows)
+        s, batch_rows, scale = at
+        return jax.lax.cond(s < n, take, skip, dynamic, batch_rows, scale)
 
-    dynamic, infos = jax.lax.scan(step, dynamic, (jnp.arange(rows.shape[0]), rows))
+    dynamic, infos = jax.lax.scan(step, dynamic, (jnp.arange(rows.shape[0]), rows, scales))
     after = eqx.combine(dynamic, static)
     last = data[rows[n - 1]]
     return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
+
+
+class _Annealing(NamedTuple):
+    """The phase after growth, in which the learning rate falls to zero."""
+
+    first: int  # step
+    last: int
+    begun: float  # seconds since the start
+
+    def rate(self, step: np.ndarray, seconds: float, limit: float | None) -> np.ndarray:
+        """Half a cosine over the steps, or over the seconds until `limit` if those end first."""
+        done = (step - self.first) / max(self.last - self.first, 1)
+        if limit is not None:
+            done = np.maximum(done, (seconds - self.begun) / max(limit - self.begun, 1e-9))
+        return 0.5 * (1 + np.cos(np.pi * np.clip(done, 0, 1)))
 
 
 class _Best(NamedTuple):
@@ -231,13 +274,15 @@ class _Run:
         self.callbacks: tuple[Callback, ...] = settings["callbacks"]
         self.rng: np.random.Generator = settings["rng"]
         dtype = network.readout.bias.dtype
-        self.state = TrainState(network, self.optimizer.init(network), jnp.ones((), dtype))
+        self.state = TrainState(network, self.optimizer.init(network), jnp.asarray(1, dtype))
         self.history = History()
         self.start = time.monotonic()
         self.step = self.last_layer = 0
         self.refusals = self.stale = self.waits = 0
         self.next_look = self.policy.every
         self.growing = self.policy.width or self.policy.depth
+        self.annealing: _Annealing | None = None
+        self.observed = 0  # rows whose inputs the optimiser has been told of
         self.best = _Best(np.inf, None, 0)
         self.infos: list[StepInfo] = []
         self.first_count = compilations().programs
@@ -264,29 +309,73 @@ class _Run:
 
     def advance(self, end: int | None) -> None:
         """To the next evaluation or consideration, whichever is first, and through it."""
-        stops = [_next_multiple(self.step, self.schedule.evaluate_every)]
-        if self.growing:
-            stops.append(self.next_look)
-        if end is not None:
-            stops.append(end)
-        if not self.train_to(min(stops)):
+        every = self.schedule.evaluation_steps(self.source.steps_per_epoch)
+        latest = self.anneal_in_time(end)
+        stops = [
+            _next_multiple(self.step, every),
+            self.next_look if self.growing else None,
+            self.annealing.last if self.annealing else latest,
+            end,
+        ]
+        if not self.train_to(min(stop for stop in stops if stop is not None)):
             if self.infos:  # steps that no evaluation has seen
                 self.evaluate()
             return
         ended = self.ended(end)
-        if ended or self.step % self.schedule.evaluate_every == 0:
+        if ended or self.step % every == 0:
             self.evaluate()
         if ended:
             self.history.stop_reason = ended
         elif self.growing and self.step >= self.next_look:
             self.consider()
-        if not self.history.stop_reason and self.stale >= self.schedule.stop_after:
-            self.history.stop_reason = f"no better loss in {self.stale} evaluations, and no growth"
+        self.notice_plateau()
+
+    def notice_plateau(self) -> None:
+        """End growth, and after it training, once the loss has stopped falling."""
+        if self.growing:
+            if self.stale >= self.policy.plateau:
+                self.end_growth()
+        elif self.stale >= self.schedule.stop_after and not self.history.stop_reason:
+            self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
+
+    def end_growth(self) -> None:
+        """From now on nothing is added; evaluations without a better loss count anew."""
+        if self.growing:
+            self.growing, self.stale = False, 0
+
+    def anneal_in_time(self, end: int | None) -> int | None:
+        """Begin to anneal once growth has ended or must; the step at which it must, if later."""
+        if self.schedule.anneal_epochs is None or self.annealing is not None:
+            return None
+        steps = self.schedule.annealing_steps(self.source.steps_per_epoch, end)
+        latest = None if end is None else end - steps
+        if self.half_time_over() or (latest is not None and self.step >= latest):
+            self.end_growth()
+        if self.growing:
+            return latest
+        last = self.step + steps if end is None else end
+        self.annealing = _Annealing(self.step, last, time.monotonic() - self.start)
+        return None
+
+    def half_time_over(self) -> bool:
+        """Whether what is left of `max_seconds` is for annealing."""
+        limit = self.schedule.max_seconds
+        return limit is not None and time.monotonic() - self.start >= limit / 2
+
+    def rates(self, steps: int) -> np.ndarray:
+        """What the learning rate is multiplied by in the next steps."""
+        if self.annealing is None:
+            return np.ones(steps)
+        seconds = time.monotonic() - self.start
+        limit = self.schedule.max_seconds
+        return self.annealing.rate(self.step + np.arange(steps), seconds, limit)
 
     def ended(self, end: int | None) -> str:
         """Why training ends at this step, or nothing."""
         if end is not None and self.step >= end:
             return f"{end} steps done"
+        if self.annealing is not None and self.step >= self.annealing.last:
+            return "the learning rate has been annealed after growth ended"
         limit = self.schedule.max_seconds
         if limit is not None and time.monotonic() - self.start >= limit:
             return f"{limit:g} seconds used"
@@ -299,20 +388,34 @@ class _Run:
         while self.step < target:
             with self.timed("training"):
                 chunk = self.source.chunk(self.schedule.steps_per_call, target - self.step)
+                self.observe_inputs()
                 taken = chunk is not None and self.take(chunk)
             if chunk is None:
                 self.history.stop_reason = "the data ended"
                 return False
             if not taken and not self.recover():
                 return False
-            if self.ended(None):
+            if self.ended(None) or (self.growing and self.half_time_over()):
                 break
         return True
 
+    def observe_inputs(self) -> None:
+        """Tell the optimiser of the inputs, and again once twice as many have been seen."""
+        if not self.optimizer.watches_inputs or self.source.rows < max(2 * self.observed, 1):
+            return
+        moment = self.source.input_moment()
+        if not moment.rows:  # none that is finite
+            return
+        self.state = self.state._replace(
+            optimizer=self.optimizer.observe(self.state.optimizer, moment)
+        )
+        self.observed = moment.rows
+
     def take(self, chunk: Chunk) -> bool:
         """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
+        scales = jnp.asarray(self.rates(len(chunk.rows)), self.state.scale.dtype)
         state, infos, last = train_chunk(
-            self.state, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows,
+            self.state, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
             jnp.asarray(chunk.n),
         )  # fmt: skip
         infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)
@@ -335,6 +438,7 @@ class _Run:
             optimizer=self.optimizer.init(self.state.network),
             scale=self.state.scale * RECOVERY_FACTOR,
         )
+        self.observed = 0
         reason = "the loss was not finite; went back and lowered the step"
         self.record("on_recovery", Recovery(self.step, float(self.state.scale), reason))
         return True
@@ -380,25 +484,19 @@ class _Run:
     # --- growth ---------------------------------------------------------------------------
 
     def consider(self) -> None:
-        """Add what the policy accepts, one proposal after another."""
+        """Add what the policy accepts."""
         with self.timed("growth"):
-            size = self.schedule.sample_size
-            fit_sample, held_out = self.source.two_samples(size, self.rng)
-            added, decision = 0, self.decide(fit_sample, held_out)
-            while decision.accepted is not None:
-                added += 1
-                if added >= self.policy.most_additions():
-                    break
-                decision = self.decide(fit_sample, held_out)
-        self.waits = 0 if added else self.waits + bool(decision.verdicts)
-        self.next_look = self.step + round(self.policy.every * self.policy.backoff**self.waits)
-        if added:
-            self.stale = 0
+            decision = self.decide()
+        added, looked = len(decision.accepted), bool(decision.verdicts)
+        self.waits = 0 if added else self.waits + looked
+        layer = added and decision.accepted[0].location.kind == "layer"
+        found = self.policy.most_units() if layer or not looked else added
+        self.next_look = self.step + self.policy.steps_to_next(found, self.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
-        refused = decision.exhausted and bool(decision.verdicts) and not added
+        refused = decision.exhausted and looked and not added
         self.refusals = self.refusals + 1 if refused else 0
         if self.refusals >= self.policy.patience or not self.locations(rested=True):
-            self.growing = False
+            self.end_growth()
 
     def locations(self, *, rested: bool = False):
         """Where units may go now, or, if `rested`, once layers may be added again."""
@@ -409,25 +507,42 @@ class _Run:
         rested = rested or not self.last_layer or since >= self.policy.layer_every
         return self.policy.locations(self.state.network, layers_allowed=rested)
 
-    def decide(self, fit_sample: Batch, held_out: Batch) -> Decision:
-        """Search everywhere, decide, and carry the decision out."""
-        self.key, key = jax.random.split(self.key)
-        proposals = propose_all(
-            self.state.network, self.loss, self.score_metric, fit_sample, held_out,
-            self.proposer, self.policy, self.locations(), key,
+    def decide(self) -> Decision:
+        """Search, decide, and carry the decision out."""
+        fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.rng)
+        self.key, look_key = jax.random.split(self.key)
+        seen = look(
+            self.state.network, self.loss, self.score_metric, fit_sample, held_out, look_key,
+            self.output_factors(), self.optimizer.input_factor(self.state.optimizer),
         )  # fmt: skip
-        decision = self.policy.decide(proposals)
+        proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
+        for stage in self.policy.stages(self.locations(), self.waits):
+            self.key, key = jax.random.split(self.key)
+            proposals += propose_all(
+                self.state.network, seen, self.proposer, self.policy, stage, key
+            )
+            decision = self.policy.decide(proposals, self.state.network)
+            if decision.accepted:
+                break
         considerations = [_consideration(self.step, v) for v in decision.verdicts]
         self.history.records.extend(considerations)
         self.tell("on_considerations", considerations, decision.reason)
-        if decision.accepted is not None:
-            self.add(decision.accepted, decision.reason, held_out)
+        if decision.accepted:
+            self.add(join(decision.accepted), decision.reason, held_out)
         return decision
+
+    def output_factors(self):
+        """S as the optimiser knows it, if that is in the metric of the score."""
+        if self.metric != self.score_metric:
+            return None
+        return self.optimizer.output_factors(self.state.optimizer)
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
+        judged_on = Batch(*(part[:JUDGED_ROWS] for part in judged_on))
         before = evaluate(self.state.network, self.loss, judged_on).loss
         network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
+        optimizer = self.optimizer.grown(optimizer, network)
         addition = Addition(
             self.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,

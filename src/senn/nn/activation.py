@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from senn.nn.rational import rational
 
@@ -54,11 +54,6 @@ def check_activation(name: str) -> None:
         raise ValueError(
             f"activation={name!r} is not known; choose one of {', '.join(ACTIVATIONS)}."
         )
-
-
-def init_theta(key: PRNGKeyArray, shape: tuple[int, ...], dtype=None) -> Float[Array, "..."]:
-    """Coefficients of new rational units, θ ~ N(0, 1) (appendix C)."""
-    return jax.random.normal(key, shape, dtype=dtype or jnp.result_type(float))
 
 
 def apply_activation(

@@ -1,19 +1,21 @@
 """Multilayer perceptrons with spare slots for units yet to come."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from scipy.special import ndtr, ndtri
 
-from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation, init_theta
+from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation
 from senn.nn.dense import Dense
 
 FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
 CAPACITY_GROWTH = 1.5
+CUT_NORMAL_STD = 0.87962566103423978  # of a standard normal cut off at ±2
 SLOTS_AT_ONCE = 64  # matrix products of such widths round alike, so outputs keep their bits
 
 
@@ -52,6 +54,21 @@ class Hidden(eqx.Module):
         return self.activation(self.dense(inputs))
 
 
+class Shifts(NamedTuple):
+    """What is added to the outputs of every linear map, and of every activation."""
+
+    maps: tuple[Any, ...]  # [..., O_l] each, or 0
+    activations: tuple[Any, ...]  # [..., c_l] each, or 0
+
+
+class Trace(NamedTuple):
+    """What a network computes on the way to its outputs."""
+
+    outputs: Float[Array, "*n O"]
+    inputs: tuple[tuple[Float[Array, "*n _"], ...], ...]  # the blocks that each linear map reads
+    z: tuple[Float[Array, "*n _"], ...]  # what the activation of each hidden layer gets
+
+
 class MLP(eqx.Module):
     """A perceptron with zero or more hidden layers, each with dormant slots to grow into.
 
@@ -59,7 +76,8 @@ class MLP(eqx.Module):
         in_size: number of inputs.
         out_size: number of outputs.
         hidden_sizes: units per hidden layer; `()` is a linear model.
-        key: random key; weights are LeCun normal, biases zero, θ standard normal (appendix C).
+        key: random key, a concrete one; weights are LeCun normal, biases zero, θ standard normal
+            (appendix C).
         activation: "rational", "relu", "silu", "gelu" or "tanh".
         capacity: slots per hidden layer, at least its size; by default room to grow.
         dtype: of the parameters; by default JAX's own.
@@ -89,38 +107,43 @@ class MLP(eqx.Module):
             raise ValueError(f"Every size must be at least 1; got {sizes} for inputs … outputs.")
         dtype = dtype or jnp.result_type(float)
         slots = [in_size, *(max(n, capacity or next_capacity(n)) for n in hidden_sizes), out_size]
-        keys = jax.random.split(key, len(sizes))
+        # On the host: drawing with JAX would compile for seconds before the first step.
+        draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
         dense = [
-            _init_dense(k, sizes[i : i + 2], slots[i : i + 2], dtype)
-            for i, k in enumerate(keys[:-1])
+            _init_dense(draw, sizes[i : i + 2], slots[i : i + 2], dtype)
+            for i in range(len(sizes) - 1)
         ]
-        theta_keys = jax.random.split(keys[-1], len(sizes))
         self.hidden = tuple(
-            Hidden(d, _init_activation(k, activation, n, c, dtype), jnp.asarray(n, jnp.int32))
-            for d, k, n, c in zip(dense[:-1], theta_keys, hidden_sizes, slots[1:], strict=False)
+            Hidden(d, _init_activation(draw, activation, n, c, dtype), jnp.asarray(n, jnp.int32))
+            for d, n, c in zip(dense[:-1], hidden_sizes, slots[1:], strict=False)
         )
         self.readout = dense[-1]
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
         """The network's outputs: logits or predictions."""
-        return self.trace(x)[0]
+        return self.trace(x).outputs
 
-    def trace(
-        self, x: Float[Array, "*n I"], shifts: tuple[Float[Array, "*n _"], ...] | None = None
-    ) -> tuple[Float[Array, "*n O"], tuple[tuple[Float[Array, "*n _"], ...], ...]]:
-        """The outputs, and the blocks that every linear map read on the way.
+    def trace(self, x: Float[Array, "*n I"], shifts: "Shifts | None" = None) -> "Trace":
+        """The outputs, and what the linear maps read and the activations got on the way.
 
-        `shifts` [..., O_l], one per linear map, are added to the maps' outputs; the derivative
-        with respect to them is g, the loss gradient at the outputs of each map.
+        The derivative with respect to `shifts` is the loss gradient at the outputs of each
+        linear map (g) and of each activation.
         """
-        shifted = [0.0] * self.n_maps if shifts is None else shifts
-        blocks, read = (x,), []
-        for layer, shift in zip(self.hidden, shifted[:-1], strict=True):
+        zeros = (0.0,) * len(self.hidden)
+        z_shifts, a_shifts = shifts or Shifts((*zeros, 0.0), zeros)
+        blocks, read, got = (x,), [], []
+        for layer, z_shift, a_shift in zip(self.hidden, z_shifts[:-1], a_shifts, strict=True):
             read.append(blocks)
-            a = layer.activation(layer.dense(blocks) + shift)
+            got.append(layer.dense(blocks) + z_shift)
+            a = layer.activation(got[-1]) + a_shift
             blocks = (*blocks, a) if layer.residual else (a,)
-        return self.readout(blocks) + shifted[-1], (*read, blocks)
+        return Trace(self.readout(blocks) + z_shifts[-1], (*read, blocks), tuple(got))
+
+    def no_shifts(self, n: int) -> "Shifts":
+        """Zeros to differentiate by, for n examples."""
+        zeros = tuple(jnp.zeros((n, m.bias.shape[-1]), m.bias.dtype) for m in self.maps)
+        return Shifts(zeros, zeros[:-1])
 
     @property
     def in_size(self) -> int:
@@ -193,6 +216,15 @@ def assemble(hidden: Sequence[Hidden], readout: Dense, activation: str) -> MLP:
     return network
 
 
+def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractActivation]) -> MLP:
+    """The network, or a tree of that shape, with other linear maps and activations."""
+    hidden = [
+        Hidden(dense, sigma, layer.size, layer.residual)
+        for dense, sigma, layer in zip(maps, activations, network.hidden, strict=False)
+    ]
+    return assemble(hidden, maps[-1], network.activation)
+
+
 def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
     """The nodes that each linear map reads, in the order of its blocks."""
     nodes, sources = (0,), []
@@ -202,15 +234,25 @@ def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
     return (*sources, nodes)
 
 
-def _init_dense(key: PRNGKeyArray, sizes: Sequence[int], slots: Sequence[int], dtype) -> Dense:
-    weight = jax.nn.initializers.lecun_normal()(key, tuple(sizes), dtype)
-    rows, columns = slots[0] - sizes[0], slots[1] - sizes[1]
-    return Dense((jnp.pad(weight, ((0, rows), (0, columns))),), jnp.zeros(slots[1], dtype))
+def _init_dense(
+    draw: np.random.Generator, sizes: Sequence[int], slots: Sequence[int], dtype
+) -> Dense:
+    weight = np.zeros(tuple(slots))
+    weight[: sizes[0], : sizes[1]] = lecun_normal(draw, sizes)
+    return Dense((jnp.asarray(weight, dtype),), jnp.asarray(np.zeros(slots[1]), dtype))
 
 
 def _init_activation(
-    key: PRNGKeyArray, name: str, size: int, capacity: int, dtype
+    draw: np.random.Generator, name: str, size: int, capacity: int, dtype
 ) -> AbstractActivation:
     if name != "rational":
         return Fixed(name)
-    return Rational(jnp.pad(init_theta(key, (3, size), dtype), ((0, 0), (0, capacity - size))))
+    theta = np.zeros((3, capacity))
+    theta[:, :size] = draw.normal(size=(3, size))
+    return Rational(jnp.asarray(theta, dtype))
+
+
+def lecun_normal(draw: np.random.Generator, sizes: Sequence[int]) -> np.ndarray:
+    """Weights [I, O] of variance 1/I, normal but cut off at two standard deviations."""
+    uniform = draw.uniform(ndtr(-2), ndtr(2), size=tuple(sizes))
+    return ndtri(uniform) / (CUT_NORMAL_STD * np.sqrt(sizes[0]))

@@ -1,12 +1,16 @@
 """What every optimiser of a growing network is: state in, state out."""
 
 from abc import abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
-from senn.batches import Batch
+from senn.batches import Batch, InputMoment
+from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP
 
@@ -27,9 +31,34 @@ class AbstractOptimizer(eqx.Module):
     Its state may hold trees shaped like the network's parameters; they grow along with it.
     """
 
+    watches_inputs: ClassVar[bool] = False  # whether `observe` wants to be called
+
     @abstractmethod
     def init(self, network: MLP) -> Any:
         """The state to begin with."""
+
+    def observe(self, state: Any, moment: InputMoment) -> Any:  # noqa: ARG002
+        """The state, told of the second moment of the network's inputs; by default unchanged.
+
+        Called with that of all the data before the first step, and for a stream again whenever
+        the rows seen have doubled.
+        """
+        return state
+
+    def grown(self, state: Any, network: MLP) -> Any:  # noqa: ARG002
+        """The state of a network that has grown, after its network-shaped parts have."""
+        return state
+
+    def input_factor(self, state: Any) -> InputFactor | None:  # noqa: ARG002
+        """The second moment of the network's inputs, if the optimiser keeps it; for searches."""
+        return None
+
+    def output_factors(self, state: Any) -> tuple[Float[Array, "_ _"], ...] | None:  # noqa: ARG002
+        """S of every linear map in the metric of the steps, if the optimiser keeps it.
+
+        The score then reads it, in place of computing its own.
+        """
+        return None
 
     @abstractmethod
     def step(
@@ -42,3 +71,15 @@ class AbstractOptimizer(eqx.Module):
         scale: Float[Array, ""],
     ) -> tuple[MLP, Any, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
+
+
+def zeros_like(network: MLP) -> MLP:
+    """A tree of the network's parameters, all zero."""
+    return jax.tree.map(
+        lambda p: zeros(p.shape, p.dtype), eqx.filter(network, eqx.is_inexact_array)
+    )
+
+
+def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Zeros, made on the host: that compiles nothing."""
+    return jnp.asarray(np.zeros(shape, dtype))

@@ -4,7 +4,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from senn.batches import Batch
@@ -12,7 +11,7 @@ from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import conjugate_gradients, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP
-from senn.optimizers.base import AbstractOptimizer, StepInfo
+from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros_like
 
 
 class NaturalGradient(AbstractOptimizer):
@@ -41,7 +40,7 @@ class NaturalGradient(AbstractOptimizer):
 
     def init(self, network: MLP) -> MLP:
         """The natural gradient before, zero to begin with."""
-        return jax.tree.map(jnp.zeros_like, eqx.filter(network, eqx.is_inexact_array))
+        return zeros_like(network)
 
     def step(
         self,

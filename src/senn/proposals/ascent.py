@@ -30,7 +30,7 @@ class GradientAscent(AbstractMaximizer):
         """Candidates after `steps` steps of ascent."""
         start = draw_units(problem, self.candidates, key)
         # Before the first step nothing has been evaluated: any value will be better.
-        unknown = jnp.full(self.candidates, -jnp.inf, problem.fit.x.dtype)
+        unknown = jnp.full(self.candidates, -jnp.inf, problem.fit.a.dtype)
         still = jax.tree.map(jnp.zeros_like, start)
         rates = jnp.full_like(unknown, self.learning_rate)
 

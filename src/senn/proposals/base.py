@@ -6,7 +6,9 @@ residual gradient at the map that will read them (theorem 2), and found by the s
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, NamedTuple
 
 import equinox as eqx
@@ -16,18 +18,32 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.curvature import MapMoments
+from senn.factors import InputFactor
 from senn.nn.activation import apply_activation
 from senn.score import residual
 
+PADDED_TO = 64
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
+DEPENDENT = 1e-5  # share of its power that a unit must keep beside those chosen before
 
 
 class Sample(NamedTuple):
     """Examples on which new units are scored."""
 
-    x: Float[Array, "N I"]  # what they would read, without the constant
+    a: Float[Array, "N J"]  # what they would read, last the constant; J = I + 1
     r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
-    root_weight: Float[Array, " N"]  # square roots of the examples' weights; r has them in it
+
+    # Rows of both carry the square roots of the examples' weights.
+
+    @property
+    def root_weight(self) -> Float[Array, " N"]:
+        """Square roots of the examples' weights: the constant column holds nothing else."""
+        return self.a[:, -1]
+
+    def preactivations(self, w: Float[Array, "J P"]) -> Float[Array, "N P"]:
+        """z of units with incoming weights and biases w, free of the examples' weights."""
+        root = self.root_weight[:, None]
+        return (self.a @ w) / jnp.where(root > 0, root, 1)
 
 
 class Problem(eqx.Module):
@@ -43,6 +59,7 @@ class Problem(eqx.Module):
     ridge: Float[Array, ""]  # ε_A of the reading map
     unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs; 1 if all 0
     eta: Float[Array, ""]  # η_c of the reading map
+    source: InputFactor | None  # of what the units would read, if known already
     inputs: Bool[Array, " I"]
     units: Bool[Array, " K"]
     activation: str = eqx.field(static=True)
@@ -64,12 +81,15 @@ class Units(NamedTuple):
 
 
 class Found(NamedTuple):
-    """The proposal that a search selected, with its scores, all in units of η."""
+    """The proposals that a search selected, one after another, with their scores in units of η.
 
-    units: Units  # P = 1
-    fit_score: Float[Array, ""]  # Δη′ on the sample that it was optimised on
-    score: Float[Array, ""]  # on the held-out sample
-    stderr: Float[Array, ""]  # standard error of `score`
+    The score of each is what it adds to those before it.
+    """
+
+    units: Units  # P proposals
+    fit_score: Float[Array, " P"]  # Δη′ on the sample that they were optimised on
+    score: Float[Array, " P"]  # on the held-out sample
+    stderr: Float[Array, " P"]  # standard error of `score`
 
 
 @dataclass(frozen=True)
@@ -111,6 +131,20 @@ class Proposal:
         return self.bias.shape[0]
 
 
+def join(proposals: Sequence[Proposal]) -> Proposal:
+    """Proposals for one location, each scored beside those before it, as one of all their units."""
+    thetas = [p.activation for p in proposals if p.activation is not None]
+    return replace(
+        proposals[0],
+        weight=np.concatenate([p.weight for p in proposals], axis=1),
+        bias=np.concatenate([p.bias for p in proposals]),
+        activation=np.concatenate(thetas, axis=1) if thetas else None,
+        fit_score=sum(p.fit_score for p in proposals),
+        score=sum(p.score for p in proposals),
+        stderr=sum(p.stderr**2 for p in proposals) ** 0.5,
+    )
+
+
 class AbstractProposer(eqx.Module):
     """A search for new units."""
 
@@ -127,20 +161,83 @@ class AbstractProposer(eqx.Module):
         """The index of the chosen candidate, and weights of which the judged score is the mean."""
 
     @eqx.filter_jit
-    def propose(self, problem: Problem, key: PRNGKeyArray) -> Found:
-        """Search, select on the fitting sample, judge on the held-out one: one compiled call."""
+    def propose(self, problem: Problem, key: PRNGKeyArray, count: int = 1) -> Found:
+        """Search, select on the fitting sample, judge on the held-out one: one compiled call.
+
+        With `count` > 1 as many units are selected in turn, each scored by what it explains
+        beyond those before it; the scores of the first k add up to the Δη′ of all k.
+        """
+        if problem.square and count > 1:
+            raise ValueError(f"Square layers are proposed one at a time; got count={count}.")
         search_key, select_key = jax.random.split(key)
         units = self.search(problem, search_key)
+        keys = jax.random.split(select_key, count)
+        if problem.units.shape[0] > 1:
+            index, *scores = (v[None] for v in self._judge(problem, units, keys[0]))
+        else:
+            pool = _Pool.of(problem, units)
+            _, (index, *scores) = jax.lax.scan(partial(self._pick, problem), pool, keys)
+        return Found(jax.tree.map(lambda u: u[index], units), *scores)
+
+    def _judge(self, problem: Problem, units: Units, key: PRNGKeyArray):
+        """The selected proposal of several units, and its scores."""
         fit_scores = fit_score(problem, units)
-        index, weights = self.select(fit_scores / problem.scale, select_key)
+        index, weights = self.select(fit_scores / problem.scale, key)
         gains = _mean(weights[:, None], held_out_gains(problem, units))
-        n = gains.shape[0]
-        return Found(
-            jax.tree.map(lambda u: u[index][None], units),
-            _mean(weights, fit_scores),
-            jnp.mean(gains),
-            jnp.std(gains) / jnp.sqrt(max(n - 1, 1)),
+        return index, _mean(weights, fit_scores), *_mean_and_error(gains)
+
+    def _pick(self, problem: Problem, pool: "_Pool", key: PRNGKeyArray):
+        """The next unit, its scores, and the pool without it."""
+        scores, V = pool.scores()
+        index, weights = self.select(scores / problem.scale, key)
+        scores, usable = jnp.where(jnp.isfinite(scores), scores, 0), jnp.isfinite(scores)
+        weights = jnp.where(usable, weights, 0)
+        steps = pool.there * (V @ problem.held_out.r.T)  # [P, N]
+        gains = _mean(weights[:, None], steps)
+        return pool.without(index), (index, _mean(weights, scores), *_mean_and_error(gains))
+
+
+class _Pool(NamedTuple):
+    """Single units to choose from: what they add to those chosen before.
+
+    Each choice is a step of Gaussian elimination on A_p + εI: that makes the scores of units
+    in turn add up to the Δη′ of all of them together (theorem 2 holds for the set).
+    """
+
+    A: Float[Array, "P P"]  # E[a aᵀ] + εI on the fitting sample
+    C: Float[Array, "P O"]  # E[a rᵀ] there
+    there: Float[Array, "P N"]  # a on the held-out sample
+    floor: Float[Array, " P"]  # below this diagonal of A a unit is one of those chosen
+
+    @classmethod
+    def of(cls, problem: Problem, units: Units) -> "_Pool":
+        """The pool before any choice."""
+        here, there = (
+            activations(problem, units, sample)[..., 0]
+            for sample in (problem.fit, problem.held_out)
         )
+        n = here.shape[1]
+        A = here @ here.T / n + problem.ridge * jnp.eye(here.shape[0], dtype=here.dtype)
+        return cls(A, here @ problem.fit.r / n, there, DEPENDENT * jnp.diagonal(A))
+
+    def scores(self) -> tuple[Float[Array, " P"], Float[Array, "P O"]]:
+        """Δη′ of each unit on the fitting sample, −∞ for the chosen, and its outgoing weights."""
+        power = jnp.diagonal(self.A)
+        left = power > self.floor
+        V = jnp.where(left[:, None], self.C / jnp.where(left, power, 1)[:, None], 0)
+        return jnp.where(left, jnp.sum(self.C * V, axis=1), -jnp.inf), V
+
+    def without(self, index: Int[Array, ""]) -> "_Pool":
+        """The pool once the unit `index` has been chosen."""
+        power = self.A[index, index]
+        share = self.A[:, index] / jnp.where(power > 0, power, 1)
+        A, C, there = (m - share[:, None] * m[index] for m in (self.A, self.C, self.there))
+        return _Pool(A, C, there, self.floor)
+
+
+def _mean_and_error(gains: Float[Array, " N"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    n = gains.shape[0]
+    return jnp.mean(gains), jnp.std(gains) / jnp.sqrt(max(n - 1, 1))
 
 
 def _mean(weights: Array, values: Array) -> Array:
@@ -170,23 +267,39 @@ def problem_at(
     *,
     damping: float,
     square: bool = False,
+    input_factor: InputFactor | None = None,
 ) -> Problem:
     """The problem of units that read what map `source` reads and are read by map `reader`.
 
     Both are given on the fitting and on the held-out sample. `damping` is relative.
+    `input_factor` is of what map `source` reads, if it is known already. Unless it is, inputs
+    and gradients are padded by zeros to a multiple of `PADDED_TO`, so that a search is compiled
+    once for all small maps.
     """
     fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
-    here, there = (_sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
-    return Problem(here, there, fit.ridge, rms, fit.score, inputs, units, activation, square)
+    here, there = (Sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
+    if input_factor is None and not square:
+        here, there, inputs = _padded(here), _padded(there), _pad(inputs, 0, 0)
+    return Problem(
+        here, there, fit.ridge, rms, fit.score, input_factor, inputs, units, activation, square
+    )
 
 
-def _sample(a: Float[Array, "N I"], r: Float[Array, "N O"]) -> Sample:
-    root_weight = a[:, -1]  # the constant column holds nothing else
-    x = a[:, :-1] / jnp.where(root_weight > 0, root_weight, 1)[:, None]
-    return Sample(x, r, root_weight)
+def _padded(sample: Sample) -> Sample:
+    # the constant stays last
+    return Sample(_pad(sample.a, 1, left=1), _pad(sample.r, 1))
+
+
+def _pad(array: Array, axis: int, left: int = 0) -> Array:
+    """Zeros up to a multiple of `PADDED_TO`, before the `left` last entries of an axis."""
+    n = array.shape[axis] - left
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, -n % PADDED_TO)
+    body, last = jnp.split(array, [n], axis=axis)
+    return jnp.concatenate([jnp.pad(body, widths), last], axis=axis)
 
 
 def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
@@ -204,7 +317,7 @@ def draw_coordinates(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
     n_theta = 3 if problem.activation == "rational" else 0
     shape = (count, rows + 1 + n_theta, columns)
     # one draw for all of them: random numbers are slow to compile
-    draw = jax.random.normal(key, shape, problem.fit.x.dtype)
+    draw = jax.random.normal(key, shape, problem.fit.a.dtype)
     weight, bias, theta = jnp.split(draw, [rows, rows + 1], axis=1)
     return mask_units(problem, Units(weight, bias[:, 0], theta if n_theta else None))
 
@@ -231,8 +344,9 @@ def activations(problem: Problem, units: Units, sample: Sample) -> Float[Array, 
     """What the units output on a sample, times the root of the examples' weights."""
     P, rows, K = units.weight.shape
     # [I, P·K]: one matrix product for all proposals
-    z = sample.x @ units.weight.transpose(1, 0, 2).reshape(rows, P * K)
-    z = z.reshape(-1, P, K).transpose(1, 0, 2) + units.bias[:, None]
+    w = jnp.concatenate([units.weight, units.bias[:, None]], axis=1)
+    z = sample.preactivations(w.transpose(1, 0, 2).reshape(rows + 1, P * K))
+    z = z.reshape(-1, P, K).transpose(1, 0, 2)
     theta = (None, None) if units.theta is None else (units.theta, 0)
     a = jax.vmap(lambda t, z: apply_activation(problem.activation, z, t), (theta[1], 0))(
         theta[0], z

@@ -111,7 +111,7 @@ class Langevin(AbstractProposer):
         start_key, key = jax.random.split(key)
         start = mala_start(log_density, draw_coordinates(problem, self.candidates, start_key))
         start = start._replace(slope=mask(start.slope))
-        step_size = jnp.asarray(self.step_size, problem.fit.x.dtype)
+        step_size = jnp.asarray(self.step_size, problem.fit.a.dtype)
         keys = jax.random.split(key, (-(-self.steps // ADAPT_EVERY), ADAPT_EVERY))
         (chains, _), _ = jax.lax.scan(block, (start, step_size), keys)
         return to_units(problem, chains.position)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from senn.linalg import relative_ridge, solve_psd
+from senn.factors import AbstractFactor, DenseFactor
 from senn.nn.activation import FIXED
 from senn.nn.rational import rational_features
 from senn.proposals.ascent import GradientAscent
@@ -17,6 +17,7 @@ from senn.proposals.base import (
 )
 
 SCREENED_AT_ONCE = 128  # directions whose features are held in memory together
+THETA_RIDGE = 0.03  # of the correlations of a unit's three features
 RATE_GAIN, RATE_LOSS = 1.5, 3.0
 SOURCE_DAMPING = 0.1  # relative, of the second moment that preconditions the refinement
 
@@ -30,58 +31,55 @@ class Projection(AbstractMaximizer):
     are searched for: `screened` directions, half of them random, half random mixtures of those
     along which the inputs are correlated with the residual gradient, are scored on at most
     `screening_rows` examples, and the best `candidates` are refined by `steps` steps of ascent
-    on the whole fitting sample, preconditioned by the inputs' second moment, each with a rate
-    of its own that grows on success and is cut, the step taken back, on failure.
+    on half the fitting sample, preconditioned by the inputs' second moment, each with a rate
+    of its own that grows on success and is cut, the step taken back, on failure. Each ends
+    where it did best on at most `screening_rows` examples of the other half.
 
-    It proposes single units. Residual layers of K units get the K best of different
-    candidates. Square layers (identity insertion) need all their columns at once; for those it
-    is `GradientAscent` with as many candidates and steps.
+    It proposes single units, in turn. Square layers (identity insertion) need all their columns
+    at once; for those it is `GradientAscent` with as many candidates and steps.
     """
 
-    candidates: int = 8
-    screened: int = 1024
+    candidates: int = 24
+    screened: int = 512
     screening_rows: int = 2048
-    steps: int = 20
+    steps: int = 5
     rate: float = 0.3  # first change of z relative to z, root mean square
 
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
-        """One proposal: the candidates that did best on rows they were not fitted on."""
+        """The best directions, each where it did best on rows that it was not fitted on."""
         if problem.square:
             return GradientAscent(self.candidates, self.steps).search(problem, key)
-        half = max(problem.fit.x.shape[0] // 2, 1)
+        half = max(problem.fit.a.shape[0] // 2, 1)
         fit, check = _rows(problem.fit, slice(half)), _rows(problem.fit, slice(-half, None))
-        moment = _source_moment(fit)
-        few = _rows(fit, slice(self.screening_rows))
+        few, check = (_rows(s, slice(self.screening_rows)) for s in (fit, check))
+        moment = problem.source or DenseFactor.of(few.a)
         drawn = draw_directions(problem, fit, moment, self.screened, key)
         scores = jax.lax.map(
-            lambda w: best_theta(problem.activation, few, w)[0],
+            lambda w: best_theta(problem.activation, few, w, THETA_RIDGE)[0],
             drawn,
             batch_size=SCREENED_AT_ONCE,
         )
         start = drawn[jax.lax.top_k(_finite(scores), self.candidates)[1]]
-        refined, gains = self.refine(problem.activation, fit, check, moment, start)
-        chosen = refined[jax.lax.top_k(_finite(gains), problem.units.shape[0])[1]]
-        return _units(problem, chosen)
+        return _units(problem, self.refine(problem.activation, fit, check, moment, start))
 
     def refine(
         self,
         activation: str,
         fit: Sample,
         check: Sample,
-        moment: Float[Array, "J J"],
+        moment: AbstractFactor,
         start: Float[Array, "P J"],
-    ) -> tuple[Float[Array, "P J"], Float[Array, " P"]]:
-        """Every candidate where it did best on `check` on its ascent on `fit`, and how well."""
-        ridge = relative_ridge(moment, SOURCE_DAMPING)
-        factor = jsl.cho_factor(moment + ridge * jnp.eye(moment.shape[0], dtype=moment.dtype))
+    ) -> Float[Array, "P J"]:
+        """Every candidate where it did best on `check` on its ascent on `fit`."""
 
         def look(w):
             (value, gain), slope = jax.vmap(
                 jax.value_and_grad(lambda v: _score(activation, fit, check, v), has_aux=True)
             )(w)
-            step = jsl.cho_solve(factor, slope.T).T
-            length = _rms(moment, step)
-            return value, gain, step * (_rms(moment, w) / jnp.where(length > 0, length, 1))[:, None]
+            step = moment.solve(SOURCE_DAMPING * moment.mean, slope.T)
+            length = moment.rms(step)
+            step = step * (moment.rms(w.T) / jnp.where(length > 0, length, 1))
+            return value, gain, step.T
 
         def step(carry, _):
             w, value, direction, rate, best, best_gain = carry
@@ -99,48 +97,52 @@ class Projection(AbstractMaximizer):
         unknown = jnp.full(start.shape[0], -jnp.inf, start.dtype)
         rate = jnp.full_like(unknown, self.rate / RATE_GAIN)  # the first "step" only looks
         first = (start, unknown, jnp.zeros_like(start), rate, start, unknown)
-        return jax.lax.scan(step, first, length=self.steps + 1)[0][-2:]
+        return jax.lax.scan(step, first, length=self.steps + 1)[0][-2]
 
 
 def best_theta(
-    activation: str, sample: Sample, w: Float[Array, " J"]
+    activation: str, sample: Sample, w: Float[Array, " J"], ridge: float = 0.0
 ) -> tuple[Float[Array, ""], Float[Array, " F"]]:
     """The most that a unit with incoming weights and bias w can explain, and its coefficients.
 
     For rational units the top eigenpair (μ, θ) of the 3 × 3 problem, a = θᵀφ(z) having mean
-    square 1; for others F = 1, the activation itself, scaled likewise.
+    square 1; for others F = 1, the activation itself, scaled likewise. With a `ridge` N is
+    N + ridge · diag(N): where features nearly cancel, as z and z/(1+z²) do for small z, that
+    keeps θ from growing large.
     """
-    z = sample.x @ w[:-1] + w[-1]
+    z = sample.preactivations(w[:, None])[:, 0]
     features = _features(activation, z)
     features = features * sample.root_weight
     n = z.shape[0]
     N, C = features @ features.T / n, features @ sample.r / n
     # Features of very different size, or nearly dependent: work with their correlations.
     size = jnp.sqrt(jnp.maximum(jnp.diagonal(N), jnp.finfo(N.dtype).tiny))
-    jitter = 100 * jnp.finfo(N.dtype).eps * jnp.eye(N.shape[0], dtype=N.dtype)
-    root = jnp.linalg.cholesky(N / (size[:, None] * size) + jitter)
+    ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
+    root = jnp.linalg.cholesky(
+        N / (size[:, None] * size) + ridge * jnp.eye(*N.shape, dtype=N.dtype)
+    )
     white = jsl.solve_triangular(root, C / size[:, None], lower=True)
     values, vectors = jnp.linalg.eigh(white @ white.T)
     return values[-1], jsl.solve_triangular(root.T, vectors[:, -1]) / size
 
 
 def draw_directions(
-    problem: Problem, sample: Sample, moment: Float[Array, "J J"], count: int, key: PRNGKeyArray
+    problem: Problem, sample: Sample, moment: AbstractFactor, count: int, key: PRNGKeyArray
 ) -> Float[Array, "P J"]:
     """Directions on many length scales: half random, half along the residual gradient."""
-    x = _with_constant(sample)
-    # A⁻¹E[x r], the linear functions of the inputs that predict the residual gradient
-    ridge = relative_ridge(moment, SOURCE_DAMPING)
-    linear = solve_psd(moment, x.T @ sample.r / x.shape[0], ridge)  # [J, O]
+    # A⁻¹E[a r], the linear functions of the inputs that predict the residual gradient
+    n = sample.a.shape[0]
+    linear = moment.solve(SOURCE_DAMPING * moment.mean, sample.a.T @ sample.r / n)  # [J, O]
     rows, columns = linear.shape
-    draw = jax.random.normal(key, (count, rows + columns + 2), moment.dtype)
+    draw = jax.random.normal(key, (count, rows + columns + 2), linear.dtype)
     random = draw[:, :rows] * jnp.append(problem.inputs, False)
     useful = draw[:, rows : rows + columns] @ linear.T
     w = jnp.where((jnp.arange(count) % 2 == 0)[:, None], random, useful)
-    rms = _rms(moment, w.at[:, -1].set(0))
+    rms = moment.rms(w.at[:, -1].set(0).T)
     w = w / jnp.where(rms > 0, rms, 1)[:, None]
     scale, offset = jnp.exp(draw[:, -2]), draw[:, -1]  # of z, around 1
-    mean = w[:, :-1] @ moment[:-1, -1]
+    constant = jnp.zeros((rows, 1), w.dtype).at[-1].set(1)
+    mean = (w @ moment.product(constant))[:, 0]
     return (w * scale[:, None]).at[:, -1].set(scale * (offset - mean))
 
 
@@ -149,10 +151,11 @@ def _score(
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """What a unit explains of `fit`, and with the same outgoing weights of `check`."""
     # By the envelope theorem the slope of μ is that at the best θ, held fixed.
-    theta = jax.lax.stop_gradient(best_theta(activation, fit, w)[1])
+    theta = jax.lax.stop_gradient(best_theta(activation, fit, w, THETA_RIDGE)[1])
 
     def moments(sample: Sample):
-        a = theta @ _features(activation, sample.x @ w[:-1] + w[-1]) * sample.root_weight
+        z = sample.preactivations(w[:, None])[:, 0]
+        a = theta @ _features(activation, z) * sample.root_weight
         return a @ sample.r / a.shape[0], jnp.mean(a * a)
 
     (C, power), (C_check, _) = moments(fit), jax.lax.stop_gradient(moments(check))
@@ -164,12 +167,14 @@ def _features(activation: str, z: Float[Array, " N"]) -> Float[Array, "F N"]:
     return rational_features(z) if activation == "rational" else FIXED[activation](z)[None]
 
 
-def _units(problem: Problem, w: Float[Array, "K J"]) -> Units:
-    """One proposal of K units with the root mean square that the reading map is used to."""
-    theta = jax.vmap(lambda v: best_theta(problem.activation, problem.fit, v)[1])(w)  # [K, F]
+def _units(problem: Problem, w: Float[Array, "P J"]) -> Units:
+    """Single units with the root mean square that the reading map is used to."""
+    theta = jax.vmap(lambda v: best_theta(problem.activation, problem.fit, v, THETA_RIDGE)[1])(
+        w
+    )  # [P, F]
     rational = problem.activation == "rational"
     return Units(
-        w[:, :-1].T[None], w[:, -1][None], problem.unit_rms * theta.T[None] if rational else None
+        w[:, :-1, None], w[:, -1:], problem.unit_rms * theta[..., None] if rational else None
     )
 
 
@@ -179,16 +184,3 @@ def _rows(sample: Sample, rows: slice) -> Sample:
 
 def _finite(scores: Float[Array, " P"]) -> Float[Array, " P"]:
     return jnp.nan_to_num(scores, nan=-jnp.inf)
-
-
-def _with_constant(sample: Sample) -> Float[Array, "N J"]:
-    return jnp.column_stack([sample.x * sample.root_weight[:, None], sample.root_weight])
-
-
-def _source_moment(sample: Sample) -> Float[Array, "J J"]:
-    x = _with_constant(sample)
-    return x.T @ x / x.shape[0]
-
-
-def _rms(moment: Float[Array, "J J"], w: Float[Array, "P J"]) -> Float[Array, " P"]:
-    return jnp.sqrt(jnp.maximum(jnp.sum((w @ moment) * w, axis=1), 0))

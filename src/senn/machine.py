@@ -1,0 +1,51 @@
+"""How a process of ours uses the machine: threads, and compilations kept for the next one.
+
+Both are settings of JAX for a whole process, so only the command makes them, never the library.
+"""
+
+import hashlib
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+CACHE_VARIABLE = "SENN_CACHE_DIR"
+THREADS_VARIABLE = "PJRT_NPROC"  # read by XLA's CPU client when it starts
+
+
+def use_threads(threads: int) -> None:
+    """Let XLA use so many threads of the processor; to be called before JAX computes."""
+    os.environ[THREADS_VARIABLE] = str(threads)
+
+
+def keep_compilations(folder: Path | None = None) -> Path:
+    """Keep what JAX compiles in a folder, and take from it what is there; the folder in use.
+
+    By default `SENN_CACHE_DIR`, else `senn` in the user's folder for caches. XLA may refuse
+    what another kind of processor compiled, so every kind has a folder of its own. A folder
+    that cannot be used costs compilations anew, and nothing else.
+    """
+    import jax
+
+    path = (folder or cache_folder()) / f"jaxlib-{version('jaxlib')}-{_processor()}"
+    jax.config.update("jax_compilation_cache_dir", str(path))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+    return path
+
+
+def cache_folder() -> Path:
+    """Where compilations are kept unless told otherwise."""
+    if os.environ.get(CACHE_VARIABLE):
+        return Path(os.environ[CACHE_VARIABLE])
+    user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return (Path(user) if user else Path.home() / ".cache") / "senn"
+
+
+def _processor() -> str:
+    """A short name for this kind of processor and what it can do."""
+    told = [platform.machine(), platform.processor()]
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        lines = cpuinfo.read_text(errors="replace").splitlines()
+        told += sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()[:12]
