@@ -6,6 +6,7 @@ the location −b/w, on the length scale 1/|w|.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -16,18 +17,19 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 
-from senn import Batch, Policy
+from senn import Batch
 from senn.curvature import moments
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import DAMPING, METRIC, RATE, Look, Recipe, passed
+from senn.experiments.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
 from senn.experiments.options import Options
 from senn.experiments.saving import rounded
 from senn.losses import SquaredError
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
-from senn.proposals import Langevin
-from senn.proposals.base import AbstractMaximizer, Problem, Units, problem_at
+from senn.proposals import Langevin, Proposal
+from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units
 from senn.proposals.projection import best_theta
+from senn.score import residual
 
 SAMPLES, TEST_SAMPLES = 50, 1000
 TEACHER = (16, 16, 16, 16)
@@ -66,13 +68,12 @@ def recipe(options: Options) -> Recipe:
     return Recipe(
         loss=SquaredError(),
         optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
-        policy=Policy(
+        policy=replace(
+            PAPER,
             tau=2.0,
             alpha=0.0025,
-            confidence=0.0,
             depth=False,
             every=LOOK_EVERY,
-            additions_at_once=1,
             unit_scale=1.0,
             damping=1e-4,
         ),
@@ -112,11 +113,10 @@ def run(seed: int, options: Options) -> dict[str, Any]:
         network = how.train(network, task.train, LOOK_EVERY)
         key, look_key, after_key = jax.random.split(key, 3)
         look = how.look(network, task.train, task.train, look_key)
-        proposal = look.decision.accepted
-        if proposal is None:
+        if look.accepted is None:
             continue
-        grown = how.add(network, proposal)
-        additions.append(addition(how, task, step, network, grown, look))
+        grown = how.add(network, look.accepted)
+        additions.append(addition(how, task, step, network, grown, look.accepted))
         if seed == 0 and grown.hidden_sizes[0] in (SHOWN_UNIT, SHOWN_UNIT + 1):
             panels.append(panel(how, task, step, "before unit {}", network, look))
         if seed == 0 and grown.hidden_sizes[0] == SHOWN_UNIT:
@@ -160,11 +160,9 @@ def make_task(key: PRNGKeyArray) -> Task:
 
 
 def addition(
-    how: Recipe, task: Task, step: int, network: MLP, grown: MLP, look: Look
+    how: Recipe, task: Task, step: int, network: MLP, grown: MLP, proposal: Proposal
 ) -> dict[str, Any]:
     """What was added, where, and what it did to the score there and to the error."""
-    proposal = look.decision.accepted
-    assert proposal is not None
     location, scale = bend(proposal.weight[0], proposal.bias)  # [1] each
     before, after = (
         float(landscape(how, net, task.train, location, scale)[0, 0]) for net in (network, grown)
@@ -187,9 +185,9 @@ def panel(
     how: Recipe, task: Task, step: int, title: str, network: MLP, look: Look
 ) -> dict[str, Any]:
     """One column of the figure."""
-    size, decision = network.hidden_sizes[0], look.decision
+    size = network.hidden_sizes[0]
     number = size if title.startswith("after") else size + 1
-    best = decision.accepted or max(look.proposals, key=how.ratio)
+    best = look.accepted or max(look.proposals, key=how.ratio)
     location, scale = bend(best.weight[0], best.bias)
     dense = network.hidden[0].dense
     bends = bend(np.asarray(dense.weight)[0, :size], np.asarray(dense.bias)[:size])
@@ -203,10 +201,10 @@ def panel(
             "location": float(location[0]),
             "scale": float(scale[0]),
             "ratio": how.ratio(best),
-            "accepted": decision.accepted is not None,
+            "accepted": look.accepted is not None,
         },
         # The ratio above which a proposal passes τ, and, as α asks, explains enough of λ.
-        "least_ratio": max(how.policy.tau - 1, how.policy.alpha * best.limit / best.eta),
+        "least_ratio": max(how.policy.tau - 1, how.policy.alpha * best.reach / best.eta),
         "locations": rounded(LOCATIONS),
         "scales": rounded(SCALES),
         "ratios": rounded(landscape(how, network, task.train, LOCATIONS, SCALES), 3),
@@ -222,23 +220,23 @@ def landscape(
     how: Recipe, network: MLP, data: Batch, locations: np.ndarray, scales: np.ndarray
 ) -> np.ndarray:
     """Δη′/η_c [S, L] of the best unit at every location and length scale, θ being free."""
-    problem = _problem(network, data, how.policy.damping)
+    sample, eta = _unexplained(how, network, data)
     at, scale = (g.ravel() for g in np.meshgrid(locations, scales))
-    w = jnp.asarray(np.stack([1 / scale, -at / scale], axis=1), problem.fit.x.dtype)
-    return np.asarray(_ratios(problem, w)).reshape(len(scales), len(locations))
+    w = jnp.asarray(np.stack([1 / scale, -at / scale], axis=1), sample.a.dtype)
+    # θ is free, so the unit can be large, and ε_A plays no part.
+    return np.asarray(_best_scores(sample, w) / eta).reshape(len(scales), len(locations))
 
 
-def _problem(network: MLP, data: Batch, damping: float) -> Problem:
-    seen = moments(network, SquaredError(), METRIC, data, jax.random.key(0))
-    source, reader = ((m, m) for m in seen.maps)  # fitted and judged on the same examples
-    inputs, unit = network.active_inputs(0), jnp.ones(1, bool)
-    return problem_at(source, reader, inputs, unit, network.activation, damping=damping)
+def _unexplained(how: Recipe, network: MLP, data: Batch) -> tuple[Sample, Float[Array, ""]]:
+    """What the units leave of the gradient at the output map, and η_c there."""
+    source, reader = moments(network, how.loss, how.metric, data, jax.random.key(0)).maps
+    fit = residual(*reader, damping=how.policy.damping)
+    return Sample(source.a, fit(reader.a, reader.g)), fit.score
 
 
 @jax.jit
-def _ratios(problem: Problem, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
-    best = jax.vmap(lambda v: best_theta("rational", problem.fit, v)[0])(w)
-    return best / problem.eta  # θ is free, so the unit can be large, and ε_A plays no part
+def _best_scores(sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
+    return jax.vmap(lambda v: best_theta("rational", sample, v)[0])(w)
 
 
 def _inside(task: Task) -> np.ndarray:

@@ -4,6 +4,7 @@ Layers are inserted as in the paper: as many units as inputs, rational, the iden
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,15 +14,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.datasets import make_moons
 
-from senn import Batch, Policy
+from senn import Batch
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import DAMPING, RATE, Look, Recipe, passed
+from senn.experiments.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
 from senn.experiments.options import Options
 from senn.experiments.saving import plain_logarithmic, rounded
 from senn.losses import SoftmaxCrossEntropy
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
-from senn.proposals import Langevin
+from senn.proposals import Langevin, Proposal
 
 SAMPLES, TEST_SAMPLES, NOISE = 200, 10_000, 0.1
 LOOK_EVERY, LAYER_EVERY = 30, 90
@@ -38,17 +39,15 @@ def recipe(options: Options) -> Recipe:
     return Recipe(
         loss=LOSS,
         optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
-        policy=Policy(
+        policy=replace(
+            PAPER,
             tau=2.0,
             alpha=0.0025,
-            confidence=0.0,
             layer_cost=2.0,
-            layer_kind="identity",
             width=False,
             every=LOOK_EVERY,
             layer_every=LAYER_EVERY,
             max_units=2 * (MOST_LAYERS + 1),  # room for one more to be proposed, and no slots more
-            additions_at_once=1,
             damping=1e-4,
         ),
         proposer=chains,
@@ -81,12 +80,12 @@ def run(seed: int, options: Options) -> dict[str, Any]:
     for step in range(LOOK_EVERY, _steps(options) + 1, LOOK_EVERY):
         look = run.advance(step)
         rested = not last_layer or step - last_layer >= LAYER_EVERY
-        if look.decision.accepted is None or not rested:
+        if look.accepted is None or not rested:
             continue
         run.end_phase(step)
         if len(run.network.hidden) == _most_layers(options):
             break
-        run.insert(step, look)
+        run.insert(step, look.accepted)
         last_layer = step
     else:
         run.end_phase(_steps(options))
@@ -124,10 +123,8 @@ class _Run:
         self.curve.append({"step": step, "layers": len(self.network.hidden), "ratio": ratio})
         return look
 
-    def insert(self, step: int, look: Look) -> None:
+    def insert(self, step: int, proposal: Proposal) -> None:
         """Insert the layer, look again, and begin a phase."""
-        proposal = look.decision.accepted
-        assert proposal is not None
         before, before_ratio = self.network, self.curve[-1]["ratio"]
         self.network = self.how.add(before, proposal)
         self.look(step)

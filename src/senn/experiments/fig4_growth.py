@@ -6,15 +6,15 @@ paper; test images decide nothing.
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
 import numpy as np
 from matplotlib.figure import Figure
 
-from senn import Policy
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import Recipe, passed
+from senn.experiments.growing import PAPER, Recipe, passed
 from senn.experiments.images import (
     EPOCHS_PER_LOOK,
     LAYER_COST,
@@ -45,12 +45,11 @@ WANTED_ACCURACY, WANTED_SIZES = 0.97, (50, 60)
 
 def recipe(options: Options) -> Recipe:
     """Appendix C; in the default form a fast search and a fast solver stand in."""
-    policy = Policy(
+    policy = replace(
+        PAPER,
         tau=1.007,
         alpha=ALPHA_OF_LIMIT,
-        confidence=0.0,
         layer_cost=LAYER_COST,
-        layer_kind="identity",
         every=1,
         layer_every=1,
         damping=1e-2,
@@ -126,13 +125,13 @@ class _Run:
         """Add all that is accepted now, a layer at most, and watch the loss after it."""
         before = len(self.additions)
         layers_allowed = True
-        for _ in range(self.how.policy.most_additions()):
+        for _ in range(self.how.most_additions):
             self.key, key = jax.random.split(self.key)
             look = self.how.look(self.network, self.fitted_on, self.judged_on, key,
                                  layers_allowed=layers_allowed)  # fmt: skip
-            if look.decision.accepted is None:
+            if look.accepted is None:
                 break
-            self.add(look.decision.accepted)
+            self.add(look.accepted)
             layers_allowed = False  # once a look: searching for layers takes long
         if len(self.additions) > before:
             self.watch()

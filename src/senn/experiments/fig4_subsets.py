@@ -5,6 +5,7 @@ times in a row and the training loss has stopped falling, or after the most step
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -12,9 +13,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from senn import Batch, Policy
+from senn import Batch
 from senn.evaluation import evaluate
-from senn.experiments.growing import Recipe
+from senn.experiments.growing import PAPER, Recipe
 from senn.experiments.images import (
     CLASSES,
     EPOCHS_PER_LOOK,
@@ -47,10 +48,10 @@ SEARCH = (
 
 def recipe(options: Options) -> Recipe:
     """Appendix C; in the default form a fast search and a fast solver stand in."""
-    policy = Policy(
+    policy = replace(
+        PAPER,
         tau=1.03,
         alpha=0.0025,
-        confidence=0.0,
         depth=False,
         every=1,
         damping=1e-2,
@@ -138,13 +139,13 @@ def converge(subset: Batch, test: Batch, seed: int, options: Options) -> dict[st
 
 def grow(how: Recipe, network: MLP, samples: tuple[Batch, Batch], key: Any) -> tuple[MLP, int]:
     """The network with all units that are accepted now, and how many these are."""
-    for added in range(how.policy.most_additions()):
+    for added in range(how.most_additions):
         key, look_key = jax.random.split(key)
-        proposal = how.look(network, *samples, look_key).decision.accepted
+        proposal = how.look(network, *samples, look_key).accepted
         if proposal is None:
             return network, added
         network = how.add(network, proposal)
-    return network, how.policy.most_additions()
+    return network, how.most_additions
 
 
 def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:

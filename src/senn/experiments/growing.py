@@ -10,27 +10,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import jax
 from jaxtyping import PRNGKeyArray
 
-from senn import Batch, Policy, Schedule, fit
-from senn.growth import add, propose_all
-from senn.losses import AbstractLoss, Euclidean
+from senn import Batch, Policy, Schedule, fit, growth
+from senn.losses import AbstractLoss, AbstractMetric, make_metric
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
-from senn.policy import Decision
 from senn.proposals import AbstractProposer, Proposal
+from senn.proposals.base import join
+from senn.score import max_additions
 
-METRIC = Euclidean()
 RATE = DAMPING = 0.1  # of the paper's optimiser, everywhere (appendix C)
 NO_GROWTH = Policy(width=False, depth=False)
 STEPS_PER_CALL = 10
+NEVER = 10**9  # what is counted does not get so far
+
+# What the paper does in every experiment; each has a τ, an α and a cadence of its own.
+PAPER = Policy(
+    confidence=0.0,
+    layer_kind="identity",
+    backoff=1.0,
+    additions_at_once=1,
+    layers_last=False,
+    patience=NEVER,
+    plateau=NEVER,
+    metric="euclidean",
+)
 
 
 class Look(NamedTuple):
-    """The best proposal at every location, and what the policy says of them."""
+    """The best proposal at every location, and the one to add, if any."""
 
     proposals: list[Proposal]
-    decision: Decision
+    accepted: Proposal | None
 
 
 @dataclass(frozen=True)
@@ -44,19 +57,30 @@ class Recipe:
     layer_proposer: AbstractProposer
     batch_size: int
 
+    @property
+    def metric(self) -> AbstractMetric:
+        """The output metric, of the steps as of the score."""
+        return make_metric(self.policy.metric, self.loss)
+
+    @property
+    def most_additions(self) -> int:
+        """How often in a row something can be accepted (theorem 1)."""
+        return max_additions(1.0, self.policy.alpha, self.policy.tau)
+
     def train(self, network: MLP, data: Batch, steps: int, seed: int = 0) -> MLP:
         """The network after so many steps; `seed` orders the data."""
         schedule = Schedule(
             max_steps=steps,
             batch_size=self.batch_size,
             evaluate_every=steps,
+            anneal_epochs=None,
             steps_per_call=STEPS_PER_CALL,
         )
         trained, history = fit(
             network,
             data,
             loss=self.loss,
-            metric=METRIC,
+            metric=self.metric,
             optimizer=self.optimizer,
             policy=NO_GROWTH,
             schedule=schedule,
@@ -76,25 +100,19 @@ class Recipe:
         layers_allowed: bool = True,
     ) -> Look:
         """Search everywhere, and decide."""
-        proposals = []
+        look_key, key = jax.random.split(key)
+        seen = growth.look(network, self.loss, self.metric, fitted_on, judged_on, look_key)
         places = self.policy.locations(network, layers_allowed=layers_allowed)
+        found: list[list[Proposal]] = []
         for kind, proposer in (("width", self.proposer), ("layer", self.layer_proposer)):
-            proposals += propose_all(
-                network,
-                self.loss,
-                METRIC,
-                fitted_on,
-                judged_on,
-                proposer,
-                self.policy,
-                tuple(place for place in places if place.kind == kind),
-                key,
-            )
-        return Look(proposals, self.policy.decide(proposals))
+            of_kind = [place for place in places if place.kind == kind]
+            found += growth.propose_all(network, seen, proposer, self.policy, of_kind, key)
+        accepted = self.policy.decide(found, network).accepted
+        return Look([best for best, *_ in found], join(accepted) if accepted else None)
 
     def add(self, network: MLP, proposal: Proposal) -> MLP:
         """The network with the proposal's units."""
-        return add(network, None, proposal, self.policy)[0]
+        return growth.add(network, None, proposal, self.policy)[0]
 
     def ratio(self, proposal: Proposal) -> float:
         """Δη′/η_c, a layer's divided by its cost: above τ − 1 it is worth adding."""
