@@ -290,7 +290,7 @@ def draw(record: dict[str, Any]) -> Figure:
     axes[0, 0].legend(loc="best", fontsize=6)
     axes[1, 0].set_ylabel("length scale")
     bar = figure.colorbar(mesh, ax=list(axes[1]), pad=0.01)
-    bar.set_label(r"$\Delta\eta'/\eta_c$ (inside white: added)")
+    bar.set_label(r"$\Delta\eta'/\eta_c$ (white: the least that is added)")
     return figure
 
 
