@@ -67,7 +67,7 @@ def recipe(options: Options) -> Recipe:
     best = BestOfChains(chains.candidates, chains)
     return Recipe(
         loss=SquaredError(),
-        optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
+        optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100, rtol=1e-3),
         policy=replace(
             PAPER,
             tau=2.0,

@@ -38,7 +38,7 @@ def recipe(options: Options) -> Recipe:
     chains = Langevin(candidates=100, steps=50 if options.quick else 3000, step_size=0.3)
     return Recipe(
         loss=LOSS,
-        optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100),
+        optimizer=NaturalGradient(learning_rate=RATE, damping=DAMPING, max_steps=100, rtol=1e-3),
         policy=replace(
             PAPER,
             tau=2.0,

@@ -53,7 +53,7 @@ def recipe(options: Options) -> Recipe:
         every=1,
         layer_every=1,
         damping=1e-2,
-        unit_scale=0.3,
+        unit_scale=1.0,
     )
     if options.original:
         units, layers = (GradientAscent(n, 300, 0.3) for n in (10_000, 100))

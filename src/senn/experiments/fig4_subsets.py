@@ -55,7 +55,7 @@ def recipe(options: Options) -> Recipe:
         depth=False,
         every=1,
         damping=1e-2,
-        unit_scale=0.3,
+        unit_scale=1.0,
     )
     search: AbstractProposer = Projection()
     if options.original:

@@ -73,6 +73,7 @@ class Recipe:
             max_steps=steps,
             batch_size=self.batch_size,
             evaluate_every=steps,
+            averaging=0.0,
             anneal_epochs=None,
             steps_per_call=STEPS_PER_CALL,
         )

@@ -67,6 +67,7 @@ def image_recipe(
         learning_rate=RATE,
         damping=DAMPING,
         max_steps=solver[0],
+        rtol=1e-3,
         warm_start=solver[1],
         weight_decay=WEIGHT_DECAY,
     )
