@@ -205,10 +205,9 @@ def test_defaults_are_the_libraries(monkeypatch):
     assert set(cli.OPTIMIZERS) == set(OPTIMIZERS)
     assert set(cli.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters
-    for option, names in (
-        ("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS),
-    ):  # fmt: skip
+    for option, names in (("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS)):
         assert defaults[option].default == names[0]
+    assert defaults["metric"].default is None
     assert defaults["batch_size"].default == 512
     assert set(cli.FIRST_SIZES) <= set(senn.datasets.NAMES)
 

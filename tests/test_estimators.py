@@ -41,7 +41,7 @@ class Interrupt(senn.Callback):
 
 @pytest.fixture(scope="module")
 def fitted() -> SENNClassifier:
-    """With the default optimiser, and growth."""
+    """By conjugate gradients, with growth."""
     growth = Policy(every=10, depth=False, confidence=0.0, alpha=1e-6, tau=1.0001)
     settings = {"max_iter": 40, "max_units": 6, "optimizer": NaturalGradient(max_steps=10)}
     return classifier(

@@ -1,4 +1,4 @@
-"""Conjugate gradients against dense solves and Lineax; solves with second moments."""
+"""Conjugate gradients against dense solves and Lineax; means; solves with second moments."""
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ from senn.linalg import (
     conjugate_gradients,
     inverse_root,
     relative_ridge,
+    running_mean,
     solve_psd,
     solve_small,
     tree_dot,
@@ -202,3 +203,18 @@ def test_small_systems_one_by_one(size):
     wanted = np.linalg.solve(A, right.T[..., None])[..., 0].T
     found = solve_small(jnp.asarray(A), jnp.asarray(right))
     np.testing.assert_allclose(found, wanted, rtol=1e-10)
+
+
+def test_a_running_mean_is_plain_while_young_and_then_keeps_its_share():
+    values, count = rng.normal(size=(7, 3)), jnp.asarray(4)
+    mean = {"x": jnp.zeros(3, jnp.float32), "n": count}
+    for age, value in enumerate(values):
+        new = {"x": jnp.asarray(value, jnp.float32), "n": count + age}
+        mean = running_mean(mean, new, 0.75, jnp.asarray(age))
+        if age < 4:
+            wanted = values[: age + 1].mean(axis=0)
+        else:
+            wanted = 0.75 * wanted + 0.25 * value
+        np.testing.assert_allclose(mean["x"], wanted, rtol=1e-5, atol=1e-6)
+        assert mean["x"].dtype == jnp.float32
+        assert mean["n"] == count + age

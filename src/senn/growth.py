@@ -17,6 +17,7 @@ from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Location, Proposal
 from senn.proposals.base import PADDED_TO, Found, Problem, join, problem_at, rescale
@@ -99,7 +100,8 @@ def propose_at(
     count = policy.units_in_turn(location)
     # One count for all single units: the search is compiled once for both kinds of location.
     most = 1 if identity else max(policy.most_units(), count)
-    found = _search(proposer, problem, key, count=most, unit_scale=policy.unit_scale or 1.0)
+    scale = policy.unit_scale or AbstractOptimizer.unit_scale
+    found = _search(proposer, problem, key, count=most, unit_scale=scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     weight, bias, theta = found.units
     weight = weight[:, : len(inputs)]

@@ -1,8 +1,9 @@
-"""Conjugate gradients, and solves with symmetric positive semi-definite matrices."""
+"""Conjugate gradients, running means, and solves with positive semi-definite matrices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
@@ -79,6 +80,24 @@ def tree_dot(x: Any, y: Any) -> Float[Array, ""]:
     """The inner product of two trees of arrays."""
     pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
     return jnp.asarray(sum(jnp.vdot(a, b) for a, b in pairs))  # in the type of the leaves
+
+
+def running_mean(
+    mean: Tree, new: Tree, decay: float | Float[Array, ""], age: Int[Array, ""]
+) -> Tree:
+    """The mean of `age` trees with one more; it keeps `decay` of itself, less while it is young.
+
+    Young it is the plain mean. Leaves that are no floating-point arrays are those of `new`.
+    """
+
+    def of(m, n):
+        if not eqx.is_inexact_array(n):
+            return n
+        young = age.astype(n.dtype)
+        old = jnp.minimum(young / (young + 1), decay).astype(n.dtype)
+        return old * m + (1 - old) * n
+
+    return jax.tree.map(of, mean, new)
 
 
 def _axpy(scale, x, y):

@@ -19,6 +19,7 @@ from senn.compilation import compilations
 from senn.evaluation import evaluate
 from senn.growth import add, look, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.linalg import running_mean
 from senn.losses import (
     LOSSES,
     AbstractLoss,
@@ -234,7 +235,7 @@ def train_chunk(
         after = now._replace(
             network=network,
             optimizer=optimizer_state,
-            average=_running_mean(now.average, network, now.averaging, now.age),
+            average=running_mean(now.average, network, now.averaging, now.age),
             age=now.age + 1,
         )
         return eqx.filter(after, eqx.is_array), info
@@ -256,16 +257,6 @@ def train_chunk(
     after = eqx.combine(dynamic, static)
     last = data[rows[n - 1]]
     return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
-
-
-def _running_mean(mean: MLP, new: MLP, decay: Float[Array, ""], age: Int[Array, ""]) -> MLP:
-    """The mean with one network more, a plain one while it is young."""
-    old = jnp.minimum(decay, (age / (age + 1)).astype(decay.dtype))
-
-    def of(m, p):
-        return old * m + (1 - old) * p if eqx.is_inexact_array(p) else p
-
-    return jax.tree.map(of, mean, new)
 
 
 class _Annealing(NamedTuple):
@@ -367,11 +358,10 @@ class _Run:
         if self.growing:
             if self.stale >= self.policy.plateau:
                 self.end_growth()
-        elif (
-            self.stale >= self.schedule.stop_after
-            and self.annealing is None  # which lowers the loss again, late
-            and not self.history.stop_reason
-        ):
+            return
+        if self.annealing is not None or self.history.stop_reason:  # annealing lowers it late
+            return
+        if self.stale >= self.schedule.stop_after:
             self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
 
     def end_growth(self) -> None:

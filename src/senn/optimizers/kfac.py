@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from senn.batches import Batch, InputMoment
 from senn.curvature import Signals, propagate
 from senn.factors import InputFactor
-from senn.linalg import inverse, relative_ridge, solve_small, tree_dot
+from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP, Dense
 from senn.nn.activation import AbstractActivation, Rational
@@ -61,12 +61,11 @@ class KFAC(AbstractOptimizer):
     inputs beside hidden layers treats the two as independent.
 
     g holds the loss and a Gaussian prior: that of the starting scheme, weights N(0, 1/inputs),
-    biases and θ N(0, 1), divided by the number of examples and tempered by `prior` (None takes
+    biases and θ N(0, 1), divided by the number of examples and tempered by `prior`. (None takes
     that of the loss: 1 for squared error, for which it is Bayes' rule if targets are
-    standardised and mostly noise, and 0.1 for cross-entropies). It is
-    passed through P like the loss, so that directions in which the inputs hardly vary, which
-    P amplifies, are kept from fitting noise. After growth, factors start anew from the next
-    batch.
+    standardised and mostly noise, and 0.1 for cross-entropies.) It is passed through P like the
+    loss, so that directions in which the inputs hardly vary, which P amplifies, are kept from
+    fitting noise. After growth, factors start anew from the next batch.
 
     The defaults were chosen on validation rows of MNIST and Fashion-MNIST (50 and 64 units), and
     on rows held out from the training rows of small tables.
@@ -140,7 +139,8 @@ class KFAC(AbstractOptimizer):
         """One step on one batch; `scale` multiplies the learning rate."""
         key, draw_key = jax.random.split(state.key)
         seen = propagate(network, loss, metric, batch, draw_key)
-        factors = self._average(state, second_moments(network, seen, batch.weight))
+        new = second_moments(network, seen, batch.weight)
+        factors = running_mean(state.factors, new, self.decay, state.age)
         kept = (state.age >= self.refresh) & (state.age % self.refresh != 0)
         inverses = jax.lax.cond(
             kept,
@@ -161,12 +161,6 @@ class KFAC(AbstractOptimizer):
         )
         info = StepInfo(seen.loss, eta, jnp.array(0), jnp.zeros_like(seen.loss))
         return eqx.apply_updates(network, updates), after, info
-
-    def _average(self, state: KFACState, new: tuple[Factors, ...]) -> tuple[Factors, ...]:
-        """Running means, plain ones while they are young."""
-        age = state.age.astype(state.examples.dtype)
-        old = jnp.minimum(age / (age + 1), self.decay)
-        return jax.tree.map(lambda f, n: old * f + (1 - old) * n, state.factors, new)
 
 
 def second_moments(network: MLP, seen: Signals, weight: Float[Array, " N"]) -> tuple[Factors, ...]:

@@ -18,10 +18,10 @@ class NaturalGradient(AbstractOptimizer):
     """θ ← θ − rate · ((F + εI)⁻¹g + decay · θ), F = E[JᵀMJ] of the batch.
 
     The defaults are appendix C's, except `rtol`, which the paper does not give: conjugate
-    gradients stop early when the residual has fallen that far. (On MNIST 0.1 and 0.001 learn as
-    fast a step.) `weight_decay` is decoupled (0.001 in the paper's image experiments). With
-    `warm_start` = c > 0 they start from c × the solution before; 0.9 lets `max_steps` = 10 stand
-    in for 100 on MNIST.
+    gradients stop early when the residual has fallen that far. (In a run of 424 steps on MNIST,
+    steps solved to 0.1 and to 0.001 went equally far.) `weight_decay` is decoupled (0.001 in the
+    paper's image experiments). With `warm_start` = c > 0 they start from c × the solution before;
+    0.9 lets `max_steps` = 10 stand in for 100 on MNIST.
     """
 
     metric: ClassVar[str] = "euclidean"
