@@ -119,11 +119,12 @@ def train(task: dict, data, rule, metric: str, seed: int, looked_at) -> dict:
     rule_metric = make_metric(metric, loss)
 
     def begin():
-        state = rule.init(network)
-        return rule.observe(state, source.input_moment()) if rule.watches_inputs else state
+        state = TrainState.of(network, rule)
+        if not rule.watches_inputs:
+            return state
+        return state._replace(optimizer=rule.observe(state.optimizer, source.input_moment()))
 
-    optimizer_state, observing = harness.timed(begin)
-    state = TrainState(network, optimizer_state, jnp.asarray(1.0))
+    state, observing = harness.timed(begin)
 
     def chunk(state, steps):
         rows = source.chunk(LOOK_EVERY, LOOK_EVERY)

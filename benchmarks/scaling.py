@@ -132,7 +132,8 @@ def measure(shape: dict, repeats: int, sample: int) -> tuple[float, float]:
     )
     rule, loss = senn.optimizers.KFAC(), make_loss("softmax_cross_entropy")
     moment = InputMoment(0.0, 0).with_more(batch)  # pyright: ignore[reportArgumentType]
-    state = TrainState(network, rule.observe(rule.init(network), moment), jnp.asarray(1.0))
+    state = TrainState.of(network, rule)
+    state = state._replace(optimizer=rule.observe(state.optimizer, moment))
     order = np.resize(draw.permutation(n), (STEPS, shape["rows"]))
     settings = (rule, loss, make_metric("fisher", loss), batch, jnp.asarray(order, jnp.int32))
 

@@ -206,7 +206,7 @@ def test_defaults_are_the_libraries(monkeypatch):
     assert set(cli.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters
     for option, names in (
-        ("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS), ("metric", cli.METRICS),
+        ("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS),
     ):  # fmt: skip
         assert defaults[option].default == names[0]
     assert defaults["batch_size"].default == 512

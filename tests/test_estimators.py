@@ -43,7 +43,9 @@ def fitted() -> SENNClassifier:
     """With the default optimiser, and growth."""
     growth = Policy(every=10, depth=False, confidence=0.0, alpha=1e-6, tau=1.0001)
     settings = {"max_iter": 40, "max_units": 6, "optimizer": NaturalGradient(max_steps=10)}
-    return classifier(**settings, policy=growth, proposer=Random(candidates=8)).fit(X, LABELS)
+    return classifier(
+        **settings, metric="fisher", policy=growth, proposer=Random(candidates=8)
+    ).fit(X, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +157,9 @@ def test_rows_without_weight_teach_nothing():
     wrong = np.arange(N) % 2 == 0
     labels = np.where(wrong, "low", LABELS)
     settings = {"max_iter": 120, "validation_fraction": 0.0, "optimizer": NaturalGradient()}
-    model = classifier(**settings).fit(X, labels, sample_weight=np.where(wrong, 0, 3))
+    model = classifier(**settings, metric="fisher").fit(
+        X, labels, sample_weight=np.where(wrong, 0, 3)
+    )
     assert model.score(X, LABELS) > 0.9
 
 
@@ -376,7 +380,7 @@ def test_bad_weights(make, weight):
 )
 @pytest.mark.usefixtures("no_training")
 def test_bad_settings(settings):
-    names = {"max_iter": "max_epochs", "n_iter_no_change": "stop_after", "tol": "tolerance",
+    names = {"max_iter": "max_epochs", "n_iter_no_change": "plateau", "tol": "tolerance",
              "hidden_sizes": "size"}  # fmt: skip
     (name,) = settings
     with pytest.raises(ValueError, match=names.get(name, name)) as caught:

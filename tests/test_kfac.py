@@ -466,7 +466,21 @@ def test_the_seed_decides_the_draws(trained):
 def test_it_is_the_default():
     assert make_optimizer("kfac") == KFAC()
     defaults = inspect.signature(fit).parameters
-    assert (defaults["optimizer"].default, defaults["metric"].default) == ("kfac", "fisher")
+    assert (defaults["optimizer"].default, defaults["metric"].default) == ("kfac", None)
+
+
+@pytest.mark.parametrize(("loss", "prior"), [("squared_error", 1.0), ("binary_cross_entropy", 0.1)])
+def test_the_prior_is_that_of_the_loss_if_nobody_says(loss, prior):
+    network = MLP(2, 1, (2,), key=jax.random.key(0))
+    batch, loss = Batch.of(np.eye(2), np.array([0.0, 1.0])), make_loss(loss)
+    metric = make_metric("fisher", loss)
+
+    def after(rule):
+        return rule.step(network, rule.init(network), loss, metric, batch, jnp.asarray(1.0))[0]
+
+    found, told, without = (after(KFAC(prior=p)) for p in (None, prior, 0.0))
+    assert all(map(np.array_equal, jax.tree.leaves(found), jax.tree.leaves(told)))
+    assert not np.array_equal(found.readout.bias, without.readout.bias)
 
 
 BAD = [

@@ -197,7 +197,7 @@ def test_transformations_that_ask_for_the_loss(network):
 
 def test_make_optimizer():
     assert isinstance(make_optimizer("natural_gradient"), NaturalGradient)
-    assert make_optimizer("natural_gradient") == NaturalGradient()
+    assert make_optimizer("natural_gradient") == NaturalGradient(weight_decay=1e-3)
     assert make_optimizer("kfac") == KFAC()
     assert isinstance(make_optimizer("adam"), Optax)
     assert make_optimizer(EXACT) is EXACT

@@ -17,9 +17,9 @@ from senn.batches import Batch
 from senn.callbacks import Callback
 from senn.evaluation import evaluate
 from senn.history import History
-from senn.losses import Euclidean, SquaredError
+from senn.losses import Euclidean, Fisher, SquaredError
 from senn.nn import MLP
-from senn.optimizers import KFAC, AbstractOptimizer, Optax, StepInfo
+from senn.optimizers import KFAC, AbstractOptimizer, NaturalGradient, Optax, StepInfo
 from senn.policy import Policy
 from senn.proposals import Proposal, Random
 from senn.training import (
@@ -206,22 +206,98 @@ def test_a_compiled_chunk_is_its_steps_one_by_one(network):
     data, rows = Batch.of(x, y), jnp.asarray(rng.permutation(N).reshape(3, 32))
     loss, metric, half = SquaredError(), Euclidean(), jnp.asarray(0.5)
     scales = jnp.asarray([1.0, 0.25, 3.0])
-    state = TrainState(network, ADAM.init(network), half)
+    state = TrainState.of(network, ADAM, averaging=0.6)._replace(scale=half)
     step = eqx.filter_jit(ADAM.step)
-    new, optimizer, losses = network, state.optimizer, []
-    for n in range(3):
+    new, optimizer, losses, mean = network, state.optimizer, [], network
+    for n, kept in enumerate((0, 1 / 2, 0.6)):  # a plain mean, until that would keep more
         after, infos, last = train_chunk(
             state, ADAM, loss, metric, data, rows, scales, jnp.asarray(n + 1)
         )
         batch = data[rows[n]]
         new, optimizer, info = step(new, optimizer, loss, metric, batch, half * scales[n])
+        mean = jax.tree.map(lambda m, p, kept=kept: kept * m + (1 - kept) * p, mean, new)
         losses.append(info.loss)
         np.testing.assert_allclose(infos.loss, losses + [np.nan] * (2 - n), rtol=1e-10)
         for leaf, wanted in zip(
-            jax.tree.leaves(after), jax.tree.leaves((new, optimizer, half)), strict=True
+            jax.tree.leaves(after),
+            jax.tree.leaves((new, optimizer, half, mean, state.averaging, n + 1)),
+            strict=True,
         ):
             np.testing.assert_allclose(leaf, wanted, rtol=1e-9, atol=1e-12)
         assert last == pytest.approx(evaluate(new, loss, batch).loss)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "scale", "metric", "used"),
+    [
+        (KFAC(), 0.3, None, Fisher),
+        (NaturalGradient(max_steps=2), 1.0, None, Euclidean),
+        (NaturalGradient(max_steps=2), 1.0, "fisher", Fisher),
+        (ADAM, 1.0, None, Fisher),
+    ],
+    ids=["kfac", "paper's", "as told", "optax"],
+)
+def test_what_suits_the_optimiser_is_used_if_nobody_says(
+    network, monkeypatch, optimizer, scale, metric, used
+):
+    seen = []
+
+    def propose_all(network, seen_by, proposer, policy, locations, key):
+        seen.append(policy.unit_scale)
+        return propose(network, seen_by, proposer, policy, locations, key)
+
+    def train_chunk(state, optimizer, loss, metric, *rest):
+        assert isinstance(metric, used)
+        return train(state, optimizer, loss, metric, *rest)
+
+    propose, train = senn.training.propose_all, senn.training.train_chunk
+    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    monkeypatch.setattr(senn.training, "train_chunk", train_chunk)
+    for wanted, policy in ((scale, GROW), (0.7, dataclasses.replace(GROW, unit_scale=0.7))):
+        run(network, optimizer=optimizer, metric=metric, policy=policy, schedule=SHORT)
+        assert set(seen) == {wanted}
+        seen.clear()
+
+
+def test_growth_leaves_the_running_mean_of_the_network_as_it_is_bit_by_bit(network, monkeypatch):
+    outputs, states = [], []
+
+    def spy(net, *rest):
+        new = grow(net, *rest)
+        outputs.append([np.asarray(n(jnp.asarray(x))) for n in (net, new[0])])
+        states.append(new[0])
+        return new
+
+    grow = senn.training.add
+    monkeypatch.setattr(senn.training, "add", spy)
+    _, history = run(network, validation=VALIDATION, policy=GROW)
+    assert len(outputs) == 2 * len(history.additions) >= 4  # the network, and its mean
+    assert all(np.array_equal(*pair) for pair in outputs)
+    for new, mean in zip(states[::2], states[1::2], strict=True):
+        assert new.hidden_sizes == mean.hidden_sizes
+        assert not same(new, mean)
+
+
+def test_units_are_scored_and_judged_at_the_running_mean(network, monkeypatch):
+    seen = []
+
+    def look(net, *rest):
+        seen.append(net)
+        return senn.growth.look(net, *rest)
+
+    monkeypatch.setattr(senn.training, "look", look)
+    _, history = run(network, validation=VALIDATION, policy=GROW)
+    last, _ = run(network, policy=GROW, schedule=dataclasses.replace(SCHEDULE, max_steps=4))
+    assert same(seen[0], last)  # what is returned after as many steps
+    plain = dataclasses.replace(SCHEDULE, max_steps=4, averaging=0.0)
+    assert not same(seen[0], run(network, policy=GROW, schedule=plain)[0])
+    assert all(a.loss_before == a.loss_after for a in history.additions)
+
+
+@pytest.mark.parametrize("averaging", [-0.1, 1.0, np.nan])
+def test_an_average_that_is_none_is_refused(averaging):
+    with pytest.raises(ValueError, match=r"averaging must be in \[0, 1\)"):
+        Schedule(averaging=averaging)
 
 
 @pytest.mark.parametrize("steps", [0, 1, 5, 12])
@@ -302,7 +378,8 @@ def test_a_stream_needs_a_loss(network):
 
 
 def test_an_iterator_is_used_up(network):
-    new, history = run(network, iter(batches()), loss="squared_error", schedule=UNENDING)
+    schedule = dataclasses.replace(UNENDING, averaging=0.0)
+    new, history = run(network, iter(batches()), loss="squared_error", schedule=schedule)
     assert history.steps == 3
     assert history.stop_reason == "the data ended"
     steps = [e.step for e in history.evaluations]
@@ -310,7 +387,7 @@ def test_an_iterator_is_used_up(network):
     assert steps[-1] == 3
     assert all(np.isfinite(e.loss) for e in history.evaluations)
     data, rows = Batch.of(x, y), jnp.arange(N).reshape(3, 32)
-    state = TrainState(network, ADAM.init(network), jnp.ones(()))
+    state = TrainState.of(network, ADAM)
     wanted, *_ = train_chunk(
         state, ADAM, SquaredError(), Euclidean(), data, rows, jnp.ones(3), jnp.asarray(3)
     )
@@ -319,10 +396,10 @@ def test_an_iterator_is_used_up(network):
 
 
 def test_an_iterable_is_repeated_and_epochs_are_counted(network):
-    _, history = run(network, batches(), loss="squared_error", policy=GROW, schedule=SHORT)
-    assert history.steps == 8
+    _, history = run(network, batches(), loss="squared_error", policy=GROW)
+    assert history.steps == 24
     assert history.additions
-    assert 2 <= history.evaluations[-1].epoch <= 3
+    assert 7 <= history.evaluations[-1].epoch <= 8
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1.0, 3), (2.0, 6), (0.0, 0)])
@@ -346,7 +423,7 @@ def test_any_amount_of_data(network, n, policy, steps_per_epoch):
 
 def test_a_linear_model_of_one_feature():
     line = MLP(1, 1, (), key=jax.random.key(0))
-    schedule = dataclasses.replace(SCHEDULE, max_steps=60)
+    schedule = dataclasses.replace(SCHEDULE, max_steps=60, averaging=0.0)
     new, history = run(
         line, (x[:, :1], 3 * x[:, 0] - 1), optimizer=Optax(optax.sgd(0.5)), schedule=schedule
     )
@@ -728,7 +805,7 @@ def test_the_learning_rate_of_the_optimiser_is_what_falls(network):
     uphill = Optax(optax.sgd(0.01))
     first = MLP(1, 1, (), key=jax.random.key(0))
     data = (np.ones((4, 1)), np.ones(4))
-    schedule = annealing(epochs=0.0, steps=5, evaluate_every=1)
+    schedule = annealing(epochs=0.0, steps=5, evaluate_every=1, averaging=0.0)
     new, _ = run(first, data, optimizer=uphill, schedule=schedule)
     # one example with the constant: the error shrinks by 1 − rate · 2 · curvature at each step
     before, after = (float(net(jnp.ones((1, 1)))[0, 0]) - 1 for net in (first, new))
@@ -789,11 +866,11 @@ def test_the_shortest_runs_can_be_annealed(network, offered, end):
     assert history.stop_reason == f"{end} steps done"
 
 
-def test_the_loss_may_end_training_before_the_rate_is_zero(network, scales):
+def test_a_loss_that_falls_no_more_does_not_end_the_annealing(network, scales):
     schedule = annealing(epochs=9.0, stop_after=2)
     _, history = run(network, optimizer=STILL, schedule=schedule)
-    assert scales == pytest.approx(half_a_cosine(27)[:9])
-    assert history.stop_reason == "no better loss in 2 evaluations after growth"
+    assert scales == pytest.approx(half_a_cosine(27))
+    assert history.stop_reason == ANNEALED
 
 
 def test_a_stream_is_annealed_over_steps(network, scales):

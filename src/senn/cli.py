@@ -185,7 +185,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--optimizer", type=_choice(OPTIMIZERS), metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: {OPTIMIZERS[0]})")  # fmt: skip
     add("--metric", type=_choice(METRICS), metavar="NAME",
-        help=f"output metric, {', '.join(METRICS)} (default: {METRICS[0]})")  # fmt: skip
+        help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
 
     add = parser.add_argument_group("machine").add_argument
     add("--threads", type=_whole(1), metavar="N", default=1,

@@ -44,18 +44,21 @@ class _BaseSENN(BaseEstimator):
         None is without limit; growth then ends when nothing more is worth adding.
     optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
         How parameters are trained; "natural_gradient" is exactly the paper's.
-    metric : {"fisher", "euclidean"}, default="fisher"
-        Output metric of the natural gradient; the paper's is "euclidean".
+    metric : {"fisher", "euclidean"}, default=None
+        Output metric of the natural gradient. None is the paper's "euclidean" for
+        "natural_gradient", else "fisher".
     proposer : `senn.proposals` object, default=None
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
-        Thresholds and cadence of growth; the budgets above overrule its own.
+        Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
+        own.
     batch_size : int, default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
         Most passes over the data; None leaves it to `n_iter_no_change`.
-    n_iter_no_change : int, default=10
-        Evaluations without a better loss, and without growth, after which training stops.
+    n_iter_no_change : int, default=None
+        Evaluations without a better loss after which growth ends, if it has not before; then the
+        learning rate is annealed, and training stops. None is the policy's (5).
     tol : float, default=1e-3
         Relative improvement of the loss that counts as better.
     validation_fraction : float, default=0.1
@@ -82,12 +85,12 @@ class _BaseSENN(BaseEstimator):
         max_parameters: int | None = None,
         max_seconds: float | None = None,
         optimizer: Any = "kfac",
-        metric: str = "fisher",
+        metric: str | None = None,
         proposer: Any = None,
         policy: Policy | None = None,
         batch_size: int = 512,
         max_iter: int | None = None,
-        n_iter_no_change: int = 10,
+        n_iter_no_change: int | None = None,
         tol: float = 1e-3,
         validation_fraction: float = 0.1,
         standardize: bool = True,
@@ -183,14 +186,15 @@ class _BaseSENN(BaseEstimator):
         return self
 
     def _policy(self) -> Policy:
-        budgets = {
+        given = {
             "max_units": self.max_units,
             "max_layers": self.max_layers,
             "max_parameters": self.max_parameters,
             "max_seconds": _float(self.max_seconds),
+            "plateau": self.n_iter_no_change,
         }
-        budgets = {name: budget for name, budget in budgets.items() if budget is not None}
-        return replace(self.policy or Policy(), **budgets)
+        given = {name: value for name, value in given.items() if value is not None}
+        return replace(self.policy or Policy(), **given)
 
     def _progress(self) -> list[Progress]:
         score = "accuracy" if is_classifier(self) else "R²"
@@ -206,7 +210,6 @@ class _BaseSENN(BaseEstimator):
             max_epochs=_float(self.max_iter),
             max_seconds=_float(self.max_seconds),
             batch_size=self.batch_size,
-            stop_after=self.n_iter_no_change,
             tolerance=float(self.tol),
         )
 

@@ -99,7 +99,7 @@ def propose_at(
     count = policy.units_in_turn(location)
     # One count for all single units: the search is compiled once for both kinds of location.
     most = 1 if identity else max(policy.most_units(), count)
-    found = _search(proposer, problem, key, count=most, unit_scale=policy.unit_scale)
+    found = _search(proposer, problem, key, count=most, unit_scale=policy.unit_scale or 1.0)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     weight, bias, theta = found.units
     weight = weight[:, : len(inputs)]

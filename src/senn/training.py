@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -47,6 +47,16 @@ class TrainState(NamedTuple):
     network: MLP
     optimizer: Any
     scale: Float[Array, ""]  # multiplies the learning rate
+    average: MLP  # running mean of the network, which is what is evaluated and returned
+    averaging: Float[Array, ""]  # what a step leaves of that mean
+    age: Int[Array, ""]  # steps in that mean
+
+    @classmethod
+    def of(cls, network: MLP, optimizer: AbstractOptimizer, averaging: float = 0.0) -> "TrainState":
+        """The state before the first step."""
+        one, kept = (jnp.asarray(v, network.readout.bias.dtype) for v in (1, averaging))
+        age = jnp.asarray(0, jnp.int32)
+        return cls(network, optimizer.init(network), one, network, kept, age)
 
 
 @dataclass(frozen=True)
@@ -61,13 +71,16 @@ class Schedule:
         batch_size: examples a step, fewer if there are fewer.
         evaluate_every: steps between evaluations; None is an epoch, and at least 10.
         stop_after: evaluations without a better loss, once growth has ended, after which training
-            stops; the loss is that of the validation data if there are any.
+            stops unless it anneals; the loss is that of the validation data if there are any.
         anneal_epochs: passes over the data after growth has ended, in which the learning rate
             falls to zero as half a cosine; then training ends. None keeps the rate, and trains
             on until something else ends it. With an end known in steps it goes on to that end,
             and begins in time for it; with `max_seconds` it is over by then.
         anneal_steps: steps of annealing at least; all of them for a stream.
         tolerance: relative improvement that counts as better.
+        averaging: what a step leaves of the running mean of the parameters, plain while it is
+            young; that mean is what is evaluated and returned, for single steps follow the noise
+            of their batch. 0 takes the parameters as they are.
         sample_size: examples on which units are fitted, and again as many on which they are
             judged.
         steps_per_call: steps in one compiled call.
@@ -80,6 +93,7 @@ class Schedule:
     evaluate_every: int | None = None
     stop_after: int = 10
     tolerance: float = 1e-3
+    averaging: float = 0.95
     anneal_epochs: float | None = 30
     anneal_steps: int = 300
     sample_size: int = 8192
@@ -94,6 +108,8 @@ class Schedule:
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise ValueError(f"{name} must be at least 0; got {value!r}.")
+        if not 0 <= self.averaging < 1:
+            raise ValueError(f"averaging must be in [0, 1); got {self.averaging!r}.")
 
     def last_step(self, steps_per_epoch: int | None) -> int | None:
         """The step at which training ends whatever happens, if known."""
@@ -123,7 +139,7 @@ def fit(
     *,
     validation: Any = None,
     loss: str | AbstractLoss | None = None,
-    metric: str | AbstractMetric = "fisher",
+    metric: str | AbstractMetric | None = None,
     optimizer: str | AbstractOptimizer | optax.GradientTransformation = "kfac",
     proposer: AbstractProposer | None = None,
     policy: Policy | None = None,
@@ -142,8 +158,8 @@ def fit(
         loss: "softmax_cross_entropy", "binary_cross_entropy", "squared_error" or a
             `senn.losses` object; None takes the first for class codes (integers) and the last
             for numbers.
-        metric: output metric M of the optimiser, "fisher" or "euclidean" (the paper's); that of
-            the score is the policy's.
+        metric: output metric M of the optimiser, "fisher" or "euclidean" (the paper's); None is
+            "euclidean" for `NaturalGradient`, else "fisher". That of the score is the policy's.
         optimizer: "kfac", "natural_gradient" (the paper's), "warm_natural_gradient", "adam", a
             `senn.optimizers` object or any optax transformation.
         proposer: the search for new units; None is `Projection()`.
@@ -164,6 +180,8 @@ def fit(
             'Use layer_kind="residual" or depth=False.'
         )
     rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)
+    if policy.unit_scale is None:
+        policy = replace(policy, unit_scale=rule.unit_scale)
     source = make_source(
         data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
         watch_inputs=rule.watches_inputs,
@@ -177,7 +195,7 @@ def fit(
         source=source,
         validation=held_out,
         loss=loss,
-        metric=make_metric(metric, loss),
+        metric=make_metric(rule.metric if metric is None else metric, loss),
         optimizer=rule,
         proposer=proposer or Projection(),
         policy=policy,
@@ -213,7 +231,12 @@ def train_chunk(
         network, optimizer_state, info = optimizer.step(
             now.network, now.optimizer, loss, metric, data[batch_rows], scale * now.scale
         )
-        after = TrainState(network, optimizer_state, now.scale)
+        after = now._replace(
+            network=network,
+            optimizer=optimizer_state,
+            average=_running_mean(now.average, network, now.averaging, now.age),
+            age=now.age + 1,
+        )
         return eqx.filter(after, eqx.is_array), info
 
     def skip(dynamic, batch_rows, scale):
@@ -233,6 +256,16 @@ def train_chunk(
     after = eqx.combine(dynamic, static)
     last = data[rows[n - 1]]
     return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
+
+
+def _running_mean(mean: MLP, new: MLP, decay: Float[Array, ""], age: Int[Array, ""]) -> MLP:
+    """The mean with one network more, a plain one while it is young."""
+    old = jnp.minimum(decay, (age / (age + 1)).astype(decay.dtype))
+
+    def of(m, p):
+        return old * m + (1 - old) * p if eqx.is_inexact_array(p) else p
+
+    return jax.tree.map(of, mean, new)
 
 
 class _Annealing(NamedTuple):
@@ -273,8 +306,7 @@ class _Run:
         self.schedule: Schedule = settings["schedule"]
         self.callbacks: tuple[Callback, ...] = settings["callbacks"]
         self.rng: np.random.Generator = settings["rng"]
-        dtype = network.readout.bias.dtype
-        self.state = TrainState(network, self.optimizer.init(network), jnp.asarray(1, dtype))
+        self.state = TrainState.of(network, self.optimizer, self.schedule.averaging)
         self.history = History()
         self.start = time.monotonic()
         self.step = self.last_layer = 0
@@ -335,7 +367,11 @@ class _Run:
         if self.growing:
             if self.stale >= self.policy.plateau:
                 self.end_growth()
-        elif self.stale >= self.schedule.stop_after and not self.history.stop_reason:
+        elif (
+            self.stale >= self.schedule.stop_after
+            and self.annealing is None  # which lowers the loss again, late
+            and not self.history.stop_reason
+        ):
             self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
 
     def end_growth(self) -> None:
@@ -447,7 +483,7 @@ class _Run:
 
     def evaluate(self) -> None:
         """Write an evaluation into the ledger, and remember the best network."""
-        network, infos = self.state.network, self.infos
+        network, infos = self.state.average, self.infos
         seen = [np.concatenate([getattr(i, f) for i in infos]) for f in StepInfo._fields if infos]
         train_loss = float(np.mean(seen[0])) if seen else np.nan
         with self.timed("training"):
@@ -471,14 +507,14 @@ class _Run:
         first = not np.isfinite(self.best.loss)
         better = first or loss < self.best.loss - self.schedule.tolerance * abs(self.best.loss)
         if first or loss < self.best.loss:
-            kept = self.state.network if on_validation else None
+            kept = self.state.average if on_validation else None
             self.best = _Best(loss, kept, self.step)
         self.stale = 0 if better else self.stale + 1
 
     def result(self) -> tuple[MLP, int]:
         """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
         if self.best.network is None or self.history.stop_reason == "interrupted":
-            return self.state.network, self.step
+            return self.state.average, self.step
         return self.best.network, self.best.step
 
     # --- growth ---------------------------------------------------------------------------
@@ -511,8 +547,9 @@ class _Run:
         """Search, decide, and carry the decision out."""
         fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.rng)
         self.key, look_key = jax.random.split(self.key)
+        # At the mean: single steps stray from where the loss is low, and there any unit helps.
         seen = look(
-            self.state.network, self.loss, self.score_metric, fit_sample, held_out, look_key,
+            self.state.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
             self.output_factors(), self.optimizer.input_factor(self.state.optimizer),
         )  # fmt: skip
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
@@ -540,17 +577,18 @@ class _Run:
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
         judged_on = Batch(*(part[:JUDGED_ROWS] for part in judged_on))
-        before = evaluate(self.state.network, self.loss, judged_on).loss
+        before = evaluate(self.state.average, self.loss, judged_on).loss
+        average, _ = add(self.state.average, None, proposal, self.policy)
         network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
         optimizer = self.optimizer.grown(optimizer, network)
         addition = Addition(
             self.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,
-            evaluate(network, self.loss, judged_on).loss,
+            evaluate(average, self.loss, judged_on).loss,
             network.hidden_sizes, network.n_parameters, reason, time.monotonic() - self.start,
         )  # fmt: skip
         # Only now: an interruption finds the network as the ledger says it is.
-        self.state = self.state._replace(network=network, optimizer=optimizer)
+        self.state = self.state._replace(network=network, optimizer=optimizer, average=average)
         if proposal.location.kind == "layer":
             self.last_layer = self.step
         self.record("on_addition", addition)

@@ -77,6 +77,6 @@ OPTIMIZERS = {
     "warm_natural_gradient": lambda: NaturalGradient(
         learning_rate=0.3, damping=0.02, warm_start=0.9, max_steps=10, weight_decay=1e-3
     ),
-    "natural_gradient": NaturalGradient,
+    "natural_gradient": lambda: NaturalGradient(weight_decay=1e-3),  # as for the paper's images
     "adam": lambda: ADAM,
 }

@@ -32,6 +32,8 @@ class AbstractOptimizer(eqx.Module):
     """
 
     watches_inputs: ClassVar[bool] = False  # whether `observe` wants to be called
+    metric: ClassVar[str] = "fisher"  # the output metric that suits it, if nobody says
+    unit_scale: ClassVar[float] = 1.0  # that of new units, likewise (`Policy.unit_scale`)
 
     @abstractmethod
     def init(self, network: MLP) -> Any:

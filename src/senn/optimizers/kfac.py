@@ -61,22 +61,25 @@ class KFAC(AbstractOptimizer):
     inputs beside hidden layers treats the two as independent.
 
     g holds the loss and a Gaussian prior: that of the starting scheme, weights N(0, 1/inputs),
-    biases and θ N(0, 1), divided by the number of examples and tempered by `prior`. It is
+    biases and θ N(0, 1), divided by the number of examples and tempered by `prior` (None takes
+    that of the loss: 1 for squared error, for which it is Bayes' rule if targets are
+    standardised and mostly noise, and 0.1 for cross-entropies). It is
     passed through P like the loss, so that directions in which the inputs hardly vary, which
     P amplifies, are kept from fitting noise. After growth, factors start anew from the next
     batch.
 
     The defaults were chosen on validation rows of MNIST and Fashion-MNIST (50 and 64 units), and
-    of digits.
+    on rows held out from the training rows of small tables.
     """
 
     watches_inputs: ClassVar[bool] = True
+    unit_scale: ClassVar[float] = 0.3  # chosen on validation rows of MNIST
 
     learning_rate: float = 0.1
     damping: float = 0.02
     momentum: float = 0.9
     kl_clip: float = 0.01
-    prior: float = 0.1
+    prior: float | None = None
     decay: float = 0.95  # of the running means
     refresh: int = 5  # steps between inversions
     seed: int = 0  # of the metric draws
@@ -88,7 +91,7 @@ class KFAC(AbstractOptimizer):
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1); got {getattr(self, name)!r}.")
-        if not self.prior >= 0:
+        if self.prior is not None and not self.prior >= 0:
             raise ValueError(f"prior must be 0 or above; got {self.prior!r}.")
         if not self.refresh >= 1:
             raise ValueError(f"refresh must be at least 1; got {self.refresh!r}.")
@@ -144,7 +147,8 @@ class KFAC(AbstractOptimizer):
             lambda: state.inverses,
             lambda: invert(network, factors, state.inputs, self.damping),
         )
-        g = self._with_prior(network, seen.gradient, state.examples)
+        prior = loss.prior if self.prior is None else self.prior
+        g = _with_prior(network, seen.gradient, prior / state.examples)
         direction = precondition(g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
         clip = jnp.sqrt(self.kl_clip / jnp.maximum(rate**2 * eta, self.kl_clip))
@@ -163,24 +167,6 @@ class KFAC(AbstractOptimizer):
         age = state.age.astype(state.examples.dtype)
         old = jnp.minimum(age / (age + 1), self.decay)
         return jax.tree.map(lambda f, n: old * f + (1 - old) * n, state.factors, new)
-
-    def _with_prior(self, network: MLP, g: MLP, examples: Float[Array, ""]) -> MLP:
-        """The gradient of the loss and of the tempered prior, per example."""
-        strength = self.prior / examples
-
-        def dense(position: int, g: Dense, p: Dense) -> Dense:
-            n = jnp.sum(network.active_inputs(position))
-            return Dense(
-                tuple(v + strength * n * w for v, w in zip(g.weights, p.weights, strict=True)),
-                g.bias + strength * p.bias,
-            )
-
-        def sigma(g: AbstractActivation, p: AbstractActivation) -> AbstractActivation:
-            return jax.tree.map(lambda v, t: v + strength * t, g, p)
-
-        maps = [dense(m, *pair) for m, pair in enumerate(zip(g.maps, network.maps, strict=True))]
-        pairs = zip(g.hidden, network.hidden, strict=True)
-        return rebuild(g, maps, [sigma(v.activation, p.activation) for v, p in pairs])
 
 
 def second_moments(network: MLP, seen: Signals, weight: Float[Array, " N"]) -> tuple[Factors, ...]:
@@ -259,6 +245,24 @@ def precondition(
     maps = [dense(m, d) for m, d in enumerate(g.maps)]
     sigmas = [sigma(f, h.activation) for f, h in zip(factors, g.hidden, strict=False)]
     return rebuild(g, maps, sigmas)
+
+
+def _with_prior(network: MLP, g: MLP, strength: Float[Array, ""]) -> MLP:
+    """The gradient of the loss and of the prior, per example."""
+
+    def dense(position: int, g: Dense, p: Dense) -> Dense:
+        n = jnp.sum(network.active_inputs(position))
+        return Dense(
+            tuple(v + strength * n * w for v, w in zip(g.weights, p.weights, strict=True)),
+            g.bias + strength * p.bias,
+        )
+
+    def sigma(g: AbstractActivation, p: AbstractActivation) -> AbstractActivation:
+        return jax.tree.map(lambda v, t: v + strength * t, g, p)
+
+    maps = [dense(m, *pair) for m, pair in enumerate(zip(g.maps, network.maps, strict=True))]
+    pairs = zip(g.hidden, network.hidden, strict=True)
+    return rebuild(g, maps, [sigma(v.activation, p.activation) for v, p in pairs])
 
 
 def _hidden_blocks(network: MLP, position: int, blocks):
