@@ -8,15 +8,15 @@ import jax
 import numpy as np
 from sklearn.datasets import make_friedman1
 
-from senn import Batch, datasets
+from senn import Batch, History, Policy, Schedule, datasets, fit
 from senn.datasets import DataError, split_rows
 from senn.experiments import fig2
 from senn.experiments.options import Options
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.proposals import AbstractProposer
 
-CLASSES = 10
 FRIEDMAN_ROWS, FRIEDMAN_TEST_ROWS = 1000, 5000
 TEACHER_VALIDATION_ROWS = 200
 QUICK_ROWS, QUICK_STEPS, QUICK_UNITS = 300, 80, 8
@@ -46,6 +46,29 @@ class Task:
         capacity = next_capacity(max(sizes, default=1), limit=max_units)
         key = jax.random.key(seed)
         return MLP(self.train.x.shape[1], self.out_size, sizes, key=key, capacity=capacity)
+
+    def fit(
+        self,
+        network: MLP,
+        policy: Policy,
+        proposer: AbstractProposer | None = None,
+        *,
+        schedule: Schedule,
+        optimizer: str,
+        seed: int,
+    ) -> tuple[MLP, History]:
+        """`senn.fit` on this task."""
+        return fit(
+            network,
+            self.train,
+            validation=self.validation,
+            loss=self.loss,
+            optimizer=optimizer,
+            proposer=proposer,
+            policy=policy,
+            schedule=schedule,
+            seed=seed,
+        )
 
     def settings(self) -> dict[str, Any]:
         """What is set for this task."""
