@@ -151,8 +151,8 @@ def test_shrinking_keeps_what_is_flat():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "say which figure, one of fig2, fig3, fig4-growth, fig4-subsets."),
-        (["fig5"], "FIGURE must be one of fig2, fig3, fig4-growth, fig4-subsets; got 'fig5'."),
+        ([], "say which figure, one of fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size."),
+        (["fig5"], "FIGURE must be one of fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size; got 'fig5'."),
         (["fig2", "--seeds", "0"], "--seeds must be a whole number of at least 1; got '0'."),
         (["fig2", "--sed", "3"], "unrecognized arguments: --sed 3; did you mean --seeds?"),
     ],
