@@ -95,7 +95,7 @@ class Tiny(AbstractInOrder):
         A = a.T @ a / a.shape[0]
         # Any root R of A⁻¹ gives the same R u: it is A^(−½) times an orthogonal matrix.
         root = inverse_root(A, relative_ridge(A, self.damping))
-        directions, usable = top_directions(root.T @ a.T @ r / a.shape[0], self.candidates)
+        directions, usable = top_directions(root.T @ (a.T @ r) / a.shape[0], self.candidates)
         return _units_along(problem, root @ directions, usable, key)
 
 

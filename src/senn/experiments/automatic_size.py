@@ -120,7 +120,8 @@ def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def placed(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """One task: the curve, its knee, its best by validation loss, and SENN beside them."""
     units = [run["units"] for run in seeds[0]["fixed"]]
-    curve = [over_seeds([seed["fixed"][i]["test_score"] for seed in seeds]) for i in range(len(units))]
+    runs = zip(*(seed["fixed"] for seed in seeds), strict=True)
+    curve = [over_seeds([run["test_score"] for run in of]) for of in runs]
     score = over_seeds([seed["senn"]["test_score"] for seed in seeds])
     size = over_seeds([seed["senn"]["units"] for seed in seeds])
     best = _best(seeds)
@@ -185,7 +186,7 @@ def _draw_place(axes: Axes, place: dict[str, Any]) -> None:
 
 
 def _best(seeds: Sequence[dict[str, Any]]) -> int:
-    """Number of the fixed size with the lowest mean validation loss: nothing is chosen on test rows."""
+    """Number of the fixed size with the lowest mean validation loss; test rows choose nothing."""
     losses = [[run["validation_loss"] for run in seed["fixed"]] for seed in seeds]
     return int(np.argmin(np.mean(losses, axis=0)))
 

@@ -1,7 +1,7 @@
 """The data sets on which ways to grow are compared, and how long each is trained."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -101,16 +101,13 @@ def load_tasks(seed: int, options: Options) -> list[Task]:
 def quick(task: Task) -> Task:
     """The first rows, for a few steps."""
     rows = slice(QUICK_ROWS)
-    return Task(
-        task.name,
-        task.train[rows],
-        task.validation[rows],
-        task.test[rows],
-        task.loss,
-        task.out_size,
-        task.first_sizes,
-        sum(task.first_sizes) + QUICK_UNITS,
-        QUICK_STEPS,
+    return replace(
+        task,
+        train=task.train[rows],
+        validation=task.validation[rows],
+        test=task.test[rows],
+        max_units=sum(task.first_sizes) + QUICK_UNITS,
+        steps=QUICK_STEPS,
     )
 
 
@@ -177,7 +174,7 @@ def _numbers(
     steps: int,
     inputs_too: bool,
 ) -> Task:
-    """A regression; targets, and inputs if they should be, are standardised by the training rows."""
+    """A regression; targets, and inputs if asked, are standardised by the training rows."""
     (x, y), *_ = parts
     shift, scale = (x.mean(axis=0), x.std(axis=0)) if inputs_too else (0.0, 1.0)
     batches = [
