@@ -412,11 +412,22 @@ def test_fashion_mnist_is_left_out_where_it_is_not_at_hand(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["fig2", "--optimizer", "adam"], "--optimizer is for ablation and automatic-size alone: leave it out for fig2."),
-        (["ablation", "--optimizer", "sgd"], "--optimizer must be one of kfac, natural_gradient, warm_natural_gradient, adam; got 'sgd'."),
-        (["ablation", "--tasks", "iris"], "--tasks must be of mnist, fashion-mnist, digits, friedman1, teacher, moons; got 'iris'."),
+        (
+            ["fig2", "--optimizer", "adam"],
+            "--optimizer is for ablation and automatic-size alone: leave it out for fig2.",
+        ),
+        (
+            ["ablation", "--optimizer", "sgd"],
+            "--optimizer must be one of kfac, natural_gradient, warm_natural_gradient, adam; "
+            "got 'sgd'.",
+        ),
+        (
+            ["ablation", "--tasks", "iris"],
+            "--tasks must be of mnist, fashion-mnist, digits, friedman1, teacher, moons; "
+            "got 'iris'.",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_in_one_sentence(words, sentence, tmp_path, capsys):
     assert main(["reproduce", *words, "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"senn: {sentence}\n"

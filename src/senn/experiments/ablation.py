@@ -201,10 +201,10 @@ def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 def compared(seeds: Sequence[dict[str, Any]], measure: str) -> dict[str, Any]:
     """One measure by arm: over the seeds, and against SENN."""
     values = {arm: [seed[arm][measure] for seed in seeds] for arm in seeds[0]}
-    return {
-        arm: over_seeds(v) if arm == SENN else {**over_seeds(v), "against": against(v, values[SENN])}
-        for arm, v in values.items()
-    }
+    found = {arm: over_seeds(v) for arm, v in values.items()}
+    for arm in found.keys() - {SENN}:
+        found[arm]["against"] = against(values[arm], values[SENN])
+    return found
 
 
 # What is compared: its title in the figure, and whether more of it is better.

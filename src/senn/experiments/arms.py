@@ -48,8 +48,9 @@ class GradMax(AbstractInOrder):
 
     For units z = wᵀa and ‖w‖ fixed these maximise the gradient norm ‖E[z g]‖ of the new outgoing
     weights, g being the loss gradient at the map that will read them. (The paper mostly sets the
-    outgoing weights so, and leaves the incoming ones zero; the two maps have exchanged roles.) The constant 1 counts as an input. There are as many directions as E[a gᵀ] has rank;
-    units beyond them are random.
+    outgoing weights so, and leaves the incoming ones zero; the two maps have exchanged roles.)
+    The constant 1 counts as an input. There are as many directions as E[a gᵀ] has rank; units
+    beyond them are random.
     """
 
     candidates: int = 16
@@ -157,7 +158,7 @@ def top_directions(
 def _units_along(
     problem: Problem, w: Float[Array, "J P"], usable: Float[Array, " P"], key: PRNGKeyArray
 ) -> Units:
-    """Units with these incoming weights and biases, z of mean square 1; random ones for the rest."""
+    """Units of these incoming weights and biases, z of mean square 1; random ones for the rest."""
     drawn = draw_units(problem, w.shape[1], key)
     rms = jnp.sqrt(jnp.mean((problem.fit.a @ w) ** 2, axis=0))
     w = (w / jnp.where(rms > 0, rms, 1)).T  # [P, J]

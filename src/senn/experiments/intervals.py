@@ -26,7 +26,8 @@ def against(values: Sequence[float], reference: Sequence[float]) -> dict[str, An
         )
     off = np.subtract(values, reference)
     testable = len(off) > 1 and np.ptp(off) > 0
-    p = float(stats.ttest_rel(values, reference).pvalue) if testable else np.nan  # pyright: ignore[reportAttributeAccessIssue]
+    test: Any = stats.ttest_rel(values, reference) if testable else None
+    p = float(test.pvalue) if testable else np.nan
     return {"difference": float(np.mean(off)), "ci95": half_width(off), "p": p}
 
 
