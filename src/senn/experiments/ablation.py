@@ -143,9 +143,7 @@ def replay(policy: Policy, plan: Sequence[Planned], end: int, places_seed: int |
     return Replay(**shared, plan=tuple(plan), end=end, places_seed=places_seed)
 
 
-def measure(
-    task: Task, network: MLP, history: History, plan: Sequence[Planned]
-) -> dict[str, Any]:
+def measure(task: Task, network: MLP, history: History, plan: Sequence[Planned]) -> dict[str, Any]:
     """The measures of one run, and its curve.
 
     The losses after additions are read at the planned steps in every arm.

@@ -112,9 +112,7 @@ def measure(task: Task, network: MLP, history: History) -> dict[str, Any]:
 
 def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Where SENN stops on the curve of fixed sizes, for every task."""
-    return {
-        task: placed([seed["tasks"][task] for seed in seeds]) for task in seeds[0]["tasks"]
-    }
+    return {task: placed([seed["tasks"][task] for seed in seeds]) for task in seeds[0]["tasks"]}
 
 
 def placed(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
