@@ -18,6 +18,7 @@ from senn.experiments.options import Options
 
 DATA = Path(os.environ.get("SENN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 MNIST = {"fig4-growth", "fig4-subsets"}
+NAMES = "fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size"
 WITH_DATA = [
     pytest.param(
         name, marks=pytest.mark.skipif(name in MNIST and not DATA.is_dir(), reason="needs MNIST")
@@ -151,8 +152,8 @@ def test_shrinking_keeps_what_is_flat():
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "say which figure, one of fig2, fig3, fig4-growth, fig4-subsets."),
-        (["fig5"], "FIGURE must be one of fig2, fig3, fig4-growth, fig4-subsets; got 'fig5'."),
+        ([], f"say which figure, one of {NAMES}."),
+        (["fig5"], f"FIGURE must be one of {NAMES}; got 'fig5'."),
         (["fig2", "--seeds", "0"], "--seeds must be a whole number of at least 1; got '0'."),
         (["fig2", "--sed", "3"], "unrecognized arguments: --sed 3; did you mean --seeds?"),
     ],

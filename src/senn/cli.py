@@ -105,8 +105,8 @@ def build_parser() -> argparse.ArgumentParser:
     train.set_defaults(run=_train)
     reproduce = commands.add_parser(
         "reproduce",
-        help="make a figure of the paper",
-        description="Run an experiment of the paper; write the figure and all its numbers.",
+        help="make a figure of the paper, or compare with other ways to grow",
+        description="Run an experiment; write its figure and all its numbers.",
         epilog=command.EPILOG,
         **style,
     )
@@ -141,7 +141,7 @@ class _Parser(argparse.ArgumentParser):
                 "say what to train on, such as senn train digits; senn train --help tells more"
             )
         if message.startswith("the following arguments are required: FIGURE"):
-            message = f"say which figure, one of {', '.join(command.FIGURES)}"
+            message = f"say which figure, one of {', '.join(command.EXPERIMENTS)}"
         raise UsageError(message if message.endswith(("?", ".")) else f"{message}.")
 
 

@@ -86,6 +86,7 @@ def propose_at(
     identity = layer and policy.layer_kind == "identity"
     inputs = _active_inputs(network, location.position)
     columns = inputs if identity else np.ones(1, bool)
+    proposer = proposer.at(network, location)
     known = location.position == 0 and network.in_size > PADDED_TO
     problem = _problem(
         (seen.fit.maps[location.position], seen.held_out.maps[location.position]),
@@ -96,6 +97,7 @@ def propose_at(
         damping=policy.damping,
         square=identity,
         input_factor=seen.inputs if known else None,
+        unexplained=proposer.unexplained,
     )
     count = policy.units_in_turn(location)
     # One count for all single units: the search is compiled once for both kinds of location.

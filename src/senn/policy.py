@@ -177,6 +177,10 @@ class Policy:
             return self.layer_units if self.layer_kind == "residual" else 1
         return self.most_units()
 
+    def next_look(self, step: int, added: int, fruitless: int) -> int:
+        """The step of the next consideration, after one at `step`; step 0 is the start."""
+        return step + self.steps_to_next(added, fruitless)
+
     def steps_to_next(self, added: int, fruitless: int) -> int:
         """Steps to the next consideration, after one that added so many units.
 

@@ -202,7 +202,7 @@ def fit(
         policy=policy,
         schedule=schedule,
         callbacks=tuple(callbacks),
-        rng=rng,
+        rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
         key=jax.random.key(seed),
         network=network,
     )
@@ -302,7 +302,7 @@ class _Run:
         self.start = time.monotonic()
         self.step = self.last_layer = 0
         self.refusals = self.stale = self.waits = 0
-        self.next_look = self.policy.every
+        self.next_look = self.policy.next_look(0, self.policy.most_units(), 0)
         self.growing = self.policy.width or self.policy.depth
         self.annealing: _Annealing | None = None
         self.observed = 0  # rows whose inputs the optimiser has been told of
@@ -368,6 +368,7 @@ class _Run:
         """From now on nothing is added; evaluations without a better loss count anew."""
         if self.growing:
             self.growing, self.stale = False, 0
+            self.history.growth_ended = self.step
 
     def anneal_in_time(self, end: int | None) -> int | None:
         """Begin to anneal once growth has ended or must; the step at which it must, if later."""
@@ -517,7 +518,7 @@ class _Run:
         self.waits = 0 if added else self.waits + looked
         layer = added and decision.accepted[0].location.kind == "layer"
         found = self.policy.most_units() if layer or not looked else added
-        self.next_look = self.step + self.policy.steps_to_next(found, self.waits)
+        self.next_look = self.policy.next_look(self.step, found, self.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
         self.refusals = self.refusals + 1 if refused else 0

@@ -14,6 +14,8 @@ class Options:
         quick: the smallest form that still shows something; it checks no claim of the paper.
         original: the paper's own setting wherever a faster one stands in by default.
         data_dir: where the files of MNIST are; None looks where `senn.datasets` does.
+        optimizer: of the studies beyond the paper; its figures have their own.
+        tasks: data sets of those studies; empty is all of them, two in the quick form.
     """
 
     out: Path = Path("figures")
@@ -21,3 +23,5 @@ class Options:
     quick: bool = False
     original: bool = False
     data_dir: str | None = None
+    optimizer: str = "kfac"
+    tasks: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ residual gradient at the map that will read them (theorem 2), and found by the s
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -19,8 +19,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
+from senn.nn import MLP
 from senn.nn.activation import apply_activation
-from senn.score import residual
+from senn.score import Residual, residual
 
 PADDED_TO = 64
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
@@ -150,6 +151,17 @@ class AbstractProposer(eqx.Module):
 
     candidates: eqx.AbstractVar[int]
 
+    def at(self, network: MLP, location: Location) -> "AbstractProposer":  # noqa: ARG002
+        """The search for units of this place; by default the same everywhere."""
+        return self
+
+    @staticmethod
+    def unexplained(
+        a: Float[Array, "N I"], g: Float[Array, "N O"], S: Float[Array, "O O"], damping: float
+    ) -> Residual:
+        """What new units are to explain of the gradient at the map that reads them."""
+        return residual(a, g, S, damping)
+
     @abstractmethod
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """Candidates, optimised on the fitting sample."""
@@ -268,15 +280,16 @@ def problem_at(
     damping: float,
     square: bool = False,
     input_factor: InputFactor | None = None,
+    unexplained: Callable[..., Residual] = residual,
 ) -> Problem:
     """The problem of units that read what map `source` reads and are read by map `reader`.
 
     Both are given on the fitting and on the held-out sample. `damping` is relative.
     `input_factor` is of what map `source` reads, if it is known already. Unless it is, inputs
     and gradients are padded by zeros to a multiple of `PADDED_TO`, so that a search is compiled
-    once for all small maps.
+    once for all small maps. `unexplained` is a search's.
     """
-    fit = residual(*reader[0], damping=damping)
+    fit = unexplained(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
