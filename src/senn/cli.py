@@ -110,7 +110,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=command.EPILOG,
         **style,
     )
-    command.add_arguments(reproduce, _whole)
+    command.add_arguments(reproduce, _whole, _choice(OPTIMIZERS))
+    _add_machine_options(reproduce)
     reproduce.set_defaults(run=_reproduce)
     return parser
 
@@ -187,11 +188,7 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--metric", type=_choice(METRICS), metavar="NAME",
         help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
 
-    add = parser.add_argument_group("machine").add_argument
-    add("--threads", type=_whole(1), metavar="N", default=1,
-        help="threads of the processor (default: 1, the fastest for small networks)")  # fmt: skip
-    add("--no-cache", action="store_true",
-        help="do not keep what is compiled for the next run (or see $SENN_CACHE_DIR)")  # fmt: skip
+    _add_machine_options(parser)
 
     add = parser.add_argument_group("output").add_argument
     add("--out", metavar="RUN", help="folder for the model, the ledger and the settings")
@@ -199,6 +196,14 @@ def _add_train_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true",
         help="one JSON object on standard output, everything else on standard error")  # fmt: skip
     add("--quiet", action="store_true", help="only the summary")
+
+
+def _add_machine_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("machine").add_argument
+    add("--threads", type=_whole(1), metavar="N", default=1,
+        help="threads of the processor (default: 1, the fastest for small networks)")  # fmt: skip
+    add("--no-cache", action="store_true",
+        help="do not keep what is compiled for the next run (or see $SENN_CACHE_DIR)")  # fmt: skip
     add("--debug", action="store_true", help="show the traceback of an unexpected error")
 
 
@@ -406,12 +411,14 @@ def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     }
 
 
-# --- The paper's figures -------------------------------------------------------------------
+# --- Experiments ---------------------------------------------------------------------------
 
 
 def _reproduce(arguments: argparse.Namespace) -> int:
     """`senn reproduce`."""
     try:
+        command.check(arguments)
+        _use_machine(arguments)
         return command.run(arguments)
     except command.ReproduceError as error:
         raise UsageError(str(error)) from error

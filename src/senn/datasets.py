@@ -961,14 +961,6 @@ def load(
         raise DataError(f"{name}: it cannot be read ({_reason(error)}).") from error
 
 
-def at_hand(name: str, data_dir: str | os.PathLike[str] | None = None) -> bool:
-    """Whether the files of `mnist` or `fashion-mnist` are here, where `load` would look first."""
-    try:
-        return _find_idx_folder(name, None if data_dir is None else Path(data_dir)) is not None
-    except DataError:
-        return False
-
-
 def _check_options(
     target: str | None, task: str | None, data_dir: Path | None, test_fraction: float, seed: int
 ) -> _Options:

@@ -86,7 +86,6 @@ def propose_at(
     identity = layer and policy.layer_kind == "identity"
     inputs = _active_inputs(network, location.position)
     columns = inputs if identity else np.ones(1, bool)
-    proposer = proposer.at(network, location)
     known = location.position == 0 and network.in_size > PADDED_TO
     problem = _problem(
         (seen.fit.maps[location.position], seen.held_out.maps[location.position]),
@@ -97,13 +96,13 @@ def propose_at(
         damping=policy.damping,
         square=identity,
         input_factor=seen.inputs if known else None,
-        unexplained=proposer.unexplained,
     )
     count = policy.units_in_turn(location)
     # One count for all single units: the search is compiled once for both kinds of location.
     most = 1 if identity else max(policy.most_units(), count)
     scale = policy.unit_scale or AbstractOptimizer.unit_scale
-    found = _search(proposer, problem, key, count=most, unit_scale=scale)
+    search = proposer.at(network, location, seen.fit.maps[location.reader])
+    found = _search(search, problem, key, count=most, unit_scale=scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     weight, bias, theta = found.units
     weight = weight[:, : len(inputs)]

@@ -202,7 +202,7 @@ def fit(
         policy=policy,
         schedule=schedule,
         callbacks=tuple(callbacks),
-        rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
+        rng=rng.spawn(1)[0],  # its own, so that growth leaves the order of the data as it is
         key=jax.random.key(seed),
         network=network,
     )

@@ -6,7 +6,7 @@ order, and is trained by the same optimiser at the same rates to the same last s
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -23,15 +23,19 @@ from senn.experiments.intervals import against, over_seeds
 from senn.experiments.options import Options
 from senn.experiments.replay import NEVER, Planned, Replay, full_size, plan_of
 from senn.experiments.saving import rounded
-from senn.experiments.tasks import Task, load_tasks
+from senn.experiments.tasks import Task, by_task, load_task
 from senn.nn import MLP
 from senn.proposals import AbstractProposer, Projection
 
 SENN = "SENN"
 MAX_LAYERS = 3  # hidden ones: a random place would else be a new layer most of the time
-EVALUATE_EVERY = 10
 WATCHED = 50  # steps after an addition
 QUICK_SCREENED = 64
+
+# SENN's, within a budget for each task. Evaluations are far more frequent than by default: those
+# without a better loss would end growth far sooner.
+POLICY = Policy(max_layers=MAX_LAYERS, plateau=NEVER)
+SCHEDULE = Schedule(evaluate_every=10)  # and of as many steps as each task says
 
 
 @dataclass(frozen=True)
@@ -68,65 +72,48 @@ def search(options: Options) -> Projection:
     return Projection(screened=QUICK_SCREENED, steps=1) if options.quick else Projection()
 
 
-def policy_for(task: Task) -> Policy:
-    """SENN's: the default within a budget, and not ended by a loss that no longer falls.
-
-    Evaluations are far more frequent here than by default, so that counting them would end growth
-    far sooner.
-    """
-    return Policy(max_units=task.max_units, max_layers=MAX_LAYERS, plateau=NEVER)
-
-
-def schedule_for(task: Task) -> Schedule:
-    """The default in a fixed number of steps, with frequent evaluations."""
-    return Schedule(max_steps=task.steps, evaluate_every=EVALUATE_EVERY)
-
-
 def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
     """This is no experiment of the paper's."""
     return []
 
 
 def settings(options: Options) -> dict[str, Any]:
-    """All settings; sizes and lengths are those of the first seed, and the same for all."""
-    tasks = load_tasks(0, options)
+    """All settings; those of a data set stand in its runs."""
     return {
         "optimizer": options.optimizer,
-        "policy": describe(policy_for(tasks[0])),
-        "schedule": describe(schedule_for(tasks[0])),
+        "policy": describe(POLICY),
+        "schedule": describe(SCHEDULE),
         "search": _fields(search(options)),
         "arms": {arm.name: _fields(arm.proposer) for arm in arms(options)},
-        "tasks": {task.name: task.settings() for task in tasks},
         "steps_watched_after_an_addition": WATCHED,
     }
 
 
 def run(seed: int, options: Options) -> dict[str, Any]:
-    """Every arm on every task."""
-    tasks = {task.name: compare(task, seed, options) for task in load_tasks(seed, options)}
-    scores = ", ".join(
-        f"{name} {found['arms'][SENN]['test_score']:.4f} ({sum(found['hidden_sizes'])} units)"
-        for name, found in tasks.items()
-    )
-    return {"summary": f"SENN's test scores: {scores}", "tasks": tasks}
-
-
-def compare(task: Task, seed: int, options: Options) -> dict[str, Any]:
     """SENN on one task, and every arm by its plan."""
+    task = load_task(seed, options)
     first = task.network(task.first_sizes, seed, task.max_units)
-    policy = policy_for(task)
-    train = partial(task.fit, schedule=schedule_for(task), optimizer=options.optimizer, seed=seed)
+    policy = replace(POLICY, max_units=task.max_units)
+    schedule = replace(SCHEDULE, max_steps=task.steps)
+    train = partial(task.fit, schedule=schedule, optimizer=options.optimizer, seed=seed)
     trained, history = train(first, policy, search(options))
     plan, end = plan_of(history), history.growth_ended or task.steps
     found = {SENN: measure(task, trained, history, plan)}
     for arm in arms(options):
         start = full_size(first, plan, policy, jax.random.key(seed)) if arm.from_start else first
         steps, places_seed = () if arm.from_start else plan, seed if arm.random_place else None
-        rule = replay(policy, steps, end, places_seed)
+        rule = replayed(policy, steps, end, places_seed)
         trained, history = train(start, rule, arm.proposer)
         found[arm.name] = measure(task, trained, history, plan)
+    senn = found[SENN]
     return {
-        "hidden_sizes": found[SENN]["hidden_sizes"],
+        "summary": f"{task.name}, {senn['hidden_sizes']} units, score {senn['test_score']:.4f}",
+        "task": task.name,
+        "task_settings": {
+            **task.settings(),
+            "max_units": task.max_units,
+            "steps": task.steps,
+        },
         "growth_ended": end,
         "plan": [
             {"step": p.step, "place": str(p.location), "units": p.units, "size": p.size}
@@ -136,7 +123,7 @@ def compare(task: Task, seed: int, options: Options) -> dict[str, Any]:
     }
 
 
-def replay(policy: Policy, plan: Sequence[Planned], end: int, places_seed: int | None) -> Replay:
+def replayed(policy: Policy, plan: Sequence[Planned], end: int, places_seed: int | None) -> Replay:
     """The policy that follows a plan within another policy's settings."""
     own = {"patience", "plateau"}
     shared = {k: v for k, v in vars(policy).items() if k not in own}
@@ -185,14 +172,11 @@ def loss_after(history: History, step: int, steps: int = WATCHED) -> float:
     return float(np.mean(loss[watched])) if watched.any() else np.nan
 
 
-def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def claims(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Every measure of every arm on every task over the seeds, and a paired test against SENN."""
     return {
-        task: {
-            name: compared([seed["tasks"][task]["arms"] for seed in seeds], name)
-            for name in MEASURES
-        }
-        for task in seeds[0]["tasks"]
+        task: {name: compared([run["arms"] for run in of], name) for name in MEASURES}
+        for task, of in by_task(runs).items()
     }
 
 

@@ -17,7 +17,7 @@ from senn.experiments.growing import NO_GROWTH, describe
 from senn.experiments.intervals import over_seeds
 from senn.experiments.options import Options
 from senn.experiments.saving import plain_logarithmic
-from senn.experiments.tasks import Task, load_tasks
+from senn.experiments.tasks import QUICK_STEPS, Task, by_task, load_task
 from senn.nn import MLP
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
@@ -30,9 +30,9 @@ def policy_for(options: Options) -> Policy:
     return Policy(alpha=0.01) if options.quick else Policy()
 
 
-def schedule_for(task: Task, options: Options) -> Schedule:
+def schedule_for(options: Options) -> Schedule:
     """The default; a fixed number of steps in the quick form."""
-    return Schedule(max_steps=task.steps) if options.quick else Schedule()
+    return Schedule(max_steps=QUICK_STEPS) if options.quick else Schedule()
 
 
 def sizes(options: Options) -> tuple[int, ...]:
@@ -47,35 +47,24 @@ def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
 
 def settings(options: Options) -> dict[str, Any]:
     """All settings."""
-    tasks = load_tasks(0, options)
-    unused = ("max_units",) if options.quick else ("max_units", "steps")
     return {
         "optimizer": options.optimizer,
         "policy": describe(policy_for(options)),
-        "schedule": describe(schedule_for(tasks[0], options)),
+        "schedule": describe(schedule_for(options)),
         "sizes": sizes(options),
         "knee": KNEE,
-        "tasks": {
-            task.name: {k: v for k, v in task.settings().items() if k not in unused}
-            for task in tasks
-        },
     }
 
 
 def run(seed: int, options: Options) -> dict[str, Any]:
-    """SENN and every fixed size on every task."""
-    tasks = {task.name: sweep(task, seed, options) for task in load_tasks(seed, options)}
-    found = ", ".join(
-        f"{name} {task['senn']['units']} ({task['senn']['test_score']:.4f})"
-        for name, task in tasks.items()
-    )
-    return {"summary": f"units (test score) {found}", "tasks": tasks}
-
-
-def sweep(task: Task, seed: int, options: Options) -> dict[str, Any]:
-    """What each network came to."""
+    """SENN and every fixed size on one task."""
+    task = load_task(seed, options)
+    senn = train(task, task.first_sizes, policy_for(options), seed, options)
     return {
-        "senn": train(task, task.first_sizes, policy_for(options), seed, options),
+        "summary": f"{task.name}, {senn['hidden_sizes']} units, score {senn['test_score']:.4f}",
+        "task": task.name,
+        "task_settings": task.settings(),
+        "senn": senn,
         "fixed": [train(task, (n,), NO_GROWTH, seed, options) for n in sizes(options)],
     }
 
@@ -87,7 +76,7 @@ def train(
     network, history = task.fit(
         task.network(first_sizes, seed),
         policy,
-        schedule=schedule_for(task, options),
+        schedule=schedule_for(options),
         optimizer=options.optimizer,
         seed=seed,
     )
@@ -110,9 +99,9 @@ def measure(task: Task, network: MLP, history: History) -> dict[str, Any]:
     }
 
 
-def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def claims(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """Where SENN stops on the curve of fixed sizes, for every task."""
-    return {task: placed([seed["tasks"][task] for seed in seeds]) for task in seeds[0]["tasks"]}
+    return {task: placed(of) for task, of in by_task(runs).items()}
 
 
 def placed(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -125,6 +114,7 @@ def placed(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     best = _best(seeds)
     bend = knee(units, [point["mean"] for point in curve])
     return {
+        "score": seeds[0]["task_settings"]["score"],
         "fixed_units": units,
         "fixed_test_score": curve,
         "senn_units": size,
@@ -164,7 +154,7 @@ def draw(record: dict[str, Any]) -> Figure:
             f"{task}: {place['senn_units']['mean']:.3g} units, "
             f"{place['share_of_sweep_seconds']:.0%} of the sweep's time"
         )
-        axes.set(xlabel="hidden units", ylabel=record["settings"]["tasks"][task]["score"])
+        axes.set(xlabel="hidden units", ylabel=f"test {place['score']}")
     for axes in panels[len(found) :]:
         axes.set_visible(False)
     panels[0].legend(fontsize=6)

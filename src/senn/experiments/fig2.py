@@ -278,7 +278,7 @@ def claims(seeds: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def draw(record: dict[str, Any]) -> Figure:
     """Above, target, samples, fit and unit locations; below, the landscape."""
-    seed = record["seeds"][0]
+    seed = record["runs"][0]
     panels = seed["panels"]
     figure = Figure(figsize=(2.4 * max(len(panels), 2), 4.2), layout="constrained")
     axes = figure.subplots(2, len(panels), squeeze=False, sharex=True, sharey="row")

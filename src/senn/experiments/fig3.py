@@ -208,14 +208,14 @@ def _lowest(seed: dict[str, Any], step: int) -> float:
 
 def draw(record: dict[str, Any]) -> Figure:
     """Above, boundaries at the start and end of each phase; below, the score over steps."""
-    seed, tau = record["seeds"][0], record["settings"]["policy"]["tau"]
+    seed, tau = record["runs"][0], record["settings"]["policy"]["tau"]
     shown = [(when, phase[when]) for phase in seed["phases"] for when in ("start", "end")]
     figure = Figure(figsize=(7.2, 3.9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5], squeeze=False)[:, 0]
     row = above.subplots(1, len(shown), squeeze=False)[0]
     for axes, (when, boundary) in zip(row, shown, strict=True):
         _draw_boundary(axes, seed, when, boundary)
-    _draw_curves(below.subplots(), record["seeds"], tau)
+    _draw_curves(below.subplots(), record["runs"], tau)
     return figure
 
 

@@ -249,7 +249,7 @@ def draw(record: dict[str, Any]) -> Figure:
     axes = figure.subplots(2, 2, sharey="row", sharex="col")
     columns = (("step", "batches seen"), ("seconds", "seconds"))
     for column, (name, label) in enumerate(columns):
-        for seed in record["seeds"]:
+        for seed in record["runs"]:
             x = seed["curve"][name]
             axes[0, column].plot(x, seed["curve"]["hidden_size"], label=f"seed {seed['seed']}")
             axes[1, column].plot(x, seed["curve"]["test_accuracy"])
@@ -257,7 +257,7 @@ def draw(record: dict[str, Any]) -> Figure:
         axes[1, column].set_xlabel(label)
     axes[0, 0].set_ylabel("hidden units in all")
     axes[0, 0].legend(fontsize=6)
-    best = max(max(seed["curve"]["test_accuracy"]) for seed in record["seeds"])
+    best = max(max(seed["curve"]["test_accuracy"]) for seed in record["runs"])
     axes[1, 0].set(ylabel="test accuracy", ylim=(0.88 if best > 0.9 else 0, 1.0))
     return figure
 

@@ -178,7 +178,7 @@ def draw(record: dict[str, Any]) -> Figure:
     figure = Figure(figsize=(6.4, 2.9), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes in (left, right):
-        _draw_widths(axes, record["seeds"], found)
+        _draw_widths(axes, record["runs"], found)
     left.set(yscale="log", ylabel="final width")
     right.set(xscale="log")
     plain_logarithmic(left.yaxis)

@@ -11,6 +11,7 @@ class Options:
     Args:
         out: folder for the figure and its numbers.
         seeds: how many seeds, from 0.
+        resume: keep the runs that the record in `out` holds, if they were made alike.
         quick: the smallest form that still shows something; it checks no claim of the paper.
         original: the paper's own setting wherever a faster one stands in by default.
         data_dir: where the files of MNIST are; None looks where `senn.datasets` does.
@@ -20,6 +21,7 @@ class Options:
 
     out: Path = Path("figures")
     seeds: int = 5
+    resume: bool = False
     quick: bool = False
     original: bool = False
     data_dir: str | None = None

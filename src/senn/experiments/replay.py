@@ -1,7 +1,7 @@
 """Adding units when and where another run did: what is left to differ is the units themselves."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax
@@ -64,7 +64,7 @@ class Replay(Policy):
         if planned is not None and self.places_seed is None:
             return (planned.location,)
         places = super().locations(network, layers_allowed=layers_allowed)
-        if planned is None or not places:
+        if planned is None or self.places_seed is None:
             return places[:1]
         draw = np.random.default_rng((self.places_seed, planned.size))
         return (places[draw.integers(len(places))],)
@@ -99,17 +99,11 @@ def plan_of(history: History) -> tuple[Planned, ...]:
 def first_units(proposal: Proposal, count: int) -> Proposal:
     """The first `count` of a proposal's units; its scores stay those of all."""
     theta = proposal.activation
-    return Proposal(
-        proposal.location,
-        proposal.weight[:, :count],
-        proposal.bias[:count],
-        None if theta is None else theta[:, :count],
-        proposal.fit_score,
-        proposal.score,
-        proposal.stderr,
-        proposal.eta,
-        proposal.limit,
-        proposal.reach,
+    return replace(
+        proposal,
+        weight=proposal.weight[:, :count],
+        bias=proposal.bias[:count],
+        activation=None if theta is None else theta[:, :count],
     )
 
 

@@ -6,20 +6,19 @@ import platform
 import shlex
 import sys
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import jax
 import matplotlib as mpl
 from matplotlib.axis import Axis
-from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from senn import __version__
 from senn.checkpoint import write_atomically
 from senn.experiments.options import Options
-from senn.runs import strict_json
+from senn.runs import RunFolderError, strict_json
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,
@@ -32,33 +31,62 @@ STYLE: dict[Any, Any] = {
 }
 
 
+def save(
+    name: str, figure: Any, options: Options, runs: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Write the record of a figure's runs, and the figure made of it; the record."""
+    record = make_record(name, figure, options, runs)
+    paths = tuple(options.out / f"{name}{end}" for end in (".json", ".png", ".svg"))
+    write_atomically(paths[0], _readable(record).encode())
+    with mpl.rc_context(STYLE):
+        drawn = figure.draw(record)
+        if note := _note(record):
+            drawn.supxlabel(textwrap.fill(note, 130), fontsize=6, color="0.4")
+        drawn.savefig(paths[1], dpi=200)
+        drawn.savefig(paths[2], metadata={"Date": None})
+    return record
+
+
 def make_record(
-    name: str, figure: Any, options: Options, seeds: Sequence[dict[str, Any]]
+    name: str, figure: Any, options: Options, runs: Sequence[dict[str, Any]]
 ) -> dict[str, Any]:
     """All that is known of a figure, as JSON reads it back."""
-    record = {
+    found = {"claims": figure.claims(runs), "runs": runs}
+    return _as_read({**_header(name, figure, options), **found})
+
+
+def earlier_runs(name: str, figure: Any, options: Options) -> list[dict[str, Any]]:
+    """The runs that the record in the folder holds; a `RunFolderError` unless made alike."""
+    path = options.out / f"{name}.json"
+    if not path.exists():
+        return []
+    try:
+        record = json.loads(path.read_text("utf-8"))
+        runs = record["runs"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(f"{str(options.out)!r} holds a damaged {name}.json.") from error
+    ours = _as_read(_header(name, figure, options))
+    if any(record.get(key) != ours[key] for key in ("machine", "quick", "settings")):
+        raise RunFolderError(
+            f"{str(options.out)!r} holds a {name}.json of other settings or of another machine: "
+            "name another folder, or leave out --resume."
+        )
+    return runs
+
+
+def _header(name: str, figure: Any, options: Options) -> dict[str, Any]:
+    return {
         "figure": name,
         "command": shlex.join(["senn", *sys.argv[1:]]),
         "machine": machine(),
         "quick": options.quick,
         "stand_ins": figure.stand_ins(options),
         "settings": figure.settings(options),
-        "claims": figure.claims(seeds),
-        "seeds": seeds,
     }
+
+
+def _as_read(record: dict[str, Any]) -> dict[str, Any]:
     return json.loads(strict_json(record))
-
-
-def save(record: dict[str, Any], draw: Callable[[dict[str, Any]], Figure], out: Path) -> None:
-    """Write the record, and the figure that `draw` makes of it."""
-    paths = tuple(out / f"{record['figure']}{end}" for end in (".json", ".png", ".svg"))
-    write_atomically(paths[0], _readable(record).encode())
-    with mpl.rc_context(STYLE):
-        figure = draw(record)
-        if note := _note(record):
-            figure.supxlabel(textwrap.fill(note, 130), fontsize=6, color="0.4")
-        figure.savefig(paths[1], dpi=200)
-        figure.savefig(paths[2], metadata={"Date": None})
 
 
 def machine() -> dict[str, Any]:

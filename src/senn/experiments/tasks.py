@@ -1,6 +1,6 @@
 """The data sets on which ways to grow are compared, and how long each is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -77,25 +77,32 @@ class Task:
             "rows": rows,
             "inputs": self.train.x.shape[1],
             "first_sizes": self.first_sizes,
-            "max_units": self.max_units,
-            "steps": self.steps,
             "score": self.score,
         }
 
 
-def load_tasks(seed: int, options: Options) -> list[Task]:
-    """The tasks that were asked for, in the form that was asked for.
-
-    Fashion-MNIST is left out where its files are not at hand, unless it was asked for by name.
-    """
+def task_names(options: Options) -> tuple[str, ...]:
+    """The data sets that were asked for, else all; two in the quick form."""
     names = options.tasks or (QUICK_TASKS if options.quick else tuple(TASKS))
     unknown = [name for name in names if name not in TASKS]
     if unknown:
         raise DataError(f"--tasks must be of {', '.join(TASKS)}; got {unknown[0]!r}.")
-    if not options.tasks:
-        names = [n for n in names if n != "fashion-mnist" or datasets.at_hand(n, options.data_dir)]
-    tasks = [TASKS[name](seed, options) for name in names]
-    return [quick(task) for task in tasks] if options.quick else tasks
+    return names
+
+
+def load_task(seed: int, options: Options) -> Task:
+    """The one task of a run, in the form that was asked for."""
+    (name,) = options.tasks
+    task = TASKS[name](seed, options)
+    return quick(task) if options.quick else task
+
+
+def by_task(runs: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """The runs of every data set."""
+    tasks: dict[str, list[dict[str, Any]]] = {}
+    for run in runs:
+        tasks.setdefault(run["task"], []).append(run)
+    return tasks
 
 
 def quick(task: Task) -> Task:
@@ -139,10 +146,17 @@ def _classes(
     """A classification, with a share of the training rows kept apart for validation."""
     assert data.classes is not None
     kept, apart = split_rows(len(data.y), validation, seed, data.y)
-    parts = [(data.x[kept], data.y[kept]), (data.x[apart], data.y[apart])]
-    batches = [Batch.of(*part) for part in (*parts, (data.x_test, data.y_test))]
-    loss = SoftmaxCrossEntropy()
-    return Task(data.name, *batches, loss, len(data.classes), first_sizes, max_units, steps)
+    return Task(
+        data.name,
+        Batch.of(data.x[kept], data.y[kept]),
+        Batch.of(data.x[apart], data.y[apart]),
+        Batch.of(data.x_test, data.y_test),
+        SoftmaxCrossEntropy(),
+        len(data.classes),
+        first_sizes,
+        max_units,
+        steps,
+    )
 
 
 def _friedman1(seed: int, options: Options) -> Task:  # noqa: ARG001
@@ -177,22 +191,23 @@ def _numbers(
     """A regression; targets, and inputs if asked, are standardised by the training rows."""
     (x, y), *_ = parts
     shift, scale = (x.mean(axis=0), x.std(axis=0)) if inputs_too else (0.0, 1.0)
-    batches = [
+    train, held_out, test = (
         Batch.of(
             ((x - shift) / scale).astype(np.float32),
             ((t.reshape(-1, 1) - y.mean()) / y.std()).astype(np.float32),
         )
         for x, t in parts
-    ]
-    return Task(name, *batches, SquaredError(), 1, first_sizes, max_units, steps)
+    )
+    return Task(name, train, held_out, test, SquaredError(), 1, first_sizes, max_units, steps)
 
 
+# The shortest first: what is done is saved before the next begins.
 TASKS: dict[str, Callable[[int, Options], Task]] = {
-    "mnist": _images("mnist"),
-    "fashion-mnist": _images("fashion-mnist"),
-    "digits": _digits,
-    "friedman1": _friedman1,
     "teacher": _teacher,
     "moons": _moons,
+    "friedman1": _friedman1,
+    "digits": _digits,
+    "mnist": _images("mnist"),
+    "fashion-mnist": _images("fashion-mnist"),
 }
 QUICK_TASKS = ("teacher", "digits")

@@ -6,7 +6,7 @@ residual gradient at the map that will read them (theorem 2), and found by the s
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal, NamedTuple
@@ -19,9 +19,10 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
+from senn.linalg import log_det
 from senn.nn import MLP
 from senn.nn.activation import apply_activation
-from senn.score import Residual, residual
+from senn.score import residual
 
 PADDED_TO = 64
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
@@ -151,16 +152,17 @@ class AbstractProposer(eqx.Module):
 
     candidates: eqx.AbstractVar[int]
 
-    def at(self, network: MLP, location: Location) -> "AbstractProposer":  # noqa: ARG002
-        """The search for units of this place; by default the same everywhere."""
-        return self
+    def at(
+        self,
+        network: MLP,  # noqa: ARG002
+        location: Location,  # noqa: ARG002
+        reader: MapMoments,  # noqa: ARG002
+    ) -> "AbstractProposer":
+        """The search for units of one place, `reader` being what the map that reads them sees.
 
-    @staticmethod
-    def unexplained(
-        a: Float[Array, "N I"], g: Float[Array, "N O"], S: Float[Array, "O O"], damping: float
-    ) -> Residual:
-        """What new units are to explain of the gradient at the map that reads them."""
-        return residual(a, g, S, damping)
+        By default it is the same everywhere: a problem tells all that the score depends on.
+        """
+        return self
 
     @abstractmethod
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
@@ -280,16 +282,15 @@ def problem_at(
     damping: float,
     square: bool = False,
     input_factor: InputFactor | None = None,
-    unexplained: Callable[..., Residual] = residual,
 ) -> Problem:
     """The problem of units that read what map `source` reads and are read by map `reader`.
 
     Both are given on the fitting and on the held-out sample. `damping` is relative.
     `input_factor` is of what map `source` reads, if it is known already. Unless it is, inputs
     and gradients are padded by zeros to a multiple of `PADDED_TO`, so that a search is compiled
-    once for all small maps. `unexplained` is a search's.
+    once for all small maps.
     """
-    fit = unexplained(*reader[0], damping=damping)
+    fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
@@ -403,26 +404,7 @@ def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
     if not problem.square:
         return score
     spare = jnp.diag(1 - problem.units.astype(score.dtype))  # dormant slots count as identity
-    return score - LOG_DET_PENALTY * _log_det(units.weight + spare) ** 2
-
-
-def _log_det(weight: Float[Array, "P K K"]) -> Float[Array, " P"]:
-    """ln |det W|, by elimination in WᵀW.
-
-    Not by `slogdet`: jaxlib's batched LAPACK calls wait inside XLA's thread pool for helpers from
-    that pool, and two of them at once, this and the one of `outgoing`, lock a pool of two threads.
-    """
-    least = jnp.finfo(weight.dtype).tiny
-
-    def eliminate(gram, unit):
-        column = gram @ unit
-        pivot = jnp.maximum(column @ unit, least)
-        rest = gram - column[:, :, None] * (column / pivot[:, None])[:, None, :]
-        return rest, jnp.log(pivot)
-
-    gram = jnp.einsum("pik,pil->pkl", weight, weight)
-    logs = jax.lax.scan(eliminate, gram, jnp.eye(weight.shape[-1], dtype=weight.dtype))[1]
-    return 0.5 * jnp.sum(logs, axis=0)
+    return score - LOG_DET_PENALTY * log_det(units.weight + spare) ** 2
 
 
 def rescale(problem: Problem, units: Units, fraction: float) -> Units:
