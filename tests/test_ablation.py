@@ -11,7 +11,7 @@ import pytest
 from scipy import stats
 
 import reference
-from senn import Batch, History, Policy, growth
+from senn import Batch, History, Policy, Schedule, growth
 from senn.cli import main
 from senn.evaluation import outputs
 from senn.experiments import ablation, automatic_size, tasks
@@ -254,9 +254,9 @@ def quick(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def compared(quick):
-    """The tasks of the quick ablation, of its one seed."""
-    return quick("ablation")[0]["seeds"][0]["tasks"]
+def runs(quick):
+    """The quick ablation of one seed, by data set."""
+    return {run["task"]: run for run in quick("ablation")[0]["runs"]}
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -268,8 +268,8 @@ def test_the_record_is_saved_with_a_figure(name, quick):
     assert len(np.unique(pixels.reshape(-1, pixels.shape[2]), axis=0)) > 10
 
 
-def test_every_arm_adds_when_and_as_many_as_senn(compared):
-    for task in compared.values():
+def test_every_arm_adds_when_and_as_many_as_senn(runs):
+    for task in runs.values():
         plan = [(p["step"], p["units"]) for p in task["plan"]]
         assert sum(units for _, units in plan) > 0
         for name, arm in task["arms"].items():
@@ -277,19 +277,19 @@ def test_every_arm_adds_when_and_as_many_as_senn(compared):
             assert added == ([] if name == "full size from the start" else plan)
 
 
-def test_places_are_senns_or_random(compared):
-    for task in compared.values():
+def test_places_are_senns_or_random(runs):
+    for task in runs.values():
         places = {name: [a[1:3] for a in arm["additions"]] for name, arm in task["arms"].items()}
         for name in ("random units", "GradMax", "TINY", "splitting"):
             assert places[name] == places[SENN]
     assert any(
         task["arms"]["random place"]["additions"] != task["arms"][SENN]["additions"]
-        for task in compared.values()
+        for task in runs.values()
     )
 
 
-def test_every_arm_ends_at_the_same_size_after_the_same_steps(compared):
-    for task in compared.values():
+def test_every_arm_ends_at_the_same_size_after_the_same_steps(runs):
+    for task in runs.values():
         senn = task["arms"][SENN]
         for name, arm in task["arms"].items():
             assert sum(arm["hidden_sizes"]) == sum(senn["hidden_sizes"])
@@ -300,8 +300,8 @@ def test_every_arm_ends_at_the_same_size_after_the_same_steps(compared):
                 assert arm["hidden_sizes"] == senn["hidden_sizes"]
 
 
-def test_until_the_first_addition_all_are_the_same_run(compared):
-    for task in compared.values():
+def test_until_the_first_addition_all_are_the_same_run(runs):
+    for task in runs.values():
         first = task["plan"][0]["step"]
         n = sum(step < first for step in task["arms"][SENN]["curve"]["step"])
         seen = {
@@ -315,7 +315,7 @@ def test_until_the_first_addition_all_are_the_same_run(compared):
 def test_the_ablations_claims_are_those_of_its_seeds(quick):
     record, _ = quick("ablation")
     found = record["claims"]["teacher"]["test_score"]
-    arm = record["seeds"][0]["tasks"]["teacher"]["arms"]
+    (arm,) = (run["arms"] for run in record["runs"] if run["task"] == "teacher")
     assert set(found) == {SENN, *(a.name for a in arms(Options()))}
     assert found["TINY"]["mean"] == arm["TINY"]["test_score"]
     off = arm["TINY"]["test_score"] - arm[SENN]["test_score"]
@@ -324,8 +324,8 @@ def test_the_ablations_claims_are_those_of_its_seeds(quick):
 
 def test_automatic_size_places_senn_on_the_curve(quick):
     record, _ = quick("automatic-size")
-    for name, place in record["claims"].items():
-        seed = record["seeds"][0]["tasks"][name]
+    for seed in record["runs"]:
+        place = record["claims"][seed["task"]]
         assert place["fixed_units"] == list(automatic_size.QUICK_SIZES)
         assert place["senn_units"]["mean"] == sum(seed["senn"]["hidden_sizes"])
         assert place["knee_units"] in place["fixed_units"]
@@ -382,7 +382,7 @@ def test_one_seed_and_equal_differences_have_no_test():
 
 @pytest.mark.parametrize("name", ["digits", "friedman1", "teacher", "moons"])
 def test_a_task_has_three_parts_without_a_row_in_common(name):
-    (task,) = tasks.load_tasks(3, Options(tasks=(name,)))
+    task = tasks.load_task(3, Options(tasks=(name,)))
     parts = [np.asarray(part.x) for part in (task.train, task.validation, task.test)]
     rows = [{tuple(row) for row in part} for part in parts]
     shared = sum(map(len, rows)) - len(rows[0] | rows[1] | rows[2])
@@ -395,18 +395,15 @@ def test_a_task_has_three_parts_without_a_row_in_common(name):
 
 def test_tasks_are_new_for_every_seed():
     first, same, other = (
-        tasks.load_tasks(seed, Options(tasks=("teacher",)))[0].train for seed in (0, 0, 1)
+        tasks.load_task(seed, Options(tasks=("teacher",))).train for seed in (0, 0, 1)
     )
     assert np.array_equal(first.y, same.y)
     assert not np.array_equal(first.y, other.y)
 
 
-def test_fashion_mnist_is_left_out_where_it_is_not_at_hand(tmp_path, monkeypatch):
-    (teacher,) = tasks.load_tasks(0, Options(tasks=("teacher",)))
-    stubs = {name: lambda *_, n=name: replace(teacher, name=n) for name in tasks.TASKS}
-    monkeypatch.setattr(tasks, "TASKS", stubs)
-    found = tasks.load_tasks(0, Options(data_dir=str(tmp_path)))
-    assert [task.name for task in found] == ["mnist", "digits", "friedman1", "teacher", "moons"]
+def test_all_data_sets_are_taken_unless_some_are_named():
+    assert tasks.task_names(Options()) == tuple(tasks.TASKS)
+    assert tasks.task_names(Options(tasks=("moons",))) == ("moons",)
 
 
 @pytest.mark.parametrize(
@@ -423,21 +420,21 @@ def test_fashion_mnist_is_left_out_where_it_is_not_at_hand(tmp_path, monkeypatch
         ),
         (
             ["ablation", "--tasks", "iris"],
-            "--tasks must be of mnist, fashion-mnist, digits, friedman1, teacher, moons; "
+            "--tasks must be of teacher, moons, friedman1, digits, mnist, fashion-mnist; "
             "got 'iris'.",
         ),
     ],
 )
 def test_mistakes_are_told_in_one_sentence(words, sentence, tmp_path, capsys):
-    assert main(["reproduce", *words, "--out", str(tmp_path)]) == 2
+    assert main(["reproduce", *words, "--no-cache", "--out", str(tmp_path)]) == 2
     assert capsys.readouterr().err == f"senn: {sentence}\n"
 
 
-def test_senns_own_search_is_the_default_in_the_full_form():
+def test_senn_grows_by_default_settings_in_the_full_form():
     assert ablation.search(Options()) == Projection()
-    policy = ablation.policy_for(tasks.load_tasks(0, Options(tasks=("teacher",)))[0])
-    assert (policy.tau, policy.alpha, policy.every) == (
-        Policy().tau,
-        Policy().alpha,
-        Policy().every,
+    own = {"max_layers": ablation.MAX_LAYERS, "plateau": ablation.NEVER}
+    assert replace(Policy(), **own) == ablation.POLICY
+    assert (automatic_size.policy_for(Options()), automatic_size.schedule_for(Options())) == (
+        Policy(),
+        Schedule(),
     )

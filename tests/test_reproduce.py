@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from senn.cli import main
-from senn.experiments import command, fig4_subsets
+from senn.experiments import command, fig2, fig4_subsets, saving
 from senn.experiments.command import FIGURES, reproduce
 from senn.experiments.images import CLASSES, SIDE, load_images, shrink
 from senn.experiments.options import Options
@@ -64,7 +65,7 @@ def test_the_images_are_a_png_and_an_svg_of_more_than_one_colour(name, quick):
 
 
 def test_fig2_units_make_their_own_place_uninteresting_and_keep_the_fit(quick):
-    seed = quick("fig2")[0]["seeds"][0]
+    seed = quick("fig2")[0]["runs"][0]
     assert seed["units"] == 1 + len(seed["additions"]) > 1
     for addition in seed["additions"]:
         assert addition["ratio_there_before"] >= addition["ratio"] > 1
@@ -74,13 +75,13 @@ def test_fig2_units_make_their_own_place_uninteresting_and_keep_the_fit(quick):
 
 
 def test_fig2_panels_hold_a_landscape_and_the_units(quick):
-    for panel in quick("fig2")[0]["seeds"][0]["panels"]:
+    for panel in quick("fig2")[0]["runs"][0]["panels"]:
         ratios = np.array(panel["ratios"])
         assert ratios.shape == (len(panel["scales"]), len(panel["locations"]))
         assert (ratios >= 0).all()
         proposal = panel["proposal"]
         assert proposal["accepted"] == (proposal["ratio"] > panel["least_ratio"])
-    assert len(panel["unit_locations"]) == quick("fig2")[0]["seeds"][0]["units"]
+    assert len(panel["unit_locations"]) == quick("fig2")[0]["runs"][0]["units"]
 
 
 def turn(probability: np.ndarray) -> float:
@@ -92,7 +93,7 @@ def turn(probability: np.ndarray) -> float:
 
 
 def test_fig3_starts_linear_and_a_layer_bends_the_boundary(quick):
-    seed = quick("fig3")[0]["seeds"][0]
+    seed = quick("fig3")[0]["runs"][0]
     insertion, (linear, bent, *_) = seed["insertions"][0], seed["phases"]
     assert insertion["ratio_before"] > 1
     assert insertion["loss_after"] == pytest.approx(insertion["loss_before"], rel=1e-5)
@@ -106,7 +107,7 @@ def test_fig3_starts_linear_and_a_layer_bends_the_boundary(quick):
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST")
 def test_fig4_growth_disturbs_nothing_and_counts_its_units(quick):
     record = quick("fig4-growth")[0]
-    seed, curve = record["seeds"][0], record["seeds"][0]["curve"]
+    seed, curve = record["runs"][0], record["runs"][0]["curve"]
     assert sum(a["units"] for a in seed["additions"]) == curve["hidden_size"][-1] - 10 > 0
     assert curve["hidden_size"][-1] == sum(seed["hidden_sizes"])
     assert len(curve["step"]) == len(curve["seconds"]) == len(curve["test_accuracy"])
@@ -123,12 +124,12 @@ def test_fig4_growth_disturbs_nothing_and_counts_its_units(quick):
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST")
 def test_fig4_subsets_reports_widths_and_whether_they_converged(quick):
     record = quick("fig4-subsets")[0]
-    for size in record["seeds"][0]["sizes"]:
+    for size in record["runs"][0]["sizes"]:
         assert size["width"] == size["growth"][-1]["width"] >= 10
         assert size["steps"] == size["growth"][-1]["step"]
         assert 0.3 < size["test_accuracy"] < 1
     claims = record["claims"]
-    assert claims["mean_width"] == [s["width"] for s in record["seeds"][0]["sizes"]]
+    assert claims["mean_width"] == [s["width"] for s in record["runs"][0]["sizes"]]
     assert claims["standard_error"] == [None, None]  # one seed has none
 
 
@@ -165,15 +166,16 @@ def test_mistakes_are_told_in_one_sentence(words, sentence, capsys):
 
 def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["reproduce", "fig2", "--out", str(tmp_path / "file")]) == 2
+    assert main(["reproduce", "fig2", "--no-cache", "--out", str(tmp_path / "file")]) == 2
     assert re.fullmatch(
         r"senn: --out '.*file' cannot be written \(.*\)\.\n", capsys.readouterr().err
     )
 
 
 def test_lacking_images_are_told(tmp_path, capsys):
-    words = ["reproduce", "fig4-growth", "--out", str(tmp_path), "--data-dir", str(tmp_path)]
-    assert main(words) == 2
+    folder = str(tmp_path)
+    words = ["fig4-growth", "--no-cache", "--out", folder, "--data-dir", folder]
+    assert main(["reproduce", *words]) == 2
     assert "does not hold the files of mnist" in capsys.readouterr().err
 
 
@@ -183,12 +185,46 @@ def test_a_missing_matplotlib_is_told_before_anything_is_run(monkeypatch, capsys
     assert "pip install 'senn[plot]'" in capsys.readouterr().err
 
 
-def test_the_command_line_is_part_of_the_record(quick, monkeypatch):
-    from senn.experiments import saving
+def test_a_record_is_resumed_without_making_its_runs_again(quick, monkeypatch, tmp_path):
+    record, folder = quick("fig2")
+    shutil.copy(folder / "fig2.json", tmp_path)
+    found = {k: v for k, v in record["runs"][0].items() if k != "seed" and "seconds" not in k}
+    made = []
 
+    def run(seed, _):
+        made.append(seed)
+        return found
+
+    monkeypatch.setattr(fig2, "run", run)
+    again = reproduce("fig2", Options(out=tmp_path, seeds=2, resume=True, quick=True))
+    assert made == [1]
+    assert len(again["runs"]) == 2
+    assert again["runs"][0] == record["runs"][0]
+    assert again["settings"] == record["settings"]
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda text: text[:100], "holds a damaged fig2.json"),
+        (lambda text: text.replace('"steps": 300', '"steps": 301'), "of other settings"),
+        (lambda text: text.replace('"cores": ', '"cores": 9'), "of another machine"),
+    ],
+)
+def test_a_record_that_cannot_be_resumed_is_told(change, problem, quick, tmp_path, capsys):
+    _, folder = quick("fig2")
+    text = (folder / "fig2.json").read_text("utf-8")
+    (tmp_path / "fig2.json").write_text(change(text), "utf-8")
+    assert (
+        main(["reproduce", "fig2", "--quick", "--resume", "--no-cache", "--out", str(tmp_path)])
+        == 2
+    )
+    assert problem in capsys.readouterr().err
+
+
+def test_the_command_line_is_part_of_the_record(quick, monkeypatch):
     record, _ = quick("fig2")
     monkeypatch.setattr(sys, "argv", ["senn", "reproduce", "fig2", "--out", "a b"])
-    fig2 = __import__("senn.experiments.fig2", fromlist=["fig2"])
-    again = saving.make_record("fig2", fig2, Options(quick=True), record["seeds"])
+    again = saving.make_record("fig2", fig2, Options(quick=True), record["runs"])
     assert again["command"] == "senn reproduce fig2 --out 'a b'"
     assert again["claims"] == record["claims"]

@@ -213,15 +213,18 @@ def draw(record: dict[str, Any]) -> Figure:
         axes.set_title(f"{MEASURES[measure][0]}\n{axes.get_title()}")
     for axes in grid[-1]:
         axes.set_xlabel("difference from SENN")
+    figure.suptitle("95 % intervals over seeds; blue: better than SENN, red: worse", fontsize=8)
     return figure
 
 
 def _draw_differences(axes: Axes, found: dict[str, Any], *, more_is_better: bool) -> None:
-    """Points with intervals; blue where the arm is better than SENN, red where it is worse."""
+    """Points with intervals, coloured where these exclude no difference at all."""
     others = [arm for arm in found if arm != SENN]
     for y, arm in enumerate(others):
         off, half = (_number(found[arm]["against"][key]) for key in ("difference", "ci95"))
         color = "tab:blue" if (off > 0) == more_is_better else "tab:red"
+        if not abs(off) > half > 0:
+            color = "0.5"
         axes.errorbar(off, y, xerr=half, fmt="o", ms=3, capsize=2, color=color)
     axes.axvline(0, color="0.6", lw=0.8)
     axes.set_yticks(range(len(others)), others)

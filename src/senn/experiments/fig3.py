@@ -102,7 +102,7 @@ class _Run:
     """One seed: the network as it is, and what has been seen of it."""
 
     def __init__(self, seed: int, options: Options):
-        self.train = moons(SAMPLES, seed)
+        self.seed, self.train = seed, moons(SAMPLES, seed)
         self.test = moons(TEST_SAMPLES, 1_000_000 + seed)
         self.how = recipe(options)
         network_key, self.key = jax.random.split(jax.random.key(seed))
@@ -148,17 +148,21 @@ class _Run:
         self.phases[-1]["end"] = self.boundary(step)
 
     def boundary(self, step: int) -> dict[str, Any]:
-        """Accuracies, and the probability of class 1 on a grid [y, x]."""
-        points = np.stack(np.meshgrid(GRID_X, GRID_Y), axis=-1).reshape(-1, 2)
-        margin = np.diff(outputs(self.network, points), axis=1)[:, 0]
+        """Accuracies, and for the first seed, which is shown, the probability of class 1."""
         return {
             "step": step,
             "layers": len(self.network.hidden),
             "train_accuracy": evaluate(self.network, LOSS, self.train).score,
             "test_accuracy": evaluate(self.network, LOSS, self.test).score,
             "loss": evaluate(self.network, LOSS, self.train).loss,
-            "probability": rounded((0.5 + 0.5 * np.tanh(margin / 2)).reshape(SIDE, SIDE), 3),
+            "probability": self.probability() if self.seed == 0 else None,
         }
+
+    def probability(self) -> list[list[float]]:
+        """Of class 1, on the grid [y, x]."""
+        points = np.stack(np.meshgrid(GRID_X, GRID_Y), axis=-1).reshape(-1, 2)
+        margin = np.diff(outputs(self.network, points), axis=1)[:, 0]
+        return rounded((0.5 + 0.5 * np.tanh(margin / 2)).reshape(SIDE, SIDE), 3)
 
     def next_key(self) -> PRNGKeyArray:
         """A fresh key."""
@@ -210,7 +214,7 @@ def draw(record: dict[str, Any]) -> Figure:
     """Above, boundaries at the start and end of each phase; below, the score over steps."""
     seed, tau = record["runs"][0], record["settings"]["policy"]["tau"]
     shown = [(when, phase[when]) for phase in seed["phases"] for when in ("start", "end")]
-    figure = Figure(figsize=(7.2, 3.9), layout="constrained")
+    figure = Figure(figsize=(8.4, 3.9), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.5], squeeze=False)[:, 0]
     row = above.subplots(1, len(shown), squeeze=False)[0]
     for axes, (when, boundary) in zip(row, shown, strict=True):
@@ -221,13 +225,16 @@ def draw(record: dict[str, Any]) -> Figure:
 
 def _draw_boundary(axes: Axes, seed: dict[str, Any], when: str, boundary: dict[str, Any]) -> None:
     x, y, p = seed["grid"]["x"], seed["grid"]["y"], np.array(boundary["probability"])
-    axes.contourf(x, y, p, levels=np.linspace(0, 1, 11), cmap="RdBu", alpha=0.7)
+    axes.pcolormesh(
+        x, y, p, vmin=0, vmax=1, cmap="RdBu", alpha=0.7, shading="gouraud", rasterized=True
+    )
     axes.contour(x, y, p, levels=[0.5], colors="black", linewidths=1)
     points, labels = np.array(seed["points"]["x"]), np.array(seed["points"]["y"])
     for label, colour in ((0, "tab:red"), (1, "tab:blue")):
-        axes.plot(*points[labels == label].T, ".", color=colour, ms=1.5)
+        axes.plot(*points[labels == label].T, ".", color=colour, ms=1.5, rasterized=True)
     layers = boundary["layers"]
-    axes.set(title=f"{layers} hidden, {when}\nstep {boundary['step']}, "
+    hidden = f"{layers} hidden layer{'' if layers == 1 else 's'}"
+    axes.set(title=f"{hidden}, {when}\nstep {boundary['step']}, test "
              f"{boundary['test_accuracy']:.1%}", xticks=[], yticks=[])  # fmt: skip
 
 
@@ -241,6 +248,9 @@ def _draw_curves(axes: Axes, seeds: Sequence[dict[str, Any]], tau: float) -> Non
             zorder=2 if n == 0 else 1,
             label="the seed above" if n == 0 else "other seeds" if n == 1 else None,
         )
+    for n, insertion in enumerate(seeds[0]["insertions"]):
+        label = "its insertions" if n == 0 else None
+        axes.axvline(insertion["step"], color="black", lw=0.8, ls=":", zorder=0, label=label)
     axes.axhline(tau - 1, color="tab:orange", ls="--", label="a layer is inserted above")
     axes.set(yscale="log", xlabel="steps", ylabel=r"$\Delta\eta'/\eta_c$ of the best layer")
     plain_logarithmic(axes.yaxis)
