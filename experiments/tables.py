@@ -56,8 +56,8 @@ def automatic_size(claims: dict[str, Any]) -> Iterator[str]:
             _mean(at["senn_test_score"]),
             str(at["knee_units"]),
             f"{at['best_units']}: {_mean(at['fixed_test_score'][best])}",
-            f"{at['share_of_gain']:.0%}",
-            f"{at['share_of_sweep_seconds']:.0%}",
+            _percent(at["share_of_gain"]),
+            _percent(at["share_of_sweep_seconds"]),
         )
 
 
@@ -71,6 +71,10 @@ def _difference(found: dict[str, Any]) -> str:
 
 def _mean(found: dict[str, Any]) -> str:
     return _number(found["mean"]) + (f" ± {found['ci95']:.1g}" if found["ci95"] else "")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
 
 
 def _number(value: float | None) -> str:

@@ -1,7 +1,10 @@
 """Other ways to grow: each does what its paper says, and all follow SENN's plan to the letter."""
 
 import json
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -320,6 +323,19 @@ def test_the_ablations_claims_are_those_of_its_seeds(quick):
     assert found["TINY"]["mean"] == arm["TINY"]["test_score"]
     off = arm["TINY"]["test_score"] - arm[SENN]["test_score"]
     assert found["TINY"]["against"] == {"difference": pytest.approx(off), "ci95": None, "p": None}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_tables_are_those_of_the_record(name, quick, monkeypatch, capsys):
+    record, folder = quick(name)
+    script = Path(__file__).parents[1] / "experiments" / "tables.py"
+    monkeypatch.setattr(sys, "argv", ["tables.py", str(folder / f"{name}.json")])
+    runpy.run_path(str(script), run_name="__main__")
+    told = capsys.readouterr().out
+    for task, found in record["claims"].items():
+        score = found["test_score"]["SENN"] if name == "ablation" else found["senn_test_score"]
+        assert task in told
+        assert f"| {score['mean']:.4g} |" in told
 
 
 def test_automatic_size_places_senn_on_the_curve(quick):
