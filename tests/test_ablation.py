@@ -141,7 +141,7 @@ def test_splitting_copies_every_unit_before_one_twice(network, proposed):
 
 def test_splitting_keeps_the_activation_and_disturbs_the_weights_a_little(network, proposed):
     theta = np.asarray(network.hidden[0].activation.theta)[:, :SIZE]
-    theta /= np.linalg.norm(theta, axis=0)
+    theta = theta / np.linalg.norm(theta, axis=0)
     exact, noisy = proposed(Split(noise=0.0)), proposed(Split())
     for proposal in noisy:
         own = proposal.activation[:, 0] / np.linalg.norm(proposal.activation)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -96,6 +97,7 @@ def settings(options: Options) -> dict[str, Any]:
         "samples": SAMPLES,
         "test_samples": TEST_SAMPLES,
         "teacher": TEACHER,
+        "teacher_units": "θ / ‖θ‖, γ doubled, as in the authors' code",
         "first_hidden_size": 1,
         "last_look": last_look,
         "steps": steps,
@@ -150,13 +152,28 @@ def run(seed: int, options: Options) -> dict[str, Any]:
 def make_task(key: PRNGKeyArray) -> Task:
     """A new teacher, and what it says of points from N(0, 1)."""
     teacher_key, train_key, test_key = jax.random.split(key, 3)
-    teacher = MLP(1, 1, TEACHER, key=teacher_key, capacity=max(TEACHER))
+    teacher = normalised(MLP(1, 1, TEACHER, key=teacher_key, capacity=max(TEACHER)))
 
     def sample(key: PRNGKeyArray, count: int) -> Batch:
         x = jax.random.normal(key, (count, 1))
         return Batch.of(x, teacher(x))
 
     return Task(teacher, sample(train_key, SAMPLES), sample(test_key, TEST_SAMPLES))
+
+
+def normalised(network: MLP) -> MLP:
+    """The network with θ/‖θ‖ for every unit's θ, γ doubled, as the authors' code has its units.
+
+    It is what their test errors are of; with θ as drawn the target varies more.
+    """
+
+    def of(theta: Float[Array, "3 c"]) -> Float[Array, "3 c"]:
+        return theta * jnp.array([[1], [1], [2]]) / jnp.linalg.norm(theta, axis=0)
+
+    def thetas(net: Any) -> list[Any]:
+        return [layer.activation.theta for layer in net.hidden]
+
+    return eqx.tree_at(thetas, network, replace_fn=of)
 
 
 def addition(

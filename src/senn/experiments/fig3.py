@@ -225,9 +225,10 @@ def draw(record: dict[str, Any]) -> Figure:
 
 def _draw_boundary(axes: Axes, seed: dict[str, Any], when: str, boundary: dict[str, Any]) -> None:
     x, y, p = seed["grid"]["x"], seed["grid"]["y"], np.array(boundary["probability"])
-    axes.pcolormesh(
-        x, y, p, vmin=0, vmax=1, cmap="RdBu", alpha=0.7, shading="gouraud", rasterized=True
-    )
+    axes.imshow(
+        p, extent=(x[0], x[-1], y[0], y[-1]), origin="lower", aspect="auto",
+        vmin=0, vmax=1, cmap="RdBu", alpha=0.7, interpolation="bilinear",
+    )  # fmt: skip
     axes.contour(x, y, p, levels=[0.5], colors="black", linewidths=1)
     points, labels = np.array(seed["points"]["x"]), np.array(seed["points"]["y"])
     for label, colour in ((0, "tab:red"), (1, "tab:blue")):
