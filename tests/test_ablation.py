@@ -417,6 +417,13 @@ def test_tasks_are_new_for_every_seed():
     assert not np.array_equal(first.y, other.y)
 
 
+def test_runs_are_sorted_by_data_set():
+    runs = [
+        {"task": task, "seed": seed} for task, seed in (("moons", 0), ("digits", 0), ("moons", 1))
+    ]
+    assert tasks.by_task(runs) == {"moons": [runs[0], runs[2]], "digits": [runs[1]]}
+
+
 def test_all_data_sets_are_taken_unless_some_are_named():
     assert tasks.task_names(Options()) == tuple(tasks.TASKS)
     assert tasks.task_names(Options(tasks=("moons",))) == ("moons",)

@@ -88,9 +88,9 @@ class History:
     compile_seconds: float = 0.0  # not part of the two above
     n_compilations: int = 0
     steps: int = 0
-    growth_ended: int | None = None  # the step from which on nothing was added any more
     returned_step: int = 0  # the step whose network was returned
     stop_reason: str = ""
+    growth_ended: int | None = None  # the step from which on nothing was added any more
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -16,7 +16,7 @@ class Options:
         original: the paper's own setting wherever a faster one stands in by default.
         data_dir: where the files of MNIST are; None looks where `senn.datasets` does.
         optimizer: of the studies beyond the paper; its figures have their own.
-        tasks: data sets of those studies; empty is all of them, two in the quick form.
+        tasks: data sets of those studies; empty is all of them, one in the quick form.
     """
 
     out: Path = Path("figures")
