@@ -1,7 +1,9 @@
 from . import callbacks as callbacks
 from . import curvature as curvature
 from . import datasets as datasets
+from . import evaluation as evaluation
 from . import export as export
+from . import growth as growth
 from . import losses as losses
 from . import nn as nn
 from . import optimizers as optimizers

@@ -92,6 +92,7 @@ class History:
     steps: int = 0
     returned_step: int = 0  # the step whose network was returned
     stop_reason: str = ""
+    growth_ended: int | None = None  # the step from which on nothing was added any more
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -180,14 +180,15 @@ class Policy:
             return self.layer_units if self.layer_kind == "residual" else 1
         return self.most_units()
 
-    def steps_to_next(self, added: int, fruitless: int) -> int:
-        """Steps to the next consideration, after one that added so many units.
+    def next_look(self, step: int, added: int, fruitless: int) -> int:
+        """The step of the next consideration, after one at `step` that added so many units.
 
         `fruitless` is the number of considerations in a row, up to this, that added nothing.
+        The start counts as a consideration, at step 0, that added as many as it could.
         """
         if fruitless:
-            return round(self.every * self.backoff**fruitless)
-        return round(self.every * max(self.most_units() / max(added, 1), 1))
+            return step + round(self.every * self.backoff**fruitless)
+        return step + round(self.every * max(self.most_units() / max(added, 1), 1))
 
     def most_units(self) -> int:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""

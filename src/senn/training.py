@@ -193,7 +193,7 @@ def fit(
         train=TrainState.of(network, rule, schedule.averaging),
         key=jax.random.key(seed),
         rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
-        next_look=policy.every,
+        next_look=policy.next_look(0, policy.most_units(), 0),
         growing=policy.width or policy.depth,
     )
     state.settings = {name: described(value) for name, value in settings.items()}
@@ -357,6 +357,7 @@ class _Run:
         """From now on nothing is added; evaluations without a better loss count anew."""
         if self.now.growing:
             self.now.growing, self.now.stale = False, 0
+            self.history.growth_ended = self.now.step
 
     def anneal_in_time(self, end: int | None) -> int | None:
         """Begin to anneal once growth has ended or must; the step at which it must, if later."""
@@ -511,7 +512,7 @@ class _Run:
         self.now.waits = 0 if added else self.now.waits + looked
         layer = added and decision.accepted[0].location.kind == "layer"
         found = self.policy.most_units() if layer or not looked else added
-        self.now.next_look = self.now.step + self.policy.steps_to_next(found, self.now.waits)
+        self.now.next_look = self.policy.next_look(self.now.step, found, self.now.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
         self.now.refusals = self.now.refusals + 1 if refused else 0
