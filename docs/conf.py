@@ -1,0 +1,60 @@
+"""Settings of the Sphinx site: `make docs` builds it, warnings being errors."""
+
+import sys
+import warnings
+from importlib.metadata import version as installed
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
+
+from measured import substitutions  # noqa: E402
+
+from senn.machine import keep_compilations, use_threads  # noqa: E402
+
+# The examples are executed in this process, with the settings that `senn train` makes.
+use_threads(1)
+keep_compilations(HERE.parent / "build" / "jax-cache")
+warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+
+project = "senn"
+author = "the authors of senn"
+release = installed("senn")
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
+]
+exclude_patterns = ["snippets", "sg_execution_times.rst", "gallery/*.ipynb"]
+html_theme = "furo"
+html_title = "senn"
+html_static_path = ["_static"]
+html_css_files = ["senn.css"]
+
+# A reference to one of our own names must lead somewhere; other libraries' names need not, for
+# the site is built without the network that their inventories would need.
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!senn\b).*")]
+default_role = "code"
+
+myst_enable_extensions = ["substitution"]
+myst_heading_anchors = 3
+myst_substitutions = substitutions()
+
+autodoc_member_order = "bysource"
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = True
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "gallery",
+    "filename_pattern": r"\.py$",
+    "abort_on_example_error": True,
+    "download_all_examples": False,
+    "show_signature": False,
+    "min_reported_time": 0,
+}
