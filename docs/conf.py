@@ -18,7 +18,6 @@ keep_compilations(HERE.parent / "build" / "jax-cache")
 warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
 
 project = "senn"
-author = "the authors of senn"
 release = installed("senn")
 
 extensions = [
@@ -31,23 +30,24 @@ exclude_patterns = ["snippets", "sg_execution_times.rst", "gallery/*.ipynb"]
 html_theme = "furo"
 html_title = "senn"
 html_static_path = ["_static"]
+html_show_copyright = False
 html_css_files = ["senn.css"]
 
 # A reference to one of our own names must lead somewhere; other libraries' names need not, for
 # the site is built without the network that their inventories would need.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!senn\b).*")]
+nitpick_ignore_regex = [("py:.*", r"(?!senn\b).*"), ("py:class", r"senn\.expand\.Tree")]
 default_role = "code"
 
 myst_enable_extensions = ["substitution"]
 myst_heading_anchors = 3
 myst_substitutions = substitutions()
 
+maximum_signature_line_length = 88
 autodoc_member_order = "bysource"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = True
 napoleon_use_rtype = False
-napoleon_use_ivar = True
 
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
@@ -56,5 +56,5 @@ sphinx_gallery_conf = {
     "abort_on_example_error": True,
     "download_all_examples": False,
     "show_signature": False,
-    "min_reported_time": 0,
+    "min_reported_time": 3600,  # how long an example took here says little elsewhere
 }

@@ -21,51 +21,49 @@ def substitutions() -> dict[str, str]:
 
 def _made(file: str, command: str, make: Callable[[Any], str]) -> str:
     path = ROOT / file
-    if not path.exists():
-        return f"*Not measured on this version yet: `{command}` writes `{file}`.*"
-    found = json.loads(path.read_text("utf-8"))
-    return f"{make(found)}\n\n{_source(command, file, found['machine'])}"
+    found = json.loads(path.read_text("utf-8")) if path.exists() else None
+    made = found and make(found)
+    if not made:
+        return f"*Not measured yet: `{command}` writes `{file}`.*"
+    return f"{made}\n\n{_source(command, file, found['machine'])}"
 
 
 def _source(command: str, file: str, machine: Row) -> str:
     day = machine["date"].split("T")[0]
+    cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
-        f"From `{command}`, which wrote `{file}` on {day} ({machine['cpu']}, "
-        f"{machine['cores']} cores, XLA threads: {machine['xla_threads']})."
+        f"*From* `{command}`, *which wrote* `{file}` *on {day} ({machine['cpu']}, {cores}, "
+        f"XLA threads: {machine['xla_threads']}).*"
     )
 
 
 def table(rows: Sequence[Row]) -> str:
-    """Rows of text as a Markdown table, headed by the keys of the first."""
+    """Rows of text as a Markdown table, headed by the keys of the first; nothing without rows."""
+    if not rows:
+        return ""
     lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in r.values()] for r in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def search(found: Row) -> str:
-    """What each search found from one saved state, and how long it took."""
-    return table(
-        [
-            {
-                "search": r["search"],
-                "proposals": r["candidates"],
-                "steps": r["steps"],
-                "best held-out Δη′, median": f"{r['score']:.2g}",
-                "lowest and highest": f"{r['lowest']:.2g}, {r['highest']:.2g}",
-                "seconds, median": f"{r['seconds']:.3g}",
-            }
-            for r in found["results"]
-        ]
-    )
-
-
-def search_paper(found: Row) -> str:
-    """How long the paper's protocol would take."""
+    """What each search found from one saved state, how long it took, and the paper would take."""
+    rows = [
+        {
+            "search": r["search"],
+            "proposals": r["candidates"],
+            "steps": r["steps"],
+            "best held-out Δη′": f"{r['score']:.2g}",
+            "from, to": f"{r['lowest']:.2g}, {r['highest']:.2g}",
+            "seconds": f"{r['seconds']:.3g}",
+        }
+        for r in found["results"]
+    ]
     seconds = found["paper_seconds_extrapolated"]
     ratio = found["ratios"]["projection_to_paper_protocol"]
     return (
-        f"The paper's 10,000 proposals of 300 steps each would take {seconds:,.0f} s "
-        f"(extrapolated from those that fit into a minute), {1 / ratio:,.0f} times as long as "
-        "`Projection`."
+        f"{table(rows)}\n\nThe paper's 10,000 proposals of 300 steps each would take "
+        f"{seconds:,.0f} s (extrapolated from those that fit into a minute), {1 / ratio:,.0f} "
+        "times as long as `Projection`."
     )
 
 
@@ -120,12 +118,12 @@ def tables(found: Row) -> str:
         [
             {
                 "data": name,
-                "senn": f"{r['senn']:.3f}",
+                "score": f"{r['senn']:.3f}",
                 "scikit-learn": f"{r['sklearn']:.3f}",
                 "difference": f"{r['difference']:+.3f} ± {r['± stderr']:.3f}",
-                "": r["so senn"],
-                "units, senn and scikit-learn": f"{r['units']}, {r['their units']}",
-                "seconds over the search's, cold": f"{r['cold/search']:.2g} ×",
+                "so senn": r["so senn"],
+                "units": f"{r['units']}, {r['their units']}",
+                "seconds, cold": f"{r['cold/search']:.2g} ×",
                 "warm": f"{r['warm/search']:.2g} ×",
             }
             for name, r in ((name, of["row"]) for name, of in found["data"].items())
@@ -178,7 +176,6 @@ def _choice(name: str) -> tuple[str, str, Callable[[Any], str]]:
 
 SOURCES = {
     "search": _benchmark("search", search),
-    "search_paper": _benchmark("search", search_paper),
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),

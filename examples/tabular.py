@@ -3,7 +3,7 @@ A table as tables are: gaps and text
 ====================================
 
 The passengers of the Titanic: who survived? 1,309 rows with missing values and text, bundled as
-``examples/data/titanic.csv`` (OpenML 40945, licence "Public"; ``examples/data/README.md`` tells
+``examples/data/titanic.csv`` (OpenML 40945, licence "Public"; ``examples/data/titanic.md`` tells
 where it comes from). Nothing was cleaned beforehand; all that is done to it is done here.
 """
 

@@ -88,7 +88,7 @@ figure.tight_layout()
 # -------
 #
 # Growth ends by itself. To end it sooner, give a budget: ``max_units``, ``max_layers``,
-# ``max_parameters`` or ``max_seconds``. It is never exceeded.
+# ``max_parameters`` or ``max_seconds``. Sizes never exceed theirs.
 
 small = senn.SENNClassifier((4,), standardize=False, max_parameters=900, random_state=0)
 small.fit(X_train, y_train)

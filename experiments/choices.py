@@ -1,7 +1,7 @@
 """One default varied at a time, all else as it is: score, loss and size over several seeds.
 
     python experiments/choices.py
-    python experiments/choices.py --seeds 2 --only patience --out choices.json
+    python experiments/choices.py --only patience     # the others stay in the file as they are
 
 Two tasks without a budget: digits from 4 units, and friedman1, a regression with noise, from a
 linear model. A seed draws the split (or the rows, for friedman1) and everything in training. Test
@@ -16,6 +16,7 @@ import platform
 import statistics
 import time
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -51,14 +52,21 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     use_threads(1)
-    rows = [
-        summary(data, choice, value, [run(data, choice, value, s) for s in range(given.seeds)])
-        for choice in ([given.only] if given.only else CHOICES)
-        for data in TASKS
-        for value in CHOICES[choice]
-    ]
-    content = {"machine": machine(), "seeds": given.seeds, "table": rows}
-    given.out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    for choice in [given.only] if given.only else CHOICES:
+        rows = [
+            summary(data, choice, value, [run(data, choice, value, s) for s in range(given.seeds)])
+            for data in TASKS
+            for value in CHOICES[choice]
+        ]
+        write(given.out, choice, rows, given.seeds)
+
+
+def write(out: Path, choice: str, rows: list[dict], seeds: int) -> None:
+    """Put the rows of one choice into the file, in place of those that it has of it."""
+    old = json.loads(out.read_text("utf-8"))["table"] if out.exists() else []
+    kept = [row for row in old if row["choice"] != choice]
+    content = {"machine": machine(), "seeds": seeds, "table": [*kept, *rows]}
+    out.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 
 
 def digits(seed: int):
@@ -91,27 +99,35 @@ def split(x, y, seed: int, stratify=None):
 
 
 def run(data: str, choice: str, value, seed: int) -> dict:
-    """One training, and how it did on test rows."""
-    (train, held_out, test), loss, first = TASKS[data](seed)
+    """One training, and how it did on test rows; that with all defaults is done once."""
+    return train(data, *((choice, value) if value != CHOICES[choice][0] else (None, None)), seed)
+
+
+@cache
+def train(data: str, choice: str | None, value, seed: int) -> dict:
+    """With one default changed, or none."""
+    (rows, held_out, test), loss, first = TASKS[data](seed)
     network = senn.nn.MLP(
-        train[0].shape[1], 10 if data == "digits" else 1, first, key=jax.random.key(seed)
+        rows[0].shape[1], 10 if data == "digits" else 1, first, key=jax.random.key(seed)
     )
     begin = time.monotonic()
     network, history = senn.fit(
-        network, train, validation=held_out, loss=loss, seed=seed, **settings(choice, value)
+        network, rows, validation=held_out, loss=loss, seed=seed, **settings(choice, value)
     )
     seconds = time.monotonic() - begin
     found = evaluate(network, loss, senn.Batch.of(*test))
-    print(f"{data} {choice}={value} seed {seed}: {found.score:.4f}, {network.hidden_sizes}, "
-          f"{history.steps} steps, {seconds:.1f} s, {history.stop_reason}", flush=True)  # fmt: skip
+    what = f"{data}, {choice or 'defaults'} {value or ''}, seed {seed}"
+    print(f"{what}: {found.score:.4f}, {network.hidden_sizes}, {seconds:.0f} s", flush=True)
     return {
         "score": found.score, "loss": found.loss, "units": sum(network.hidden_sizes),
         "layers": len(network.hidden_sizes), "steps": history.steps,
     }  # fmt: skip
 
 
-def settings(choice: str, value) -> dict:
+def settings(choice: str | None, value) -> dict:
     """The arguments of `fit` that the choice changes."""
+    if choice is None:
+        return {}
     if choice == "optimizer":
         return {"optimizer": value}
     of = senn.Schedule if choice in names(senn.Schedule) else senn.Policy

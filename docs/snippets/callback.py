@@ -1,4 +1,4 @@
-"""A callback: keep the running best of what one added unit has brought."""
+"""A callback: note what the units of each addition were worth."""
 
 from sklearn.datasets import make_moons
 
@@ -6,7 +6,7 @@ import senn
 
 
 class Gains(senn.Callback):
-    """What each addition gained an added unit, in units of the score."""
+    """Δη′ per unit of every addition, by its step."""
 
     def __init__(self):
         self.by_step = {}
@@ -18,5 +18,6 @@ class Gains(senn.Callback):
 
 gains = Gains()
 X, y = make_moons(400, noise=0.3, random_state=0)
-senn.SENNClassifier((2,), max_iter=40, max_units=6, callbacks=[gains], random_state=0).fit(X, y)
+clf = senn.SENNClassifier((2,), max_iter=40, callbacks=[gains], random_state=0)
+clf.fit(X, y)
 print(gains.by_step)
