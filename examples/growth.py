@@ -76,7 +76,7 @@ features = rational_features(z.reshape(len(z), -1).T.astype(np.float32))  # [3, 
 @jax.jit
 def gains(features):
     """Δη′ of every unit with its best coefficients."""
-    bound = jax.vmap(lambda phi: senn.score.score_increase_bound(a, phi.T, g, S, 0.1))
+    bound = jax.vmap(lambda phi: senn.score.score_increase_bound(a, phi.T, g, S, 1e-3))
     return jax.lax.map(bound, features.transpose(1, 0, 2).reshape(60, 60, 3, -1))
 
 
@@ -86,9 +86,9 @@ best = np.unravel_index(landscape.argmax(), landscape.shape)
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 4))
 shown = left.contourf(np.degrees(angles), offsets, landscape.T, levels=20)
 left.plot(np.degrees(angles[best[0]]), offsets[best[1]], "r*", markersize=12)
-left.set(title="Δη′ of every possible unit", xlabel="direction (degrees)", ylabel="offset")
+left.set(title="Δη′ of every direction and offset", xlabel="direction (degrees)", ylabel="offset")
 figure.colorbar(shown, ax=left)
-residual = np.asarray(senn.score.residual_gradient(a, g, 0.1))[:, 1]
+residual = np.asarray(senn.score.residual_gradient(a, g, 1e-3))[:, 1]
 right.scatter(*train[0].T, c=residual, s=8, cmap="PuOr", vmin=-0.6, vmax=0.6)
 normal, offset = directions[:, best[0]], offsets[best[1]]
 along = np.array([[-normal[1], normal[0]]]) * np.array([[-4], [4]]) + normal * offset
