@@ -121,7 +121,7 @@ grown, history = senn.fit(
     train,
     validation=validation,
     policy=senn.Policy(depth=False),  # one hidden layer, to keep the pictures simple
-    schedule=senn.Schedule(max_steps=700, anneal_steps=200),
+    schedule=senn.Schedule(max_steps=300, anneal_steps=120),
 )
 print(grown.hidden_sizes, history.stop_reason)
 
@@ -147,8 +147,8 @@ figure.tight_layout()
 # Shares at or below 10⁻⁵ are drawn there: on held-out examples those units gain nothing. The
 # ledger has each verdict in words:
 
-for verdict in looks["reason"].drop_duplicates().head(5):
-    print(verdict)
+for accepted, of in looks.groupby("accepted"):
+    print("added:" if accepted else "refused:", *of["reason"].drop_duplicates().head(3), sep="\n  ")
 
 # %%
 
@@ -184,21 +184,21 @@ print(wider.hidden_sizes, "same bits:", np.array_equal(grown(batch.x), wider(bat
 # Single steps follow the noise of their batch; the running mean of the parameters does not. It is
 # what units are scored at and added to, what is evaluated, and what is returned. At single steps,
 # which stray from where the loss is low, units would seem to help that only undo the straying.
-# The same run without it:
+# The network of one unit, trained on in small batches, with and without the mean:
 
 figure, axes = plt.subplots(figsize=(7, 3.5))
 for averaging in (0.0, 0.95):
     _, ledger = senn.fit(
-        start,
+        small,
         train,
         validation=validation,
         policy=stuck,
         schedule=senn.Schedule(max_steps=150, batch_size=64, averaging=averaging,
-                               evaluate_every=3, anneal_epochs=None),
+                               evaluate_every=3, anneal_epochs=None, stop_after=50),
     )  # fmt: skip
     of = ledger.to_frame("evaluation")
     axes.plot(of["step"], of["validation_loss"], label=f"averaging={averaging:g}")
-axes.set(xlabel="step", ylabel="validation loss, one unit")
+axes.set(xlabel="step", ylabel="validation loss, one unit", yscale="log")
 axes.legend()
 figure.tight_layout()
 
@@ -212,4 +212,4 @@ figure.tight_layout()
 # rate falls to zero along half a cosine, and training ends. Which of them it was is in
 # ``history.stop_reason``; how the defaults were chosen is told under :doc:`/design/index`.
 
-print(history.stop_reason, "after", history.steps, "steps,", len(history.additions), "additions")
+print(f"{history.stop_reason}; {len(history.additions)} additions")
