@@ -92,10 +92,10 @@ def overhead(found: Row) -> str:
             {
                 "compilation cache": r["cache"],
                 "grown": f"{r['grown']:.1f} s",
-                "of it search and decisions": f"{r['of it growth']:.1f} s",
+                "of it growth": f"{r['of it growth']:.1f} s",
                 "of it compilation": f"{r['compilation']:.1f} s",
                 "fixed size": f"{r['fixed']:.1f} s",
-                "of it compilation ": f"{r['its compilation']:.1f} s",
+                "its compilation": f"{r['its compilation']:.1f} s",
                 "ratio": f"{r['ratio']:.2f}",
             }
             for r in found["table"]

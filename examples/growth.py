@@ -198,7 +198,7 @@ for averaging in (0.0, 0.95):
     )  # fmt: skip
     of = ledger.to_frame("evaluation")
     axes.plot(of["step"], of["validation_loss"], label=f"averaging={averaging:g}")
-axes.set(xlabel="step", ylabel="validation loss, one unit", yscale="log")
+axes.set(xlabel="step", ylabel="validation loss, one unit")
 axes.legend()
 figure.tight_layout()
 
