@@ -1,5 +1,6 @@
 """Settings of the Sphinx site: `make docs` builds it, warnings being errors."""
 
+import re
 import sys
 import warnings
 from importlib.metadata import version as installed
@@ -58,3 +59,30 @@ sphinx_gallery_conf = {
     "show_signature": False,
     "min_reported_time": 3600,  # how long an example took here says little elsewhere
 }
+
+
+def shorten_types(app, what, name, obj, options, signature, returns):  # noqa: ARG001
+    """Arrays by the name that everybody knows them by."""
+    return tuple(
+        text and text.replace("jaxlib._jax.Array", "Array") for text in (signature, returns)
+    )
+
+
+def skip_fields(app, what, name, obj, skip, options):  # noqa: ARG001
+    """Fields of named tuples stand in the signature; "Alias for field number 0" says no more."""
+    return True if "Alias for field" in (getattr(obj, "__doc__", None) or "") else None
+
+
+def attributes_in_words(app, what, name, obj, options, lines):  # noqa: ARG001
+    """What follows the name of an attribute is a description, not a type."""
+    if "Attributes" in lines:
+        start = lines.index("Attributes") + 2
+        text = "\n".join(lines[start:])
+        lines[start:] = re.sub(r"^([\w, ]+) : ", r"\1\n    ", text, flags=re.MULTILINE).splitlines()
+
+
+def setup(app):
+    """Called by Sphinx."""
+    app.connect("autodoc-process-docstring", attributes_in_words, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", shorten_types)
+    app.connect("autodoc-skip-member", skip_fields)
