@@ -196,12 +196,22 @@ def test_snippet_activation(monkeypatch):
     assert np.isfinite(network(jax.numpy.ones((1, 2)))).all()
 
 
+class Mixing(activation.AbstractActivation):
+    """Silent where z is 0, but every slot depends on all others."""
+
+    def __call__(self, z):
+        return z * (1 + z.sum(axis=-1, keepdims=True))
+
+
 def test_snippet_layer():
-    check, layer = (run("layer")[name] for name in ("check_dormant_slots", "network"))
-    hidden = layer.hidden[0]
+    check = run("layer")["check_dormant_slots"]
+    hidden = senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), activation="tanh", capacity=4).hidden[0]
+    x = jax.random.normal(jax.random.key(1), (5, 3))
     awake = jax.tree.map(lambda leaf: leaf + 1, hidden.dense)
     with pytest.raises(AssertionError, match="puts something out"):
-        check(type(hidden)(awake, hidden.activation, hidden.size), jax.numpy.ones((2, 3)))
+        check(senn.nn.Hidden(awake, hidden.activation, hidden.size), x)
+    with pytest.raises(AssertionError, match="would wake"):
+        check(senn.nn.Hidden(hidden.dense, Mixing(), hidden.size), x)
 
 
 def test_snippet_researcher():

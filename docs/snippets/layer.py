@@ -1,4 +1,4 @@
-"""A layer type: the three facts that dormant slots rest on, to be checked for any layer."""
+"""A layer type: what dormant slots rest on, to be checked for any layer."""
 
 import equinox as eqx
 import jax
@@ -12,8 +12,8 @@ def check_dormant_slots(layer: Hidden, x) -> None:
     """Raise an AssertionError unless slots beyond `layer.size` are silent and stay so."""
     dormant = slice(int(layer.size), None)
 
-    def energy(layer):
-        return jnp.sum(layer((x,)) ** 2)
+    def energy(layer):  # of the units in use, for nothing reads the other slots
+        return jnp.sum(layer((x,))[:, : int(layer.size)] ** 2)
 
     assert layer.capacity > layer.size, "a layer needs slots to grow into"
     assert not layer((x,))[:, dormant].any(), "a dormant slot puts something out"
