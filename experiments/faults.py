@@ -30,7 +30,6 @@ OPTIMIZERS = ("kfac", "natural-gradient", "adam")
 WORDS = ("moons", "--hidden-sizes", "2", "--alpha", "1e-4", "--max-units", "24", "--no-depth")
 TIMES = {"seconds", "training_seconds", "growth_seconds", "compile_seconds", "n_compilations"}
 PATIENCE = 300.0  # seconds for any process
-MEGABYTE = 2**20
 
 
 class Lost(Exception):  # noqa: N818  the finding, not a mishap
@@ -47,7 +46,6 @@ class Lab:
     folder: Path
     iterations: int
     undisturbed: dict[str, tuple[bytes, list]] = field(default_factory=dict)
-    seconds: dict[str, tuple[float, float]] = field(default_factory=dict)  # to start, and in all
     count: int = 0
 
     def run(self, optimizer: str, folder: Path | None = None) -> "Run":
@@ -56,16 +54,14 @@ class Lab:
         return Run(self, optimizer, folder or self.folder / f"run-{self.count}")
 
     def learn(self, optimizer: str) -> None:
-        """Let one run be undisturbed, once for what it compiles and once for the clock."""
-        for _ in range(2):
-            run = self.run(optimizer)
-            begin = time.monotonic()
-            process = run.start()
-            run.await_checkpoint(process)
-            started = time.monotonic() - begin
-            run.end(process, 0)
-            self.seconds[optimizer] = started, time.monotonic() - begin
+        """Let one run be undisturbed."""
+        run = self.run(optimizer)
+        run.end(run.start(), 0)
         self.undisturbed[optimizer] = run.result()
+
+    def steps(self, optimizer: str) -> int:
+        """Of the undisturbed run."""
+        return self.undisturbed[optimizer][1][0]["steps"]
 
 
 @dataclass
@@ -127,14 +123,20 @@ class Run:
         """The newest last."""
         return sorted(self.folder.glob("checkpoint-*.senn"))
 
-    def await_checkpoint(self, process: subprocess.Popen, count: int = 1) -> None:
-        """Wait until training has begun, or, with 2, has gone on."""
-        until(lambda: len(self.checkpoints()) >= count or process.poll() is not None)
+    def step(self) -> int:
+        """Of the newest checkpoint; -1 before the first."""
+        newest = self.checkpoints()[-1:]
+        return int(newest[0].stem.removeprefix("checkpoint-")) if newest else -1
 
-    def moment(self, rng: random.Random) -> float:
-        """Seconds until a random moment between the first checkpoint and the end."""
-        started, total = self.lab.seconds[self.optimizer]
-        return rng.uniform(started, total)
+    def await_step(self, process: subprocess.Popen, step: int) -> None:
+        """Wait until there is a checkpoint of this step or a later one."""
+        until(lambda: self.step() >= step or process.poll() is not None)
+
+    def await_moment(self, process: subprocess.Popen, rng: random.Random) -> None:
+        """Wait until a random step that is still to come, and a little longer."""
+        last = self.lab.steps(self.optimizer)
+        self.await_step(process, rng.randrange(max(self.step(), 0), last))
+        time.sleep(rng.uniform(0, 0.1))
 
 
 def until(done: Callable[[], object]) -> None:
@@ -150,9 +152,21 @@ def until(done: Callable[[], object]) -> None:
 
 
 def kill(run: Run, rng: random.Random) -> None:
-    """SIGKILL at a random moment."""
+    """SIGKILL at a random moment of training."""
+    end_it(run.start(), run, rng)
+
+
+def end_it(process: subprocess.Popen, run: Run, rng: random.Random) -> None:
+    """SIGKILL to this process at a random moment."""
+    run.await_moment(process, rng)
+    process.kill()
+    process.communicate()
+
+
+def kill_before_the_first_step(run: Run, rng: random.Random) -> None:
+    """SIGKILL while it imports, loads or compiles."""
     process = run.start()
-    time.sleep(run.moment(rng))
+    time.sleep(rng.uniform(0, 5))
     process.kill()
     process.communicate()
 
@@ -161,17 +175,13 @@ def kill_again_and_again(run: Run, rng: random.Random) -> None:
     """SIGKILL, and again at each of three attempts to go on."""
     kill(run, rng)
     for _ in range(3):
-        process = run.start(resume=True)
-        time.sleep(run.moment(rng))
-        process.kill()
-        process.communicate()
+        end_it(run.start(resume=True), run, rng)
 
 
 def kill_while_writing(run: Run, rng: random.Random) -> None:
     """SIGKILL in the middle of writing a checkpoint."""
     process = run.start()
-    run.await_checkpoint(process, 1 + rng.randrange(2))
-    time.sleep(rng.uniform(0, 0.5))
+    run.await_step(process, rng.randrange(run.lab.steps(run.optimizer) // 2))
     until(lambda: half_written(run) or process.poll() is not None)
     process.kill()
     process.communicate()
@@ -187,8 +197,7 @@ def stop(*signals: int) -> Callable[[Run, random.Random], None]:
 
     def fault(run: Run, rng: random.Random) -> None:
         process = run.start()
-        run.await_checkpoint(process, 2)
-        time.sleep(rng.uniform(0, 0.5))
+        run.await_moment(process, rng)
         for number in signals:
             process.send_signal(number)
             time.sleep(0.01)
@@ -217,11 +226,10 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
 
     def fault(run: Run, rng: random.Random) -> None:
         process = run.start()
-        run.await_checkpoint(process, 2)
-        process.kill()
-        process.communicate()
+        run.await_step(process, 1)
+        end_it(process, run, rng)
         if len(run.checkpoints()) < 2:
-            raise Lost("there are no two checkpoints")
+            raise Lost(f"there are no two checkpoints: {run.checkpoints()}")
         spoil(run.checkpoints()[-1], rng)
 
     return fault
@@ -230,8 +238,7 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
 def two_writers(run: Run, rng: random.Random) -> None:
     """A second process that begins, and one that resumes, the run of a first."""
     first = run.start()
-    run.await_checkpoint(first)
-    time.sleep(rng.uniform(0, 0.2))
+    run.await_moment(first, rng)
     first.send_signal(signal.SIGSTOP)  # or it would have ended before the others have begun
     said = [run.end(run.start(resume=True), 2), run.end(run.start(), 2)]
     first.send_signal(signal.SIGCONT)
@@ -252,10 +259,7 @@ sys.exit(main(sys.argv[1:]))
 
 def jumping_clock(run: Run, rng: random.Random) -> None:
     """A wall clock that jumps by up to thirty years whenever it is read; then SIGKILL."""
-    process = run.start(python=("-c", JUMPING))
-    time.sleep(run.moment(rng))
-    process.kill()
-    process.communicate()
+    end_it(run.start(python=("-c", JUMPING)), run, rng)
 
 
 # --- faults of the disk -------------------------------------------------------------------
@@ -284,26 +288,24 @@ def may_mount(lab: Lab) -> bool:
         lab.count += 1
 
 
-def fill(place: Path) -> Path:
-    """A file that takes all the room that is left."""
-    filler = place / "filler"
+def keep_full(place: Path, process: subprocess.Popen, seconds: float) -> None:
+    """Take all the room that is left, or becomes free, until the process or the time ends."""
+    end, filler = time.monotonic() + seconds, place / "filler"
     with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(bytes(4096)):
-                pass
-        except OSError:
-            return filler
-    return filler
+        while process.poll() is None and time.monotonic() < end:
+            try:
+                file.write(bytes(4096))
+            except OSError:
+                time.sleep(0.002)
+    filler.unlink()
 
 
 def full_disk(run: Run, rng: random.Random) -> None:
     """A disk that is full until the end: training goes on, and the end says what to do."""
     process = run.start()
-    run.await_checkpoint(process)
-    time.sleep(rng.uniform(0, 0.2))
-    filler = fill(run.folder.parent)
+    run.await_moment(process, rng)
+    keep_full(run.folder.parent, process, PATIENCE)
     said = run.end(process, 1)
-    filler.unlink()
     if "No space left" not in said or said.count("\n") > 2:
         raise Lost(f"said in other words: {said}")
 
@@ -311,18 +313,15 @@ def full_disk(run: Run, rng: random.Random) -> None:
 def disk_full_for_a_while(run: Run, rng: random.Random) -> None:
     """A disk that is full for a while: the run ends as if it had not been."""
     process = run.start()
-    run.await_checkpoint(process)
-    filler = fill(run.folder.parent)
-    time.sleep(rng.uniform(0.1, 0.5))
-    filler.unlink()
+    run.await_step(process, rng.randrange(run.lab.steps(run.optimizer) // 2))
+    keep_full(run.folder.parent, process, rng.uniform(0.1, 0.5))
     run.end(process, 0)
 
 
 def read_only_from_now_on(run: Run, rng: random.Random) -> None:
     """A folder that cannot be written any more, from the middle of a run."""
     process = run.start()
-    run.await_checkpoint(process)
-    time.sleep(rng.uniform(0, 0.2))
+    run.await_moment(process, rng)
     place = run.folder.parent
     until(lambda: remount(place, "ro"))
     said = run.end(process, 1)
@@ -364,7 +363,8 @@ class Fault:
 
 TERM, INT = signal.SIGTERM, signal.SIGINT
 FAULTS = (
-    Fault("SIGKILL at a random moment", kill, 30, 3),
+    Fault("SIGKILL at a random moment", kill, 30, 2),
+    Fault("SIGKILL before the first step", kill_before_the_first_step, 2, 0),
     Fault("SIGKILL four times in one run", kill_again_and_again, 2, 0),
     Fault("SIGKILL in the middle of writing a checkpoint", kill_while_writing, 6, 1),
     Fault("SIGTERM", stop(TERM), 3, 1),
@@ -406,24 +406,29 @@ def aftermath(fault: Fault, run: Run, rng: random.Random) -> None:
     run.compare()
 
 
-def try_all(lab: Lab, faults: list[tuple[Fault, int]], optimizers: tuple[str, ...]) -> list[Row]:
-    """Every fault as often as it says, over the optimisers in turn."""
-    rng, rows, mountable = random.Random(0), [], may_mount(lab)
-    for fault, often in faults:
-        row = Row(fault.name)
-        rows.append(row)
-        if fault.disk and not mountable:
-            row.skipped = "needs the right to mount"
-            continue
-        for k in range(often):
-            optimizer = optimizers[k % len(optimizers)]
-            try:
-                attempt(lab, fault, optimizer, rng)
-            except Lost as loss:
-                row.lost.append(f"{optimizer}: {loss}")
-            row.tried += 1
-        print(line(row), *row.lost, sep="\n    ", flush=True)
-    return rows
+def try_all(lab: Lab, quick: bool) -> Iterator[list[Row]]:
+    """The faults in rounds, one of each kind, over the optimisers in turn; the rows so far."""
+    rng, mountable = random.Random(0), may_mount(lab)
+    optimizers = list(lab.undisturbed)
+    left = {fault: fault.quick if quick else fault.often for fault in FAULTS}
+    rows = {fault: Row(fault.name) for fault, often in left.items() if often}
+    for k in range(max(left.values())):
+        for fault, row in rows.items():
+            if fault.disk and not mountable:
+                row.skipped = "needs the right to mount"
+            elif k < left[fault]:
+                try_once(lab, fault, row, optimizers[k % len(optimizers)], rng)
+        yield list(rows.values())
+
+
+def try_once(lab: Lab, fault: Fault, row: Row, optimizer: str, rng: random.Random) -> None:
+    """One fault more in its row."""
+    row.tried += 1
+    try:
+        attempt(lab, fault, optimizer, rng)
+    except (Lost, subprocess.TimeoutExpired) as loss:
+        row.lost.append(f"{optimizer}: {loss}")
+    print(line(row), *row.lost, sep="\n    ", flush=True)
 
 
 def line(row: Row) -> str:
@@ -437,9 +442,14 @@ def table(rows: list[Row], lab: Lab) -> str:
     """The table, with its sum, and what it was measured with."""
     done = [row for row in rows if not row.skipped]
     total = Row("**all**", sum(r.tried for r in done), [x for r in done for x in r.lost])
-    steps = {name: rows[0]["steps"] for name, (_, rows) in lab.undisturbed.items()}
-    sizes = {name: rows[-1].get("hidden_sizes") for name, (_, rows) in lab.undisturbed.items()}
-    runs = "; ".join(f"{name}: {steps[name]} steps, {sizes[name]} units" for name in steps)
+    grown = {
+        name: [row["hidden_sizes"][0] for row in rows if row["record"] == "addition"]
+        for name, (_, rows) in lab.undisturbed.items()
+    }
+    runs = "; ".join(
+        f"{name} {lab.steps(name)} steps, 2 to {', '.join(map(str, sizes))} units"
+        for name, sizes in grown.items()
+    )
     return "\n".join(
         [
             "| fault | tried | survived | lost |", "|---|---|---|---|",
@@ -464,18 +474,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few faults, and no table written")
     quick = parser.parse_args().quick
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit what is ignored
-    optimizers = OPTIMIZERS[:1] if quick else OPTIMIZERS
-    faults = [(fault, fault.quick if quick else fault.often) for fault in FAULTS]
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Path(folder), 20 if quick else 60)
-        for optimizer in optimizers:
+        lab = Lab(Path(folder), 20 if quick else 40)
+        for optimizer in OPTIMIZERS[:1] if quick else OPTIMIZERS:
             lab.learn(optimizer)
-            print(f"{optimizer}: {lab.seconds[optimizer][1]:.1f} s undisturbed", flush=True)
-        rows = try_all(lab, [(fault, often) for fault, often in faults if often], optimizers)
-        text = table(rows, lab)
-    print(f"\n{text}")
-    if not quick:
-        write_table(text)
+        for rows in try_all(lab, quick):
+            if not quick:
+                write_table(table(rows, lab))
+    print(f"\n{table(rows, lab)}")
     return int(any(row.lost for row in rows))
 
 

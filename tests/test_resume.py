@@ -241,3 +241,24 @@ def test_a_network_of_a_type_that_files_cannot_hold(tmp_path):
 
     with pytest.raises(TypeError, match="bfloat16, which files cannot hold"):
         fit(network, DATA, optimizer=ADAM, schedule=SCHEDULE, callbacks=[Write()])
+
+
+# --- files of earlier versions ------------------------------------------------------------
+
+FILES = sorted((Path(__file__).parent / "files").glob("checkpoint-v*.senn"))
+
+
+def test_there_is_a_file_of_every_version():
+    versions = [int(path.stem.removeprefix("checkpoint-v")) for path in FILES]
+    assert versions == list(range(1, FORMAT.version + 1))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_runs_of_every_version_go_on(path):
+    state = stored_state(path)
+    sizes = state.train.network.hidden_sizes
+    assert 0 < state.step < 24
+    assert sizes == state.history.additions[-1].hidden_sizes
+    network, history = run(ONE, resume=state)
+    assert history.steps == 24
+    assert network.hidden_sizes >= sizes
