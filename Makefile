@@ -7,9 +7,10 @@ BIN := $(VENV)/bin
 # Stamps: what has been installed into .venv, and is not installed again until pyproject.toml changes.
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
+DOCS := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint seeds seeds-quick faults bench bench-quick check-extras clean
+.PHONY: help setup demo test lint docs choices seeds seeds-quick faults bench bench-quick check-extras clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -26,6 +27,13 @@ lint: $(TOOLS) ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+docs: $(DOCS) ## build the site into build/docs, executing its examples; warnings are errors
+	$(BIN)/python -m sphinx -W --keep-going --quiet docs build/docs
+	@echo build/docs/index.html
+
+choices: $(RUNTIME) ## the defaults, one varied at a time, for docs/design (ten minutes)
+	$(BIN)/python experiments/choices.py
 
 seeds: $(RUNTIME) ## digits and moons over five seeds: accuracy and size of each
 	$(BIN)/python experiments/seeds.py digits --hidden-sizes 4 --max-units 40
@@ -50,7 +58,7 @@ check-extras: $(TOOLS) ## install senn afresh, alone and with each extra (minute
 	$(BIN)/python .ci/check_extras.py
 
 clean: ## remove .venv and what tools leave behind
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/gallery
 	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -65,4 +73,8 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 $(TOOLS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[completion,onnx,plot,tables,tensorboard]' --group bench --group lint
+	@touch $@ $(RUNTIME)
+
+$(DOCS): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(RUNTIME)

@@ -328,7 +328,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`; its losses are of standardised targets.
     network_ : the `senn.nn.MLP`; its outputs are standardised.
-    scaler_, target_scaler_ : the `StandardScaler`s of inputs (or None) and targets.
+    scaler_, target_scaler_ : the `StandardScaler` of inputs (or None) and of targets.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 

@@ -201,7 +201,7 @@ class MLP(eqx.Module):
 
     @property
     def n_parameters(self) -> int:
-        """Active parameters: weights, biases and θ of the units in use."""
+        """Active parameters, that is weights, biases and θ of the units in use."""
         outputs = (*self.hidden_sizes, self.out_size)
         dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
         return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)

@@ -39,7 +39,7 @@ class Sample(NamedTuple):
 
     @property
     def root_weight(self) -> Float[Array, " N"]:
-        """Square roots of the examples' weights: the constant column holds nothing else."""
+        """Square roots of the examples' weights; the constant column holds nothing else."""
         return self.a[:, -1]
 
     def preactivations(self, w: Float[Array, "J P"]) -> Float[Array, "N P"]:

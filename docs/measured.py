@@ -1,0 +1,190 @@
+"""The figures of the design pages, taken from the files that the repository's commands wrote.
+
+Nothing measured is typed into a page: a page says `{{ search }}`, and the table is made here when
+the site is built. So pages follow a benchmark that is run anew, and cannot disagree with it.
+"""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+Row = dict[str, Any]
+
+
+def substitutions() -> dict[str, str]:
+    """Every table in MyST Markdown, by the name that pages use."""
+    return {name: _made(*source) for name, source in SOURCES.items()}
+
+
+def _made(file: str, command: str, make: Callable[[Any], str]) -> str:
+    path = ROOT / file
+    found = json.loads(path.read_text("utf-8")) if path.exists() else None
+    made = found and make(found)
+    if not made:
+        return f"*Not measured yet: `{command}` writes `{file}`.*"
+    return f"{made}\n\n{_source(command, file, found['machine'])}"
+
+
+def _source(command: str, file: str, machine: Row) -> str:
+    day = machine["date"].split("T")[0]
+    cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
+    return (
+        f"*From* `{command}`, *which wrote* `{file}` *on {day} ({machine['cpu']}, {cores}, "
+        f"XLA threads: {machine['xla_threads']}).*"
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    """Rows of text as a Markdown table, headed by the keys of the first; nothing without rows."""
+    if not rows:
+        return ""
+    lines = [list(rows[0]), ["---"] * len(rows[0]), *([str(v) for v in r.values()] for r in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def search(found: Row) -> str:
+    """What each search found from one saved state, how long it took, and the paper would take."""
+    rows = [
+        {
+            "search": r["search"],
+            "proposals": r["candidates"],
+            "steps": r["steps"],
+            "best held-out Δη′": f"{r['score']:.2g}",
+            "from, to": f"{r['lowest']:.2g}, {r['highest']:.2g}",
+            "seconds": f"{r['seconds']:.3g}",
+        }
+        for r in found["results"]
+    ]
+    seconds = found["paper_seconds_extrapolated"]
+    ratio = found["ratios"]["projection_to_paper_protocol"]
+    return (
+        f"{table(rows)}\n\nThe paper's 10,000 proposals of 300 steps each would take "
+        f"{seconds:,.0f} s (extrapolated from those that fit into a minute), {1 / ratio:,.0f} "
+        "times as long as `Projection`."
+    )
+
+
+def optimizers(found: Row) -> str:
+    """How soon each optimiser reaches the mark."""
+    return table(
+        [
+            {
+                "optimiser": r["optimiser"],
+                "metric": r["metric"],
+                "reached": f"{r['reached']} of {r['of']}",
+                "steps": f"{r['steps']:.0f}",
+                "seconds": f"{r['seconds']:.3g}",
+                "ms a step": f"{r['ms a step']:.3g}",
+                "accuracy at the end": f"{r['accuracy at the end']:.4f}",
+            }
+            for r in found["table"]
+        ]
+    )
+
+
+def overhead(found: Row) -> str:
+    """A grown run beside one of as many steps with all units from the start."""
+    return table(
+        [
+            {
+                "compilation cache": r["cache"],
+                "grown": f"{r['grown']:.1f} s",
+                "of it growth": f"{r['of it growth']:.1f} s",
+                "of it compilation": f"{r['compilation']:.1f} s",
+                "fixed size": f"{r['fixed']:.1f} s",
+                "its compilation": f"{r['its compilation']:.1f} s",
+                "ratio": f"{r['ratio']:.2f}",
+            }
+            for r in found["table"]
+        ]
+    )
+
+
+def scaling(found: Row) -> str:
+    """One thread's time over that of all cores, by shape."""
+    rows = [
+        {k: f"{v:.2f}" if isinstance(v, float) else v for k, v in r.items()}
+        for r in found["speedup"]
+    ]
+    return f"{table(rows)}\n\n{found['crossover']}"
+
+
+def tables(found: Row) -> str:
+    """SENN by its defaults against the best of scikit-learn's MLPs."""
+    return table(
+        [
+            {
+                "data": name,
+                "score": f"{r['senn']:.3f}",
+                "scikit-learn": f"{r['sklearn']:.3f}",
+                "difference": f"{r['difference']:+.3f} ± {r['± stderr']:.3f}",
+                "so senn": r["so senn"],
+                "units": f"{r['units']}, {r['their units']}",
+                "seconds, cold": f"{r['cold/search']:.2g} ×",
+                "warm": f"{r['warm/search']:.2g} ×",
+            }
+            for name, r in ((name, of["row"]) for name, of in found["data"].items())
+        ]
+    )
+
+
+def unbounded(found: Row) -> str:
+    """What MNIST grows to without a budget."""
+    runs = found["data"]["mnist without a budget"]["runs"]
+    sizes = ", ".join("+".join(map(str, r["hidden_sizes"])) for r in runs)
+    scores = [r["test_score"] for r in runs]
+    return (
+        f"MNIST without a budget ended with {sizes} units in {len(runs)} runs (a sum is of "
+        f"layers), test accuracy {statistics.mean(scores):.4f} on average and "
+        f"{min(scores):.4f} at least."
+    )
+
+
+def choices(choice: str) -> Callable[[Row], str]:
+    """One setting varied, all else by default."""
+
+    def make(found: Row) -> str:
+        return table(
+            [
+                {
+                    "data": r["data"],
+                    choice: r["setting"],
+                    "test score": f"{r['score']:.4f} ± {r['stderr']:.4f}",
+                    "test loss": f"{r['loss']:.4f}",
+                    "units, median": r["units"],
+                    "hidden layers, median": r["layers"],
+                    "steps, median": r["steps"],
+                }
+                for r in found["table"]
+                if r["choice"] == choice
+            ]
+        )
+
+    return make
+
+
+def _benchmark(name: str, make: Callable[[Any], str]) -> tuple[str, str, Callable[[Any], str]]:
+    return f"benchmarks/results/{name}.json", f"python benchmarks/{name}.py", make
+
+
+def _choice(name: str) -> tuple[str, str, Callable[[Any], str]]:
+    return "experiments/choices.json", "python experiments/choices.py", choices(name)
+
+
+SOURCES = {
+    "search": _benchmark("search", search),
+    "optimizers": _benchmark("optimizers", optimizers),
+    "overhead": _benchmark("overhead", overhead),
+    "scaling": _benchmark("scaling", scaling),
+    "tables": _benchmark("tables", tables),
+    "unbounded": _benchmark("mnist", unbounded),
+    "optimizer": _choice("optimizer"),
+    "layer_kind": _choice("layer_kind"),
+    "unit_scale": _choice("unit_scale"),
+    "averaging": _choice("averaging"),
+    "patience": _choice("patience"),
+    "alpha": _choice("alpha"),
+}

@@ -1,0 +1,226 @@
+"""The site holds together: every page and every public name can be found, every snippet runs.
+
+`make docs` builds it in full, with the examples executed and warnings as errors. This is what can
+be told of it within seconds.
+"""
+
+import importlib
+import inspect
+import re
+import runpy
+from fnmatch import fnmatch
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import senn
+from senn.nn import activation
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SNIPPETS = sorted(path.stem for path in (DOCS / "snippets").glob("*.py"))
+GENERATED = {"gallery/index", *(f"gallery/{path.stem}" for path in EXAMPLES)}
+WRITTEN = {
+    str(path.relative_to(DOCS).with_suffix(""))
+    for path in (*DOCS.rglob("*.md"), *DOCS.rglob("*.rst"))
+    if path.relative_to(DOCS).parts[0] not in ("gallery", "snippets", "sg_execution_times.rst")
+}
+SOURCES = {page: next(DOCS.glob(f"{page}.*")).read_text("utf-8") for page in WRITTEN}
+
+
+def toctree_entries(page: str) -> list[str]:
+    """The pages that the toctrees of a page name, globs resolved among pages of that folder."""
+    blocks = re.findall(r"^```\{toctree\}\n(.*?)^```", SOURCES[page], re.DOTALL | re.MULTILINE)
+    lines = [line for block in blocks for line in block.splitlines() if line and line[0] != ":"]
+    folder = "" if "/" not in page else page.rsplit("/", 1)[0] + "/"
+    found = []
+    for line in lines:
+        same_depth = {p for p in WRITTEN - {page} if p.count("/") == (folder + line).count("/")}
+        globbed = sorted(p for p in same_depth if fnmatch(p, folder + line))
+        found += globbed if "*" in line else [folder + line]
+    return found
+
+
+def test_every_page_is_in_a_toctree_that_the_index_leads_to():
+    reached, todo = {"index"}, ["index"]
+    while todo:
+        new = set(toctree_entries(todo.pop())) - reached
+        reached |= new
+        todo += new & WRITTEN
+    assert reached == WRITTEN | GENERATED
+
+
+def target(page: str, link: str) -> str:
+    """The page that a `doc` link leads to."""
+    start = DOCS if link.startswith("/") else (DOCS / page).parent
+    return str((start / link.lstrip("/")).resolve().relative_to(DOCS))
+
+
+def doc_links():
+    pages = [*SOURCES.items(), *((f"gallery/{p.stem}", p.read_text("utf-8")) for p in EXAMPLES)]
+    for page, text in pages:
+        for link in re.findall(r"(?:\{doc\}|:doc:)`(?:[^`<]*<)?([^`>]+)>?`", text):
+            yield page, link
+
+
+@pytest.mark.parametrize(("page", "link"), list(doc_links()))
+def test_links_between_pages_resolve(page, link):
+    assert target(page, link) in WRITTEN | GENERATED
+
+
+def public_names():
+    """All of `senn.__all__`, and what its modules and packages define or re-export."""
+    for name in senn.__all__:
+        thing = getattr(senn, name)
+        if not inspect.ismodule(thing):
+            yield f"senn.{name}"
+            continue
+        for inner in dir(thing):  # of a lazy package its list
+            value = getattr(thing, inner)
+            alias = value is getattr(senn, inner, None)  # of one that has been listed
+            if not (inner.startswith("_") or alias) and belongs(thing, value):
+                yield f"senn.{name}.{inner}"
+
+
+def belongs(module, value) -> bool:
+    if hasattr(module, "__path__"):  # a package: what it re-exports, modules aside
+        return not inspect.ismodule(value)
+    return (inspect.isclass(value) or inspect.isfunction(value)) and (
+        value.__module__ == module.__name__
+    )
+
+
+DOCUMENTED = {
+    name
+    for page, text in SOURCES.items()
+    if page.startswith("api/")
+    for name in re.findall(r"^\.\. (?:auto\w+|py:\w+):: ([\w.]+)", text, re.MULTILINE)
+}
+
+
+@pytest.mark.parametrize("name", sorted(public_names()))
+def test_every_public_name_is_in_the_reference(name):
+    assert name in DOCUMENTED
+
+
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
+def test_every_name_in_the_reference_exists(name):
+    module, _, rest = name.partition(".")
+    thing = importlib.import_module(module)
+    for part in rest.split("."):
+        parent = thing.__name__ if inspect.ismodule(thing) else None
+        if not hasattr(thing, part) and parent:
+            importlib.import_module(f"{parent}.{part}")
+        thing = getattr(thing, part)
+
+
+def roles(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"(?:\{|:)(class|func|meth|attr)(?:\}|:)`~?([\w.]+)`", text)
+
+
+@pytest.mark.parametrize("page", sorted(SOURCES))
+def test_references_in_the_text_lead_to_the_reference(page):
+    for role, name in roles(SOURCES[page]):
+        found = name.rsplit(".", 1)[0] if role in ("meth", "attr") else name
+        assert found in DOCUMENTED, name
+
+
+def test_tables_of_figures_are_made_and_used():
+    measured = runpy.run_path(str(DOCS / "measured.py"))
+    tables = measured["substitutions"]()
+    used = {name for text in SOURCES.values() for name in re.findall(r"\{\{ (\w+) \}\}", text)}
+    assert used == set(tables)
+    for name, (file, command, _) in measured["SOURCES"].items():
+        assert command in tables[name], "a figure without the command that gives it"
+        assert (ROOT / command.split()[1]).is_file()
+        assert "Not measured" in tables[name] or (ROOT / file).exists()
+        cells = {line.count("|") for line in tables[name].splitlines() if line[:1] == "|"}
+        assert len(cells) <= 1, "rows of different length"
+
+
+def run(snippet: str) -> dict:
+    return runpy.run_path(str(DOCS / "snippets" / f"{snippet}.py"))
+
+
+def steps(**settings):
+    """A few steps with growth, on data that compile once for all."""
+    x = np.random.default_rng(0).normal(size=(128, 3))
+    network = senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), capacity=8)
+    settings.setdefault("policy", senn.Policy(every=2, depth=False, alpha=1e-9, tau=1 + 1e-9))
+    return senn.fit(
+        network,
+        (x, (x[:, 0] * x[:, 1] > 0).astype(int)),
+        proposer=settings.pop("proposer", senn.proposals.Random(candidates=8)),
+        optimizer=settings.pop("optimizer", "adam"),
+        schedule=senn.Schedule(max_steps=6, batch_size=64, sample_size=64, steps_per_call=2),
+        **settings,
+    )
+
+
+def test_every_snippet_is_shown_and_tested():
+    shown = {s for text in SOURCES.values() for s in re.findall(r"snippets/(\w+)\.py", text)}
+    assert shown == set(SNIPPETS)
+    assert {f"test_snippet_{name}" for name in SNIPPETS} <= set(globals())
+
+
+def test_snippet_callback():
+    gains = run("callback")["Gains"]()
+    _, history = steps(callbacks=[gains])
+    assert list(gains.by_step) == [addition.step for addition in history.additions]
+    assert gains.by_step
+
+
+def test_snippet_policy():
+    policy = run("policy")["LastLayerOnly"]()
+    network = senn.nn.MLP(3, 2, (2, 2), key=jax.random.key(0))
+    assert [place.position for place in policy.locations(network)] == [1]
+
+
+def test_snippet_proposer():
+    _, history = steps(proposer=run("proposer")["Differences"](candidates=16))
+    assert history.considerations
+    assert all(np.isfinite(c.score) for c in history.considerations)
+
+
+def test_snippet_optimizer():
+    network, history = steps(optimizer=run("optimizer")["NormalizedDescent"]())
+    assert history.additions
+    dormant = slice(network.hidden_sizes[0], None)
+    assert not np.asarray(network.maps[0].weight)[:, dormant].any()
+
+
+def test_snippet_activation(monkeypatch):
+    monkeypatch.setattr(activation, "FIXED", dict(activation.FIXED))
+    monkeypatch.setattr(activation, "ACTIVATIONS", activation.ACTIVATIONS)
+    run("activation")
+    network = senn.nn.MLP(2, 1, (3,), key=jax.random.key(0), activation="elu")
+    assert np.isfinite(network(jax.numpy.ones((1, 2)))).all()
+
+
+class Mixing(activation.AbstractActivation):
+    """Silent where z is 0, but every slot depends on all others."""
+
+    def __call__(self, z):
+        return z * (1 + z.sum(axis=-1, keepdims=True))
+
+
+def test_snippet_layer():
+    check = run("layer")["check_dormant_slots"]
+    hidden = senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), activation="tanh", capacity=4).hidden[0]
+    x = jax.random.normal(jax.random.key(1), (5, 3))
+    awake = jax.tree.map(lambda leaf: leaf + 1, hidden.dense)
+    with pytest.raises(AssertionError, match="puts something out"):
+        check(senn.nn.Hidden(awake, hidden.activation, hidden.size), x)
+    with pytest.raises(AssertionError, match="would wake"):
+        check(senn.nn.Hidden(hidden.dense, Mixing(), hidden.size), x)
+
+
+def test_snippet_researcher():
+    assert run("researcher")["network"].hidden_sizes[0] <= 12
+
+
+def test_snippet_by_hand():
+    assert run("by_hand")["grown"].hidden_sizes == (4,)
