@@ -10,7 +10,8 @@ TOOLS := $(VENV)/.tools
 DOCS := $(VENV)/.docs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs choices seeds seeds-quick faults bench bench-quick check-extras clean
+.PHONY: help setup demo test lint docs choices seeds seeds-quick faults bench bench-quick check-extras \
+  clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20

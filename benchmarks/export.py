@@ -4,9 +4,9 @@ A classifier of MNIST's shape, 50 units in one hidden layer, rational, with stan
 its weights are random, for what they are changes neither time nor size. Each way to predict runs
 in a fresh process, on one thread: `predict_proba` of the estimator, onnxruntime, and the NumPy
 function that `senn export` writes. First is the time until the process has its first prediction,
-imports, loading and compilation included; then the median seconds of a call for 1 and for 10,000
-rows, all of them images of MNIST's test set (quick: random numbers). The greatest difference of
-probabilities is from those of the estimator.
+with loading, compilation, and all imports but NumPy's; then the median seconds of a call for 1
+and for 10,000 rows, all of them images of MNIST's test set (quick: random numbers). The greatest
+difference of probabilities is from those of the estimator.
 """
 
 import tempfile

@@ -112,7 +112,7 @@ def import_seconds(modules: str) -> float:
 
 @pytest.mark.slow
 def test_importing_takes_less_than_one_and_a_half_times_what_it_rests_on():
-    """Names of the library are imported when they are first used, so this is next to none."""
+    """Names of the library are imported when they are first used: this is next to none."""
     base = min(import_seconds("jax, equinox, optax") for _ in range(3))
     ours = min(import_seconds("senn") for _ in range(3))
     assert ours < 1.5 * base

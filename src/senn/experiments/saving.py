@@ -16,8 +16,8 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from senn import __version__
-from senn.checkpoint import write_atomically
 from senn.experiments.options import Options
+from senn.files import write_atomically
 from senn.runs import RunFolderError, strict_json
 
 STYLE: dict[Any, Any] = {
