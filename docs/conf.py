@@ -37,7 +37,10 @@ html_css_files = ["senn.css"]
 # A reference to one of our own names must lead somewhere; other libraries' names need not, for
 # the site is built without the network that their inventories would need.
 nitpicky = True
-nitpick_ignore_regex = [("py:.*", r"(?!senn\b).*"), ("py:class", r"senn\.expand\.Tree")]
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!senn\b).*"),
+    ("py:class", r"senn\.(expand\.Tree|state\.RunState|resume\.Checkpoint)"),
+]
 default_role = "code"
 
 myst_enable_extensions = ["substitution"]

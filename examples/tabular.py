@@ -107,9 +107,9 @@ print(f"probability of survival: {model.predict_proba(passenger)[0, 1]:.2f}")
 # ------------------------------
 #
 # ``MLPClassifier`` needs a size, so it gets a search: 8 to 256 units, each with early stopping.
-# The size is chosen in two ways: by cross-validation, and, six times as cheap, by the validation
-# rows that early stopping keeps apart, as in ``benchmarks/tables.py``. All see the same five
-# splits; the test rows choose nothing.
+# The size is chosen in two ways: by cross-validation, and, at a quarter of the cost, by the
+# validation rows that early stopping keeps apart, as in ``benchmarks/tables.py``. All see the same
+# five splits; the test rows choose nothing.
 
 SIZES = (8, 16, 32, 64, 128, 256)
 
