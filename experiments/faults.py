@@ -96,7 +96,8 @@ class Run:
         process = self.start(resume=True)
         said = self.end(process, 0, 2)
         if process.returncode == 2:
-            if "holds no checkpoint to go on from." not in said:
+            nothing = "holds no checkpoint to go on from.", "No such file or directory"
+            if not any(words in said for words in nothing):
                 raise Lost(f"cannot be resumed: {said.strip()}")
             self.end(self.start(), 0)
 
