@@ -28,7 +28,7 @@ WRITTEN = {
     for path in (*DOCS.rglob("*.md"), *DOCS.rglob("*.rst"))
     if path.relative_to(DOCS).parts[0] not in ("gallery", "snippets", "sg_execution_times.rst")
 }
-SOURCES = {page: next(DOCS.glob(f"{page}.*")).read_text("utf-8") for page in WRITTEN}
+SOURCES = {p: next(DOCS.glob(f"{p}.*")).read_text("utf-8") for p in sorted(WRITTEN)}
 
 
 def toctree_entries(page: str) -> list[str]:
