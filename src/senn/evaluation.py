@@ -9,10 +9,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from senn.batches import Batch
+from senn.expand import add_outputs
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy
 from senn.nn import MLP
 
 ROWS_AT_ONCE = 4096
+FEWEST_ROWS = 16  # that are predicted at once, so that one or two compile nothing of their own
+OUTPUTS_AT_ONCE = 16  # a multiple of what a processor adds up side by side
 
 
 class Score(NamedTuple):
@@ -33,6 +36,26 @@ def outputs(network: MLP, x) -> np.ndarray:
         padded = np.pad(piece, ((0, rows - len(piece)), (0, 0)))
         pieces.append(np.asarray(_forward(network, jnp.asarray(padded)))[: len(piece)])
     return np.concatenate(pieces)
+
+
+def predict(network: MLP, x: np.ndarray) -> np.ndarray:
+    """The network's outputs [N, O] in float64, computed in the type of `x`, float32 or float64.
+
+    Rows are filled up to a power of two and outputs to a multiple of 16. So little is compiled for
+    all the numbers of rows that there are, and with outputs beside them that were not there
+    before, outputs stay the same bit for bit.
+    """
+    with jax.enable_x64(x.dtype == np.float64):
+        dtype = jnp.dtype(x.dtype)
+        network = jax.tree.map(
+            lambda p: jnp.asarray(p, dtype) if eqx.is_inexact_array(p) else p, network
+        )
+        n, beyond = network.out_size, -network.out_size % OUTPUTS_AT_ONCE
+        if beyond:
+            network = add_outputs(network, range(n, n + beyond))
+        rows = max(2 ** int(np.ceil(np.log2(max(len(x), 1)))), FEWEST_ROWS)
+        filled = x if rows > ROWS_AT_ONCE else np.pad(x, ((0, rows - len(x)), (0, 0)))
+        return outputs(network, filled)[: len(x), :n].astype(np.float64)
 
 
 def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:

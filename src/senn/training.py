@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -147,6 +147,7 @@ def fit(
     schedule: Schedule | None = None,
     callbacks: Sequence[Callback] = (),
     seed: int = 0,
+    carried: "Carried | None" = None,
 ) -> tuple[MLP, History]:
     """Train a network and let it grow.
 
@@ -169,6 +170,8 @@ def fit(
             growth has ended, and stops.
         callbacks: told what happens.
         seed: of the order of the data and of the search.
+        carried: what an earlier call left here is taken up, in place of `network` and `seed`, and
+            what this one leaves is put in its place; the ledger goes on too.
 
     Returns:
         The trained network and the ledger. Ctrl-C ends training and returns the network as it
@@ -206,7 +209,13 @@ def fit(
         key=jax.random.key(seed),
         network=network,
     )
-    return run.run()
+    if carried is None:
+        return run.run()
+    run.take_up(carried)
+    try:
+        return run.run()
+    finally:
+        carried.values = run.left()
 
 
 @eqx.filter_jit
@@ -259,6 +268,23 @@ def train_chunk(
     return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
 
 
+@dataclass
+class Carried:
+    """What training over some data leaves for training that goes on over other data.
+
+    The state of network and optimiser, the cadence of growth, the ledger, and where the random
+    numbers stand; nothing to begin with.
+    """
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+_CARRIED = (
+    "state", "history", "rng", "key", "step", "last_layer", "waits", "refusals", "next_look",
+    "growing", "observed",
+)  # fmt: skip
+
+
 class _Annealing(NamedTuple):
     """The phase after growth, in which the learning rate falls to zero."""
 
@@ -309,6 +335,17 @@ class _Run:
         self.best = _Best(np.inf, None, 0)
         self.infos: list[StepInfo] = []
         self.first_count = compilations().programs
+
+    def take_up(self, carried: Carried) -> None:
+        """Go on from where an earlier run ended, if there was one."""
+        vars(self).update(carried.values)
+        self.history.stop_reason = ""
+        self.start -= self.history.seconds
+        self.first_count -= self.history.n_compilations
+
+    def left(self) -> dict[str, Any]:
+        """What a later run takes up."""
+        return {name: getattr(self, name) for name in _CARRIED}
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -433,7 +470,9 @@ class _Run:
         if not moment.rows:  # none that is finite
             return
         self.state = self.state._replace(
-            optimizer=self.optimizer.observe(self.state.optimizer, moment)
+            optimizer=self.optimizer.observe(
+                self.state.optimizer, moment._replace(rows=moment.rows + self.source.rows_before)
+            )
         )
         self.observed = moment.rows
 
