@@ -8,13 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 from scipy.special import log_softmax, logsumexp, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from senn.callbacks import Callback
-from senn.checkpoint import ModelFileError, read_model, write_model
 from senn.datasets import DataError, check_targets
 from senn.evaluation import predict
 from senn.expand import add_outputs
@@ -24,6 +23,7 @@ from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
+from senn.persistence import Persistent, read_estimator
 from senn.policy import Policy
 from senn.preparation import (
     Rows,
@@ -44,7 +44,7 @@ MIN_ROWS = 2
 
 
 @dataclass(eq=False, repr=False)
-class _BaseSENN(BaseEstimator):
+class _BaseSENN(Persistent):
     """What classifier and regressor share.
 
     Parameters
@@ -270,43 +270,6 @@ class _BaseSENN(BaseEstimator):
         x = self._checked(X, first=False)
         return predict(self.network_, scaled(self.scaler_, x, x.dtype))
 
-    # --- files ----------------------------------------------------------------------------
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file (safetensors with a JSON header; no pickle).
-
-        It holds what predictions need. What only `partial_fit` needs to go on where it was, the
-        optimiser's state and the rows seen last, is left out; a pickle has it all.
-        """
-        check_is_fitted(self)
-        extra = {
-            "estimator": type(self).__name__,
-            "params": _json_params(self),
-            "feature_names": self.feature_names_,
-            "named_features": hasattr(self, "feature_names_in_"),
-            "n_samples_seen": self.n_samples_seen_,
-            "standardize": self.scaler_ is not None,
-            **self._extra(),
-        }
-        arrays = {} if self.scaler_ is None else scaler_arrays("input", self.scaler_)
-        write_model(path, self.network_, extra, {**arrays, **self._extra_arrays()})
-
-    def _extra(self) -> dict[str, Any]:
-        return {}
-
-    def _extra_arrays(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def _restore(self, network: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.network_, self.history_ = network, History(stop_reason="loaded from a file")
-        self.n_features_in_ = network.in_size
-        self.feature_names_ = header["feature_names"]
-        if header.get("named_features"):
-            self.feature_names_in_ = np.array(self.feature_names_, object)
-        self.n_samples_seen_ = header.get("n_samples_seen", 0)
-        self.scaler_ = scaler_from("input", arrays) if header["standardize"] else None
-        self._online = None
-
 
 @dataclass(eq=False, repr=False, kw_only=True)
 class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -405,7 +368,7 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
         if not new:
             return
         y = predict(self.network_, scaled(self.scaler_, rows.x, rows.x.dtype))
-        bias = float(logsumexp(y, axis=1).min() - np.log(max(self.n_samples_seen_, 1)))
+        bias = float(np.min(logsumexp(y, axis=1)) - np.log(max(self.n_samples_seen_, 1)))
         if self._online is None:
             self.network_ = add_outputs(self.network_, new, bias)
             return
@@ -510,27 +473,10 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     """The estimator that `save` wrote to `path`.
 
     Raises a `senn.checkpoint.ModelFileError` if the file is no model. Parameters that are
-    objects (an optimiser, a policy) come back as their defaults; they matter for `fit` alone.
+    objects (an optimiser, a policy) come back as their defaults; they matter for training alone.
     """
-    network, header, arrays = read_model(path)
-    if header.get("estimator") not in ESTIMATORS:
-        raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    cls = ESTIMATORS[header["estimator"]]
-    names = cls._get_param_names()
-    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
-    try:
-        estimator._restore(network, header, arrays)
-    except KeyError as error:
-        raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
-    return estimator
+    return read_estimator(path, ESTIMATORS)
 
 
 def _float(value: float | int | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _json_params(estimator: _BaseSENN) -> dict[str, Any]:
-    params = estimator.get_params(deep=False)
-    params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
-    plain = (str, int, float, bool, list, type(None))
-    return {k: v for k, v in params.items() if isinstance(v, plain)}
