@@ -32,6 +32,8 @@ X = RNG.normal(size=(N, I)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 0.0]
 CODES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 5)
 LABELS = np.array(["low", "middle", "high"])[CODES]
 NUMBERS = 3 * X[:, 0] - 0.2 * X[:, 1] + 100
+Y2 = np.stack([NUMBERS, -NUMBERS], axis=1)
+FIXTURES = Path(__file__).parent / "fixtures"
 ADAM = optax.adam(1e-3)  # one object for all: what is compiled for it is used again
 FIXED = Policy(width=False, depth=False)
 SMALL = {"hidden_sizes": (3,), "max_iter": 3, "optimizer": ADAM, "policy": FIXED, "random_state": 0}
@@ -443,6 +445,24 @@ def test_saved_labels_keep_their_type(labels, tmp_path):
     again = senn.load(tmp_path / "m.senn")
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert type(again.classes_.tolist()[0]) is type(model.classes_.tolist()[0])
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_files_of_format_1_stay_readable(name):
+    """Written by the code of November 2026, and what it predicted."""
+    model = senn.load(FIXTURES / f"{name}-format-1.senn")
+    predict = model.predict_proba if name == "classifier" else model.predict
+    with np.load(FIXTURES / f"{name}-format-1.npz") as expected:
+        found = predict(expected["x"])
+        np.testing.assert_allclose(found, expected["outputs"], rtol=1e-4, atol=1e-5)
+        assert list(model.hidden_sizes_) == expected["hidden_sizes"].tolist()
+        assert any(layer.residual for layer in model.network_.hidden)
+        x = expected["x"]
+    if name == "classifier":
+        assert model.classes_.tolist() == ["high", "low", "middle"]
+    assert model.feature_names_ == ["a", "b", "c"]
+    model.set_params(**SMALL).partial_fit(x, LABELS if name == "classifier" else Y2)
+    assert model.n_samples_seen_ == N
 
 
 def test_a_loaded_estimator_can_be_saved_and_fitted_again(fitted, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from scipy.special import log_softmax, logsumexp, softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -130,6 +130,8 @@ class _BaseSENN(Persistent):
     def n_iter_(self) -> int:
         """Passes over the data, the last perhaps in part; of `partial_fit` the calls."""
         check_is_fitted(self)
+        if self._online is not None:
+            return self._online.calls
         return int(np.ceil(max((e.epoch for e in self.history_.evaluations), default=0)))
 
     def __sklearn_is_fitted__(self) -> bool:
@@ -368,7 +370,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
         if not new:
             return
         y = predict(self.network_, scaled(self.scaler_, rows.x, rows.x.dtype))
-        bias = float(np.min(logsumexp(y, axis=1)) - np.log(max(self.n_samples_seen_, 1)))
+        least = np.logaddexp.reduce(y, axis=1).min()
+        bias = float(least - np.log(max(self.n_samples_seen_, 1)))
         if self._online is None:
             self.network_ = add_outputs(self.network_, new, bias)
             return
@@ -383,7 +386,6 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
         self.classes_ = np.array(header["classes"])
 
 
-@dataclass(eq=False, repr=False)
 class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
     __doc__ = f"""A regressor that chooses its own size: it starts small and grows as it trains.
 
@@ -448,7 +450,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
         values = checked.y.reshape(rows.n_given, -1)[rows.kept]
         if first:
             self.target_scaler_ = StandardScaler().fit(values, sample_weight=rows.weight)
-            self._one_output = np.ndim(y) == 1
+            self._one_output = np.asarray(y).ndim == 1
         known = self.target_scaler_.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
         if values.shape[1] != known:
             raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")

@@ -37,7 +37,7 @@ class OnlineTraining:
     """
 
     def __init__(self, network: MLP, seed: int, rows_before: int = 0):  # noqa: D107
-        self.network = network
+        self.network, self.history, self.calls = network, History(), 0
         self._seed, self._rows_before = seed, rows_before
         self._rng = np.random.default_rng(seed)
         self._carried = Carried()
@@ -63,7 +63,7 @@ class OnlineTraining:
         source = self._fed(tuple(part[order] for part in data), optimizer, batch_size)
         policy = replace(policy, **ENDLESS)
         self._keep_looking(policy)
-        self.network, history = fit(
+        self.network, self.history = fit(
             self.network,
             source,
             optimizer=optimizer,
@@ -74,7 +74,8 @@ class OnlineTraining:
             carried=self._carried,
             **settings,
         )
-        return self.network, history
+        self.calls += 1
+        return self.network, self.history
 
     def add_outputs(
         self, positions: Sequence[int], bias: float, optimizer: AbstractOptimizer
@@ -82,10 +83,10 @@ class OnlineTraining:
         """Widen the network by new classes (`senn.add_outputs`), and consider growth soon."""
         old = np.setdiff1d(np.arange(self.network.out_size + len(positions)), positions)
         self.network = add_outputs(self.network, positions, bias)
-        if self._source is None:
+        values = self._carried.values
+        if self._source is None or not values:
             return
         self._source.map_targets(lambda codes: old[codes])
-        values = self._carried.values
         state = values["state"]
         network = add_outputs(state.network, positions, bias)
         values["state"] = state._replace(
@@ -112,9 +113,9 @@ class OnlineTraining:
     def _keep_looking(self, policy: Policy) -> None:
         """However long nothing was found, data may change; and budgets may have been raised."""
         before, self._policy = self._policy, policy
-        if before is None:
-            return
         values = self._carried.values
+        if not values:
+            return
         latest = values["step"] + self._cadence(MAX_WAITS)
         values |= {
             "waits": min(values["waits"], MAX_WAITS),

@@ -65,7 +65,7 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
 
 def check_labels(y: Any, rows: Rows, min_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the rows [N], and the different ones among them, sorted."""
-    if np.ndim(y) == 2 and np.shape(y)[1] == 1:
+    if getattr(y, "shape", ())[1:] == (1,):
         y = column_or_1d(y, warn=True)
     task = "classification"
     targets = check_targets(y, rows.n_given, task=task, min_classes=min_classes)
