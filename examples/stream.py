@@ -24,7 +24,7 @@ import senn
 
 QUICK = "--quick" in sys.argv
 PARTS = [(0, 1), (2, 3)] if QUICK else [(0, 1), (2, 3), (4, 5), (6, 7), (8, 9)]
-PASSES = 2 if QUICK else 15
+PASSES = 2 if QUICK else 8
 KEPT = 20  # old rows a digit that the second classifier is shown again
 
 X, y = load_digits(return_X_y=True)
@@ -34,7 +34,7 @@ X_train, X_test, y_train, y_test = train_test_split(
 
 
 # %%
-# One pass over a part is one call. Units are considered every ten steps, whatever the calls.
+# One pass over a part is one call. Units are considered every 30 steps, whatever the calls.
 
 
 def learn(classifier, X, y):
@@ -57,10 +57,13 @@ def report(name, classifier, digits):
 # %%
 # Both start with four units, and see the digits in the same order.
 
-settings = {"hidden_sizes": (4,), "standardize": False, "batch_size": 64, "random_state": 0}
-forgetful, reminded = (senn.SENNClassifier(**settings, max_units=60) for _ in range(2))
+settings = {"hidden_sizes": (4,), "max_units": 60, "standardize": False, "random_state": 0}
+policy = senn.Policy(depth=False, every=30)
+forgetful, reminded = (
+    senn.SENNClassifier(**settings, policy=policy, batch_size=32) for _ in range(2)
+)
 
-print(" " * 48, *(f"{a} and {b}"[-6:].rjust(6) for a, b in PARTS))
+print(" " * 46, *(f"{a}, {b}".rjust(6) for a, b in PARTS))
 old = np.array([], int)
 for number, part in enumerate(PARTS):
     rows = np.flatnonzero(np.isin(y_train, part))

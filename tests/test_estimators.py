@@ -259,7 +259,7 @@ def test_data_frames(tmp_path):
 def table_of_mixed_quality():
     """Text, and gaps."""
     frame = FRAME.assign(place=np.where(X[:, 0] > 0, "north", "south"))
-    return frame.mask(np.arange(N) % 10 == 3)
+    return frame.mask(np.arange(frame.size).reshape(frame.shape) % 11 == 3)
 
 
 def test_a_pipeline_with_text_and_gaps():
@@ -275,9 +275,10 @@ def test_a_pipeline_with_text_and_gaps():
 
 
 def test_cross_validation():
-    scores = cross_val_score(classifier(max_iter=30), X, LABELS, cv=3)
+    learner = classifier(max_iter=60, optimizer="kfac", hidden_sizes=())
+    scores = cross_val_score(learner, X, LABELS, cv=3)
     assert scores.shape == (3,)
-    assert scores.min() > 0.2
+    assert scores.min() > 0.6
     p = cross_val_predict(classifier(), X, LABELS, cv=3, method="predict_proba")
     np.testing.assert_allclose(p.sum(axis=1), 1)
 

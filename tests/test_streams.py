@@ -198,7 +198,7 @@ def calls():
     network = MLP(3, 1, (3,), key=jax.random.key(0), capacity=8)
     settings = {"loss": "squared_error", "metric": None, "proposer": Random(candidates=8)}
     # A look, and with it a chunk, every two steps: KFAC is told of the inputs chunk by chunk.
-    policy, kfac = dataclasses.replace(GROW, every=2, max_units=8), KFAC()
+    policy, kfac = dataclasses.replace(GROW, every=2, backoff=1.0, max_units=8), KFAC()
     online = OnlineTraining(network, seed=5)
     parts = [(X + k, NUMBERS[:, None] + k, np.ones(N)) for k in range(4)]
     pickles = []
@@ -249,11 +249,11 @@ def test_growth_goes_on_however_long_nothing_was_found(monkeypatch):
 
 def test_a_raised_budget_lets_growth_go_on():
     model = regressor(policy=GROW, proposer=Random(candidates=8), max_units=4)
-    for _ in range(6):
+    for _ in range(12):
         model.partial_fit(X, NUMBERS)
     assert model.hidden_sizes_ == (4,)
     model.set_params(max_units=6)
-    for _ in range(6):
+    for _ in range(24):
         model.partial_fit(X, NUMBERS)
     assert model.hidden_sizes_ == (6,)
 
@@ -267,10 +267,10 @@ def test_after_fit_and_after_load_training_goes_on_from_the_network(tmp_path):
         before = model.predict_proba(X)
         model.partial_fit(X[:8], LABELS[:8])
         change = np.abs(model.predict_proba(X) - before).max()
-        assert 0 < change < 0.1
+        assert 0 < change < 0.3
         assert model.n_samples_seen_ == N + 8
         assert float(model._online._carried.values["state"].optimizer.examples) == N + 8
-    np.testing.assert_array_equal(loaded.predict_proba(X), fitted.predict_proba(X))
+    np.testing.assert_allclose(loaded.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
 
 
 def test_fit_forgets_what_partial_fit_learned():
