@@ -9,7 +9,7 @@ RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint seeds seeds-quick bench bench-quick clean
+.PHONY: help setup demo test lint seeds seeds-quick faults bench bench-quick check-extras clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -34,7 +34,10 @@ seeds: $(RUNTIME) ## digits and moons over five seeds: accuracy and size of each
 seeds-quick: $(RUNTIME) ## the same for one seed of moons
 	$(BIN)/python experiments/seeds.py moons --seeds 1
 
-BENCHMARKS := mnist overhead search optimizers scaling tables
+faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
+	$(BIN)/python experiments/faults.py
+
+BENCHMARKS := mnist overhead search optimizers scaling tables export
 
 bench: $(TOOLS) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
@@ -42,6 +45,9 @@ bench: $(TOOLS) ## all benchmarks, their tables and benchmarks/results/*.json (a
 bench-quick: $(TOOLS) ## a small form of each, only to see them work (3 minutes)
 	for name in $(BENCHMARKS); do \
 	  $(BIN)/python benchmarks/$$name.py --quick --out build/bench/$$name.json || exit 1; done
+
+check-extras: $(TOOLS) ## install senn afresh, alone and with each extra (minutes)
+	$(BIN)/python .ci/check_extras.py
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
@@ -58,5 +64,5 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 # pip knows dependency groups from version 25.1 on.
 $(TOOLS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[tables]' --group bench --group lint
+	$(BIN)/python -m pip install --quiet --editable '.[completion,onnx,plot,tables,tensorboard]' --group bench --group lint
 	@touch $@ $(RUNTIME)

@@ -146,6 +146,20 @@ def test_tables(run):
         )
 
 
+def test_export(run):
+    told = run("export")
+    assert set(told["ways"]) == {"estimator", "onnxruntime", "numpy"}
+    for name, found in told["ways"].items():
+        assert found["difference"] < 1e-5, name
+        one, many = found["milliseconds"].values()
+        assert 0 < one < many, name
+        assert 0 < found["first_seconds"] < found["process_seconds"], name
+    assert told["ways"]["numpy"]["peak_mb"] < told["ways"]["estimator"]["peak_mb"]
+    n_parameters = 64 * 8 + 8 + 3 * 8 + 8 * 10 + 10
+    for name in ("model.onnx", "model.npz", "model.senn"):
+        assert 4 * n_parameters < told["files"][name] < 4 * n_parameters + 10_000
+
+
 def test_peers_say_in_a_sentence_that_they_are_missing(tmp_path):
     done = subprocess.run(
         [sys.executable, str(FOLDER / "peers.py"), "--quick", "--python", "false",

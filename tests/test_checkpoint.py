@@ -1,5 +1,6 @@
 import json
 import struct
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
+import senn
 from senn import checkpoint
-from senn.checkpoint import ModelFileError, read_model, write_atomically, write_model
+from senn.checkpoint import ModelFileError, read_model, write_model
 from senn.expand import add_width, insert_layer
 from senn.nn import MLP
 from senn.nn.activation import ACTIVATIONS
@@ -69,7 +71,7 @@ def test_the_header_says_how_the_arrays_fit_together(tmp_path):
     write_model(tmp_path / "m", with_residual_layers("rational"), {}, {})
     header = read_model(tmp_path / "m")[1]
     assert header == {
-        "format": "senn-model", "version": 1, "in_size": 5, "out_size": 2,
+        "format": "senn-model", "version": 2, "in_size": 5, "out_size": 2,
         "hidden_sizes": [3, 3, 2], "residual": [True, False, True], "activation": "rational",
     }  # fmt: skip
 
@@ -86,7 +88,7 @@ def test_only_active_units_are_stored(tmp_path):
 
 
 def spoiled(change) -> bytes:
-    """A model file whose header was changed."""
+    """A model file of version 1, which has no checksum, whose header was changed."""
     made = network((3,))
     arrays = checkpoint.network_arrays(made)
     header = {"format": "senn-model", "version": 1, "in_size": 5, "out_size": 2,
@@ -104,7 +106,8 @@ UNREADABLE = {
     "header no JSON": (save({"a": np.ones(2)}, {"senn": "{"}), "is no senn model"),
     "header no object": (save({"a": np.ones(2)}, {"senn": "[1]"}), "its header does not say so"),
     "another format": (spoiled({"format": "other"}), "its header does not say so"),
-    "a newer version": (spoiled({"version": 2}), "format 2, and this senn reads up to 1; upgrade"),
+    "a newer version": (spoiled({"version": 3}), "format 3, and this senn reads up to 2; upgrade"),
+    "no checksum": (spoiled({"version": 2}), "damaged: its checksum"),
     "a version in words": (spoiled({"version": "one"}), "format one, and"),
     "lacks arrays": (spoiled({"hidden_sizes": [3, 3], "residual": [False, False]}), "damaged"),
     "other sizes": (spoiled({"hidden_sizes": [4]}), "damaged"),
@@ -139,26 +142,22 @@ def test_there_is_no_such_file(tmp_path):
             read_model(path)
 
 
-def test_a_file_is_replaced_whole(tmp_path):
-    path = tmp_path / "deep" / "file"
-    write_atomically(path, b"old")
-    write_atomically(path, b"new")
-    assert path.read_bytes() == b"new"
-    assert [p.name for p in path.parent.iterdir()] == ["file"]
+# --- files of earlier versions ----------------------------------------------------------------
+
+FILES = Path(__file__).parent / "files"
+MODELS = sorted(FILES.glob("model-v*.senn"))
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), KeyboardInterrupt()])
-def test_the_old_file_stays_when_writing_fails(tmp_path, monkeypatch, call, error):
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
+def test_there_is_a_file_of_every_version():
+    versions = [int(path.stem.removeprefix("model-v")) for path in MODELS]
+    assert versions == list(range(1, checkpoint.MODEL_FORMAT.version + 1))
 
-    def fail(*_):
-        raise error
 
-    monkeypatch.setattr(checkpoint.os, call, fail)
-    with pytest.raises(type(error)):
-        write_atomically(path, b"new")
-    monkeypatch.undo()
-    assert path.read_bytes() == b"old"
-    assert [p.name for p in tmp_path.iterdir()] == ["file"]  # nothing is left aside
+@pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)
+def test_files_of_every_version_are_read(path):
+    model = senn.load(path)
+    wanted = json.loads((FILES / "models.json").read_text())
+    assert list(model.hidden_sizes_) == wanted["hidden_sizes"]
+    assert list(model.classes_) == wanted["classes"]
+    got = model.predict_proba(np.asarray(wanted["rows"]))
+    np.testing.assert_allclose(got, wanted["probabilities"], rtol=1e-4)

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -13,13 +14,17 @@ import numpy as np
 import pytest
 
 import senn
+import senn.estimators
 import senn.persistence
+from command import refused, run
 from senn import cli, losses
 from senn.cli import main
+from senn.commands import COMMANDS, train
 from senn.nn.activation import ACTIVATIONS
 from senn.optimizers.adapter import OPTIMIZERS
 from senn.proposals import Random
-from senn.runs import CONFIG, LEDGER, MODEL, read_run
+from senn.runs import CONFIG, LEDGER, MODEL, PREDICTIONS, read_run
+from senn.stopping import GracefulStop
 
 RNG = np.random.default_rng(0)
 KEYS = {
@@ -28,16 +33,6 @@ KEYS = {
     "compile_seconds", "n_compilations", "n_additions", "steps", "stop_reason", "interrupted",
     "version",
 }  # fmt: skip
-
-
-def run(*words: str) -> tuple[int, str, str]:
-    """Exit code, standard output and standard error of `senn`."""
-    with (
-        contextlib.redirect_stdout(io.StringIO()) as out,
-        contextlib.redirect_stderr(io.StringIO()) as err,
-    ):
-        code = main([str(word) for word in words])
-    return code, out.getvalue(), err.getvalue()
 
 
 def strict(text: str) -> dict:
@@ -93,7 +88,7 @@ def grown(tmp_path_factory) -> tuple[str, str, Path]:
         code, out, err = run(
             "train", "moons", "--max-iter", "25", "--alpha", "1e-9", "--tau", "1.000001",
             "--no-depth", "--hidden-sizes", "2", "--optimizer", "natural-gradient", "--json",
-            "--out", folder,
+            "--out", folder, "--tensorboard",
         )  # fmt: skip
     assert code == 0
     return out, err, folder
@@ -133,7 +128,10 @@ def test_growth_is_told_as_it_happens(grown):
 
 def test_the_folder_holds_model_ledger_and_settings(grown):
     out, _, folder = grown
-    assert {path.name for path in folder.iterdir()} == {MODEL, LEDGER, CONFIG}
+    assert {path.name for path in folder.iterdir()} == {
+        MODEL, LEDGER, CONFIG, PREDICTIONS, "tensorboard",
+    }  # fmt: skip
+    assert len(list((folder / "tensorboard").glob("events.out.tfevents.*"))) == 1
     found = read_run(folder)
     assert found.summary == strict(out)
     assert found.settings["data"] == "moons"
@@ -143,6 +141,9 @@ def test_the_folder_holds_model_ledger_and_settings(grown):
     model = senn.load(found.model)
     data = senn.datasets.load("moons")
     assert model.score(data.x_test, data.y_test) == pytest.approx(found.summary["test_score"])
+    test = found.test
+    assert np.mean(test.targets == test.predicted) == pytest.approx(found.summary["test_score"])
+    assert (test.names, test.are_classes) == (("0", "1"), True)
     assert model.feature_names_ == ["x0", "x1"]
     assert model.hidden_sizes_ == tuple(found.summary["hidden_sizes"])
 
@@ -201,16 +202,16 @@ def test_where_training_starts(words, line):
 
 @pytest.mark.usefixtures("no_training")
 def test_defaults_are_the_libraries(monkeypatch):
-    """The names and defaults that `cli` repeats, so as to check them without importing JAX."""
-    assert cli.ACTIVATIONS == ACTIVATIONS
-    assert set(cli.OPTIMIZERS) == set(OPTIMIZERS)
-    assert set(cli.METRICS) == set(losses.METRICS)
+    """The names and defaults that `train` repeats, so as to check them without importing JAX."""
+    assert train.ACTIVATIONS == ACTIVATIONS
+    assert set(train.OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(train.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters
-    for option, names in (("activation", cli.ACTIVATIONS), ("optimizer", cli.OPTIMIZERS)):
+    for option, names in (("activation", train.ACTIVATIONS), ("optimizer", train.OPTIMIZERS)):
         assert defaults[option].default == names[0]
     assert defaults["metric"].default is None
     assert defaults["batch_size"].default == 512
-    assert set(cli.FIRST_SIZES) <= set(senn.datasets.NAMES)
+    assert set(train.FIRST_SIZES) <= set(senn.datasets.NAMES)
 
 
 def test_options_reach_the_estimator(monkeypatch):
@@ -218,6 +219,7 @@ def test_options_reach_the_estimator(monkeypatch):
 
     def fit(self, x, y):
         seen.update(self.get_params(deep=False))
+        assert [type(c) for c in seen.pop("callbacks")] == [GracefulStop]
         raise KeyboardInterrupt
 
     monkeypatch.setattr(senn.SENNClassifier, "fit", fit)
@@ -233,7 +235,7 @@ def test_options_reach_the_estimator(monkeypatch):
         "random_state": 3, "max_units": 50, "max_layers": 2, "max_parameters": 999,
         "max_seconds": 1.5, "hidden_sizes": (5,), "activation": "relu", "optimizer": "adam",
         "metric": "euclidean", "policy": policy, "batch_size": 32, "max_iter": 7,
-        "standardize": False, "callbacks": (),
+        "standardize": False,
     }  # fmt: skip
     assert {name: seen[name] for name in expected} == expected
 
@@ -245,7 +247,7 @@ def test_ctrl_c_during_training_keeps_what_was_learned(tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli.Progress, "on_steps", interrupt)
+    monkeypatch.setattr(train.Progress, "on_steps", interrupt)
     code, out, err = run("train", "moons", "--optimizer", "adam", "--json", "--out", tmp_path)
     assert code == 130
     assert strict(out)["interrupted"] is True
@@ -281,7 +283,8 @@ def test_the_installed_command_and_ctrl_c(tmp_path):
             break
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=300)
-    assert (process.returncode, err) == (130, "")
+    assert process.returncode == 130
+    assert err == "senn: stopping after the present steps; once more leaves at once.\n"
     assert "stopped: interrupted" in out
     assert senn.load(tmp_path / "run" / MODEL).hidden_sizes_ == (60,)
 
@@ -293,15 +296,83 @@ def test_the_version():
     assert run("--version") == (0, f"senn {senn.__version__}\n", "")
 
 
-@pytest.mark.parametrize("words", [["--help"], ["train", "--help"]])
+COMMAND_NAMES = [command.__name__.rsplit(".", 1)[1] for command in COMMANDS]
+
+
+@pytest.mark.parametrize("words", [[], *([name] for name in COMMAND_NAMES)])
 def test_help_has_examples(words):
-    code, out, err = run(*words)
+    code, out, err = run(*words, "--help")
     assert (code, err) == (0, "")
-    for example in re.findall(r"^  senn (train .*?)(?:   .*)?$", out, re.MULTILINE):
-        words = example.split(" > ")[0].split()
-        if "--help" not in words:
-            cli.build_parser().parse_args(words)
-    assert "senn train" in out
+    examples = re.findall(r"^  senn (.*?)(?:   .*)?$", out, re.MULTILINE)
+    assert len(examples) >= 3
+    for example in examples:
+        said = re.split(" > | \\| ", example)[0].split()
+        assert said[: len(words)] == words
+        if "--help" not in said:
+            cli.build_parser().parse_args(said)
+
+
+# --- Completion ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bash_completion(tmp_path_factory) -> Path:
+    code, out, err = run("--print-completion", "bash")
+    assert (code, err) == (0, "")
+    script = tmp_path_factory.mktemp("completion") / "senn.bash"
+    script.write_text(out)
+    return script
+
+
+def completed(script: Path, *words: str) -> set[str]:
+    """What bash offers for the last of the words."""
+    line = shlex.join(words)
+    said = f"""
+        source {shlex.quote(str(script))}
+        COMP_WORDS=({line}) COMP_CWORD={len(words) - 1} COMP_LINE={shlex.quote(line)}
+        COMP_POINT=${{#COMP_LINE}}
+        $(complete -p senn | sed -E 's/.* -F ([^ ]+).*/\\1/') senn {shlex.quote(words[-1])} ''
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    done = subprocess.run(
+        ["bash", "--norc", "-c", said],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=script.parent,
+    )
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        (["senn", ""], set(COMMAND_NAMES)),
+        (["senn", "tr"], {"train"}),
+        (["senn", "train", "dig"], {"digits"}),
+        (["senn", "train", "--max-u"], {"--max-units"}),
+        (["senn", "train", "--optimizer", "ka"], set()),
+        (["senn", "train", "--optimizer", "kf"], {"kfac"}),
+        (["senn", "export", "sen"], {"senn.bash"}),
+    ],
+)
+def test_bash_completes(bash_completion, words, offered):
+    found = completed(bash_completion, *words)
+    assert found == offered if offered != set(COMMAND_NAMES) else found >= offered
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_knows_every_command_in_every_shell(shell, tmp_path):
+    code, out, _ = run("--print-completion", shell)
+    assert code == 0
+    assert all(name in out for name in COMMAND_NAMES)
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=out, text=True, check=True)
+
+
+def test_completion_without_shtab_is_one_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    refused(["--print-completion", "bash"], r"pip install 'senn\[completion\]'")
 
 
 # --- Mistakes ------------------------------------------------------------------------------
@@ -343,16 +414,6 @@ BAD_OPTIONS = [
 @pytest.mark.usefixtures("no_training")
 def test_bad_options(words, message):
     refused(words, message)
-
-
-def refused(words, message: str) -> None:
-    """Exit code 2, one sentence on standard error, nothing on standard output."""
-    code, out, err = run(*words)
-    assert (code, out) == (2, "")
-    assert re.search(message, err), err
-    assert err.startswith("senn: ")
-    assert err.endswith((".\n", "?\n"))
-    assert err.count("\n") == 1
 
 
 def empty_table(path: Path) -> list:
@@ -424,6 +485,28 @@ BAD_DATA = {
 def test_bad_data(case, tmp_path):
     make, message = BAD_DATA[case]
     refused(["train", *make(tmp_path)], message)
+
+
+@pytest.mark.usefixtures("no_training")
+def test_tensorboard_is_asked_for_before_training(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    words = ["train", "moons", "--tensorboard", "board"]
+    refused(words, r"--tensorboard: .*pip install 'senn\[tensorboard\]'")
+
+
+def test_a_regression_keeps_its_predictions(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_csv(tmp_path / "houses.csv", "x0", "x1", "price")
+    words = ("--max-iter", "2", "--optimizer", "adam", "--no-width", "--no-depth", "--quiet")
+    code, _, _ = run("train", "houses.csv", "--out", "run", "--tensorboard", *words)
+    assert code == 0
+    found = read_run("run")
+    assert found.test.targets.shape == found.test.predicted.shape == (12, 1)
+    assert (found.test.names, found.test.are_classes) == (("price",), False)
+    error = found.test.predicted - found.test.targets
+    r2 = 1 - np.mean(error**2) / np.var(found.test.targets)
+    assert r2 == pytest.approx(found.summary["test_score"], abs=1e-4)
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
 
 
 @pytest.mark.usefixtures("no_training")

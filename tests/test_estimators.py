@@ -33,7 +33,7 @@ CODES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 5)
 LABELS = np.array(["low", "middle", "high"])[CODES]
 NUMBERS = 3 * X[:, 0] - 0.2 * X[:, 1] + 100
 Y2 = np.stack([NUMBERS, -NUMBERS], axis=1)
-FIXTURES = Path(__file__).parent / "fixtures"
+FILES = Path(__file__).parent / "files"
 ADAM = optax.adam(1e-3)  # one object for all: what is compiled for it is used again
 FIXED = Policy(width=False, depth=False)
 SMALL = {"hidden_sizes": (3,), "max_iter": 3, "optimizer": ADAM, "policy": FIXED, "random_state": 0}
@@ -451,9 +451,9 @@ def test_saved_labels_keep_their_type(labels, tmp_path):
 @pytest.mark.parametrize("name", ["classifier", "regressor"])
 def test_files_of_format_1_stay_readable(name):
     """Written by the code of November 2026, and what it predicted."""
-    model = senn.load(FIXTURES / f"{name}-format-1.senn")
+    model = senn.load(FILES / f"{name}-format-1.senn")
     predict = model.predict_proba if name == "classifier" else model.predict
-    with np.load(FIXTURES / f"{name}-format-1.npz") as expected:
+    with np.load(FILES / f"{name}-format-1.npz") as expected:
         found = predict(expected["x"])
         np.testing.assert_allclose(found, expected["outputs"], rtol=1e-4, atol=1e-5)
         assert list(model.hidden_sizes_) == expected["hidden_sizes"].tolist()

@@ -469,18 +469,25 @@ def test_it_is_the_default():
     assert (defaults["optimizer"].default, defaults["metric"].default) == ("kfac", None)
 
 
-@pytest.mark.parametrize(("loss", "prior"), [("squared_error", 1.0), ("binary_cross_entropy", 0.1)])
-def test_the_prior_is_that_of_the_loss_if_nobody_says(loss, prior):
+BY_LOSS = [
+    ("squared_error", "prior", 1.0, 0.0), ("binary_cross_entropy", "prior", 0.1, 0.0),
+    ("squared_error", "kl_clip", 1e-4, 1.0), ("binary_cross_entropy", "kl_clip", 0.01, 1.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "name", "default", "another"), BY_LOSS)
+def test_prior_and_clip_are_those_of_the_loss_if_nobody_says(loss, name, default, another):
     network = MLP(2, 1, (2,), key=jax.random.key(0))
     batch, loss = Batch.of(np.eye(2), np.array([0.0, 1.0])), make_loss(loss)
     metric = make_metric("fisher", loss)
 
-    def after(rule):
+    def after(value):
+        rule = KFAC(learning_rate=1.0, **{name: value})
         return rule.step(network, rule.init(network), loss, metric, batch, jnp.asarray(1.0))[0]
 
-    found, told, without = (after(KFAC(prior=p)) for p in (None, prior, 0.0))
+    found, told, other = (after(value) for value in (None, default, another))
     assert all(map(np.array_equal, jax.tree.leaves(found), jax.tree.leaves(told)))
-    assert not np.array_equal(found.readout.bias, without.readout.bias)
+    assert not np.array_equal(found.readout.bias, other.readout.bias)
 
 
 BAD = [

@@ -174,7 +174,7 @@ def test_budgets_end_the_run_of_units(budget, room):
 )
 def test_steps_to_the_next_consideration(added, fruitless, steps):
     rule = policy(every=10, backoff=2.0, additions_at_once=4, tau=1.001)
-    assert rule.steps_to_next(added, fruitless) == steps
+    assert rule.next_look(7, added, fruitless) == 7 + steps
 
 
 @pytest.mark.parametrize("fruitless", [0, 1])

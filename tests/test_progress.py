@@ -8,8 +8,8 @@ from dataclasses import fields
 import pytest
 from rich.console import Console
 
+from senn.callbacks.progress import Progress, sizes_in_words
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
-from senn.progress import Progress, sizes_in_words
 
 REASON = "hidden layer 0: gains 6.88% of λ a unit (α 0.10%)"
 

@@ -14,7 +14,7 @@ from senn.cli import build_parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text("utf-8")
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 REAL_FIT = senn.training.fit
 
 
@@ -58,7 +58,10 @@ def test_python_examples_run_one_after_another(number, namespace):
 
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_commands_are_understood(words):
-    if words[0] == "senn":
+    if words[:2] == ["senn", "--print-completion"]:
+        with pytest.raises(SystemExit, match=r"^0$"):
+            build_parser().parse_args(words[1:])
+    elif words[0] == "senn":
         build_parser().parse_args(words[1:])
     elif words[0] == "make":
         assert words[1] in TARGETS

@@ -241,7 +241,7 @@ def test_growth_goes_on_however_long_nothing_was_found(monkeypatch):
     looks = [c.step for c in model.history_.considerations]
     assert looks[:4] == [1, 3, 7, 15]
     assert max(np.diff(looks)) == 64
-    model.set_params(policy=GROW)
+    model.set_params(policy=dataclasses.replace(GROW, backoff=1.0))
     for _ in range(70):
         model.partial_fit(X, NUMBERS)
     assert model.history_.additions
@@ -269,7 +269,7 @@ def test_after_fit_and_after_load_training_goes_on_from_the_network(tmp_path):
         change = np.abs(model.predict_proba(X) - before).max()
         assert 0 < change < 0.3
         assert model.n_samples_seen_ == N + 8
-        assert float(model._online._carried.values["state"].optimizer.examples) == N + 8
+        assert float(model._online._state.train.optimizer.examples) == N + 8
     np.testing.assert_allclose(loaded.predict_proba(X), fitted.predict_proba(X), rtol=1e-9)
 
 

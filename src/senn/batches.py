@@ -1,7 +1,8 @@
 """Batches of examples: from arrays in memory, or from a stream."""
 
+import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -65,6 +66,14 @@ class Chunk(NamedTuple):
     n: int
 
 
+class Position(NamedTuple):
+    """Where an `ArraySource` is: with the same data, the same batches follow."""
+
+    steps: int  # taken
+    order: np.ndarray  # [batches, B] row numbers of those shuffled already and still to come
+    generator: Mapping[str, Any]  # state of the one that shuffles
+
+
 class ArraySource:
     """Mini-batches from arrays, reshuffled every epoch; the few rows left over wait for the next.
 
@@ -88,6 +97,25 @@ class ArraySource:
     def epoch(self) -> float:
         """Passes over the data so far."""
         return self._steps / self.steps_per_epoch
+
+    @property
+    def position(self) -> Position:
+        """Where in the data this is; to be set on a source of the same data and batch size."""
+        return Position(self._steps, self._order, self._rng.bit_generator.state)
+
+    @position.setter
+    def position(self, position: Position) -> None:
+        self._steps, self._order = position.steps, position.order
+        self._rng.bit_generator.state = position.generator
+
+    def fingerprint(self, *others: Batch) -> str:
+        """A hash of this data and of others: of every number, in its place."""
+        digest = hashlib.sha256()
+        for part in (part for batch in (self._data, *others) for part in batch):
+            array = np.ascontiguousarray(part)
+            digest.update(f"{array.dtype.str}{array.shape}".encode())
+            digest.update(array.data)
+        return digest.hexdigest()
 
     def chunk(self, steps: int, at_most: int) -> Chunk:
         """The next batches, as row numbers of the one array."""
@@ -118,6 +146,7 @@ class StreamSource:
 
     steps_per_epoch: int | None = None
     targets = None  # not known beforehand
+    position: Position | None = None  # cannot be gone back to
 
     def __init__(  # noqa: D107
         self,
@@ -175,6 +204,9 @@ class StreamSource:
         data = Batch.of(*(np.concatenate(part) for part in zip(*padded, strict=True)))
         rows = np.arange(data.x.shape[0], dtype=np.int32).reshape(steps, -1)
         return Chunk(data, jnp.asarray(rows), len(ready))
+
+    def fingerprint(self, *others: Batch) -> None:
+        """None: not known beforehand."""
 
     def input_moment(self) -> InputMoment:
         """Of all rows given out so far, if inputs are watched."""

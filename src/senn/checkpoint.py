@@ -4,77 +4,57 @@ The arrays of a network are stored under their names, active units only; the hea
 they fit together. Capacities are an implementation detail and are not stored.
 """
 
-import json
 import os
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
+from senn.files import FileError, Format, read_file, write_file
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational, check_activation
 from senn.nn.network import assemble, next_capacity, source_nodes
 
-FORMAT = "senn-model"
-VERSION = 1
 
-
-class ModelFileError(ValueError):
+class ModelFileError(FileError):
     """A file that is no model of ours; the message is one sentence."""
+
+
+MODEL_FORMAT = Format("senn-model", "model", 2, ModelFileError, checked_from=2)
 
 
 def write_model(
     path: str | os.PathLike[str], network: MLP, extra: dict[str, Any], arrays: dict[str, Any]
-):
+) -> None:
     """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
-    header = {
-        "format": FORMAT,
-        "version": VERSION,
+    owned = {f"extra.{name}": array for name, array in arrays.items()}
+    header = {**architecture(network), **extra}
+    write_file(path, MODEL_FORMAT, header, {**network_arrays(network), **owned})
+
+
+def read_model(path: str | os.PathLike[str]) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]]:
+    """The network, the header, and the owner's arrays; a `ModelFileError` if it is no model."""
+    header, tensors = read_file(path, MODEL_FORMAT)
+    try:
+        network = network_from(header, tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{os.fspath(path)!r} is damaged: its arrays do not fit its header ({error})."
+        ) from error
+    owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return network, header, owned
+
+
+def architecture(network: MLP) -> dict[str, Any]:
+    """How the arrays of a network fit together, as JSON."""
+    return {
         "in_size": network.in_size,
         "out_size": network.out_size,
         "hidden_sizes": network.hidden_sizes,
         "residual": [layer.residual for layer in network.hidden],
         "activation": network.activation,
-        **extra,
     }
-    tensors = {**network_arrays(network), **{f"extra.{k}": v for k, v in arrays.items()}}
-    # safetensors corrupts arrays that are not contiguous, in silence
-    tensors = {k: np.ascontiguousarray(v) for k, v in tensors.items()}
-    write_atomically(Path(path), save(tensors, {"senn": json.dumps(header)}))
-
-
-def read_model(path: str | os.PathLike[str]) -> tuple[MLP, dict[str, Any], dict[str, np.ndarray]]:
-    """The network, the header, and the owner's arrays; a `ModelFileError` if it is no model."""
-    path = Path(path)
-    if not path.is_file():
-        raise ModelFileError(f"There is no model file at {str(path)!r}.")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            header = json.loads((file.metadata() or {}).get("senn", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, json.JSONDecodeError, OSError) as error:
-        raise ModelFileError(f"{str(path)!r} is no senn model ({error}).") from error
-    if not isinstance(header, dict) or header.get("format") != FORMAT:
-        raise ModelFileError(f"{str(path)!r} is no senn model: its header does not say so.")
-    version = header.get("version")
-    if not isinstance(version, int) or version > VERSION:
-        raise ModelFileError(
-            f"{str(path)!r} has model format {version}, and this senn reads up to {VERSION}; "
-            "upgrade senn."
-        )
-    try:
-        network = network_from(header, tensors)
-    except (KeyError, ValueError, TypeError) as error:
-        raise ModelFileError(
-            f"{str(path)!r} is damaged: its arrays do not fit its header ({error})."
-        ) from error
-    owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
-    return network, header, owned
 
 
 def network_arrays(network: MLP) -> dict[str, np.ndarray]:
@@ -124,24 +104,3 @@ def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) ->
 
 def _padded(array: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
     return jnp.asarray(np.pad(array, [(0, c - n) for n, c in zip(array.shape, shape, strict=True)]))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write aside, flush to the disk, rename: the file is the old or the new one, never half."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

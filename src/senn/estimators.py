@@ -1,6 +1,7 @@
 """SENN for people who know scikit-learn."""
 
 import os
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
@@ -14,6 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from senn.callbacks import Callback
+from senn.callbacks.progress import Progress
 from senn.datasets import DataError, check_targets
 from senn.evaluation import predict
 from senn.expand import add_outputs
@@ -37,7 +39,7 @@ from senn.preparation import (
     split,
     training_dtype,
 )
-from senn.progress import Progress
+from senn.resume import Checkpoint
 from senn.training import Schedule, fit
 
 MIN_ROWS = 2
@@ -140,6 +142,21 @@ class _BaseSENN(Persistent):
 
     # --- training -------------------------------------------------------------------------
 
+    def resume(self, checkpoint: Checkpoint, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go on with a run of `fit` that was ended early, and end as it would have ended.
+
+        `senn.runs.RunWriter`, as one of the `callbacks`, keeps checkpoints of a run, and
+        `senn.runs.last_checkpoint` reads them. Parameters and data must be those of the run,
+        with a whole number as `random_state`; a `senn.state.ResumeError` says so of other data.
+        """
+        return self._train(X, y, sample_weight, checkpoint)
+
+    @abstractmethod
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
+    ) -> Any:
+        """`fit`, or `resume` from a checkpoint."""
+
     def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
         """Rows to learn from: the first that this estimator sees, or such as it knows."""
         return Rows.of(self._checked(X, first=first, min_rows=min_rows), sample_weight)
@@ -163,7 +180,13 @@ class _BaseSENN(Persistent):
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _fit(
-        self, rows: Rows, targets: np.ndarray, loss: AbstractLoss, out_size: int, stratify: bool
+        self,
+        rows: Rows,
+        targets: np.ndarray,
+        loss: AbstractLoss,
+        out_size: int,
+        checkpoint: Checkpoint | None,
+        stratify: bool,
     ) -> None:
         """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
         policy, schedule, seed = self._policy(), self._schedule(), self._seed()
@@ -189,6 +212,7 @@ class _BaseSENN(Persistent):
             schedule=schedule,
             callbacks=[*self.callbacks, *self._progress()],
             seed=seed,
+            resume=checkpoint and checkpoint.state(make_optimizer(self.optimizer)),
         )
         self.validation_rows_ = rows.kept[held_out]
         self.n_samples_seen_ = len(train) + (self.n_samples_seen_ if warm else 0)
@@ -302,6 +326,9 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
 
         Rows whose weight in `sample_weight` [N] is 0 are left out.
         """
+        return self._train(X, y, sample_weight)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNClassifier":
         warm = self._continues()
         rows = self._rows(X, sample_weight, first=not warm)
         labels, classes = check_labels(y, rows, min_classes=1 if warm else 2)
@@ -310,8 +337,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
             self._add_classes(merged_classes(self.classes_, classes), rows)
         else:
             self.classes_ = classes
-        codes = self._codes(labels)
-        self._fit(rows, codes, SoftmaxCrossEntropy(), len(self.classes_), stratify=True)
+        codes, loss = self._codes(labels), SoftmaxCrossEntropy()
+        self._fit(rows, codes, loss, len(self.classes_), checkpoint, stratify=True)
         return self
 
     def partial_fit(
@@ -410,10 +437,13 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
 
         Rows whose weight in `sample_weight` [N] is 0 are left out.
         """
+        return self._train(X, y, sample_weight)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNRegressor":
         warm = self._continues()
         rows = self._rows(X, sample_weight, first=not warm)
         targets = self._targets(y, rows, first=not warm)
-        self._fit(rows, targets, SquaredError(), targets.shape[1], stratify=False)
+        self._fit(rows, targets, SquaredError(), targets.shape[1], checkpoint, stratify=False)
         return self
 
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":

@@ -101,7 +101,8 @@ def propose_at(
     # One count for all single units: the search is compiled once for both kinds of location.
     most = 1 if identity else max(policy.most_units(), count)
     scale = policy.unit_scale or AbstractOptimizer.unit_scale
-    found = _search(proposer, problem, key, count=most, unit_scale=scale)
+    search = proposer.at(network, location, seen.fit.maps[location.reader])
+    found = _search(search, problem, key, count=most, unit_scale=scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     weight, bias, theta = found.units
     weight = weight[:, : len(inputs)]

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ RECORDS: dict[str, type] = {
     "addition": Addition,
     "recovery": Recovery,
 }
+NAMES = {cls: name for name, cls in RECORDS.items()}
 
 
 @dataclass
@@ -90,6 +92,7 @@ class History:
     steps: int = 0
     returned_step: int = 0  # the step whose network was returned
     stop_reason: str = ""
+    growth_ended: int | None = None  # the step from which on nothing was added any more
 
     @property
     def evaluations(self) -> list[Evaluation]:
@@ -124,8 +127,7 @@ class History:
 
     def to_records(self) -> list[dict[str, Any]]:
         """Plain dictionaries, each with its "record" type, in order."""
-        names = {cls: name for name, cls in RECORDS.items()}
-        return [{"record": names[type(r)], **dataclasses.asdict(r)} for r in self.records]
+        return [{"record": NAMES[type(r)], **dataclasses.asdict(r)} for r in self.records]
 
     def to_frame(self, record: str = "evaluation"):
         """A pandas DataFrame of one type of record: evaluation, consideration, addition, recovery.
@@ -147,19 +149,51 @@ class History:
 
         JSON knows no NaN and no infinity: they are written as null, and read as NaN.
         """
-        lines = [{"record": "summary", **self.summary()}, *self.to_records()]
-        text = "".join(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
+        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.to_rows())
         Path(path).write_text(text, "utf-8")
 
     @classmethod
     def from_json_lines(cls, path: str | Path) -> "History":
-        """Read what `to_json_lines` wrote."""
-        summary, *rows = (json.loads(line) for line in Path(path).read_text("utf-8").splitlines())
-        summary.pop("record")
-        return cls(records=[_record(row) for row in rows], **summary)
+        """Read what `to_json_lines` wrote, or the callback `JSONLines`, also if it was killed.
+
+        Without a summary, as a killed run leaves it, times and counts are zero, and
+        `stop_reason` is empty. A last line that was cut off is left out.
+        """
+        return cls.from_rows(_whole_rows(Path(path).read_text("utf-8")))
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """The summary and then every record as JSON takes them, NaN and infinity as None."""
+        return [to_row(self), *map(to_row, self.records)]
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[dict[str, Any]]) -> "History":
+        """Read what `to_rows` made; the summary may come anywhere, or be missing."""
+        summary: dict[str, Any] = {}
+        records = []
+        for row in rows:
+            if row["record"] == "summary":
+                summary = {k: v for k, v in row.items() if k != "record"}
+            else:
+                records.append(_record({**row}))
+        return cls(records=records, **summary)
 
     def _of(self, cls: type) -> list[Any]:
         return [r for r in self.records if isinstance(r, cls)]
+
+
+def to_row(record: Any) -> dict[str, Any]:
+    """A record, or the summary of a `History`, as JSON takes it, with its "record" type first."""
+    if isinstance(record, History):
+        return _finite({"record": "summary", **record.summary()})
+    return _finite({"record": NAMES[type(record)], **dataclasses.asdict(record)})
+
+
+def _whole_rows(text: str) -> list[dict[str, Any]]:
+    """One object a line; what follows the last line break was cut off."""
+    whole = text[: text.rfind("\n") + 1].splitlines()
+    if not whole:
+        raise ValueError("there is no ledger in it")
+    return [json.loads(line) for line in whole]
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:

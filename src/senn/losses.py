@@ -25,6 +25,9 @@ class AbstractLoss(eqx.Module):
     # How much of a Gaussian prior goes with the loss read as a likelihood, if nobody says
     # (`KFAC.prior`). Labels are seldom wrong, and then less of it generalises better.
     prior: ClassVar[float] = 0.1
+    # How far a step may move the outputs, likewise (`KFAC.kl_clip`). Numbers are mostly noise more
+    # often than labels are, and long steps follow it.
+    kl_clip: ClassVar[float] = 0.01
 
     @abstractmethod
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
@@ -106,6 +109,7 @@ class SquaredError(AbstractLoss):
     """½ ‖y − target‖²; targets [N, O], or [N] for one output. Fisher metric: the identity."""
 
     prior: ClassVar[float] = 1.0
+    kl_clip: ClassVar[float] = 1e-4
 
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, half its squared error."""

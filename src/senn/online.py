@@ -14,7 +14,8 @@ from senn.history import History
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
-from senn.training import Carried, Schedule, fit
+from senn.state import RunState
+from senn.training import Schedule, first_state, fit
 
 # Nobody knows where a stream ends: the rate stays as it is, and growth and training go on.
 ENDLESS = {"max_seconds": None, "patience": sys.maxsize, "plateau": sys.maxsize}
@@ -40,7 +41,7 @@ class OnlineTraining:
         self.network, self.history, self.calls = network, History(), 0
         self._seed, self._rows_before = seed, rows_before
         self._rng = np.random.default_rng(seed)
-        self._carried = Carried()
+        self._state: RunState | None = None
         self._source: StreamSource | None = None
         self._policy: Policy | None = None
 
@@ -61,17 +62,18 @@ class OnlineTraining:
         """
         order = self._rng.permutation(len(data[0]))
         source = self._fed(tuple(part[order] for part in data), optimizer, batch_size)
-        policy = replace(policy, **ENDLESS)
-        self._keep_looking(policy)
+        policy, schedule = replace(policy, **ENDLESS), replace(SCHEDULE, batch_size=batch_size)
+        if self._state is None:
+            self._state = first_state(self.network, optimizer, policy, schedule, self._seed)
+        self._keep_looking(self._state, policy)
         self.network, self.history = fit(
             self.network,
             source,
             optimizer=optimizer,
             policy=policy,
-            schedule=replace(SCHEDULE, batch_size=batch_size),
+            schedule=schedule,
             callbacks=callbacks,
-            seed=self._seed,
-            carried=self._carried,
+            resume=self._state,
             **settings,
         )
         self.calls += 1
@@ -83,18 +85,18 @@ class OnlineTraining:
         """Widen the network by new classes (`senn.add_outputs`), and consider growth soon."""
         old = np.setdiff1d(np.arange(self.network.out_size + len(positions)), positions)
         self.network = add_outputs(self.network, positions, bias)
-        values = self._carried.values
-        if self._source is None or not values:
+        state = self._state
+        if self._source is None or state is None:
             return
         self._source.map_targets(lambda codes: old[codes])
-        state = values["state"]
-        network = add_outputs(state.network, positions, bias)
-        values["state"] = state._replace(
+        train, network = state.train, add_outputs(state.train.network, positions, bias)
+        state.train = train._replace(
             network=network,
-            average=add_outputs(state.average, positions, bias),
-            optimizer=optimizer.grown(add_outputs(state.optimizer, positions), network),
+            average=add_outputs(train.average, positions, bias),
+            optimizer=optimizer.grown(add_outputs(train.optimizer, positions), network),
         )
-        values |= {"waits": 0, "refusals": 0, "next_look": values["step"] + self._cadence(0)}
+        state.waits, state.refusals = 0, 0
+        state.next_look = self._look_after(state.step, 0)
 
     def _fed(self, data: tuple, optimizer: AbstractOptimizer, batch_size: int) -> StreamSource:
         batches = iter([data])
@@ -110,19 +112,13 @@ class OnlineTraining:
             self._source.go_on(batches)
         return self._source
 
-    def _keep_looking(self, policy: Policy) -> None:
+    def _keep_looking(self, state: RunState, policy: Policy) -> None:
         """However long nothing was found, data may change; and budgets may have been raised."""
         before, self._policy = self._policy, policy
-        values = self._carried.values
-        if not values:
-            return
-        latest = values["step"] + self._cadence(MAX_WAITS)
-        values |= {
-            "waits": min(values["waits"], MAX_WAITS),
-            "next_look": min(values["next_look"], latest),
-            "growing": values["growing"] or policy != before,
-        }
+        state.waits = min(state.waits, MAX_WAITS)
+        state.next_look = min(state.next_look, self._look_after(state.step, MAX_WAITS))
+        state.growing = state.growing or before not in (None, policy)
 
-    def _cadence(self, waits: int) -> int:
+    def _look_after(self, step: int, waits: int) -> int:
         assert self._policy is not None
-        return self._policy.steps_to_next(self._policy.most_units(), waits)
+        return self._policy.next_look(step, self._policy.most_units(), waits)

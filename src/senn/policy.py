@@ -166,10 +166,13 @@ class Policy:
 
     def worth(self, proposal: Proposal) -> float:
         """The cautious score of a proposal for what it costs."""
-        cost = proposal.units
-        if proposal.location.kind == "layer" and self.layer_cost is not None:
-            cost = self.layer_cost
-        return (proposal.score - self.confidence * proposal.stderr) / cost
+        kind = proposal.location.kind
+        return self.cautious_score(kind, proposal.units, proposal.score, proposal.stderr)
+
+    def cautious_score(self, kind: str, units: int, score: float, stderr: float) -> float:
+        """A held-out score less its uncertainty, for what so many units or a layer cost."""
+        cost = self.layer_cost if kind == "layer" and self.layer_cost is not None else units
+        return (score - self.confidence * stderr) / cost
 
     def units_in_turn(self, location: Location) -> int:
         """Units to propose for a location, each scored beside those before it."""
@@ -177,14 +180,15 @@ class Policy:
             return self.layer_units if self.layer_kind == "residual" else 1
         return self.most_units()
 
-    def steps_to_next(self, added: int, fruitless: int) -> int:
-        """Steps to the next consideration, after one that added so many units.
+    def next_look(self, step: int, added: int, fruitless: int) -> int:
+        """The step of the next consideration, after one at `step` that added so many units.
 
         `fruitless` is the number of considerations in a row, up to this, that added nothing.
+        The start counts as a consideration, at step 0, that added as many as it could.
         """
         if fruitless:
-            return round(self.every * self.backoff**fruitless)
-        return round(self.every * max(self.most_units() / max(added, 1), 1))
+            return step + round(self.every * self.backoff**fruitless)
+        return step + round(self.every * max(self.most_units() / max(added, 1), 1))
 
     def most_units(self) -> int:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""

@@ -1,30 +1,72 @@
 """A run's folder: the model, the ledger, and what was asked for and came out.
 
-model.senn       the fitted estimator, for `senn.load`
-history.jsonl    the ledger, for `History.from_json_lines`
-config.json      the settings and the summary; it is what makes a folder a run
+model.senn               the fitted estimator, for `senn.load`
+history.jsonl            the ledger, for `History.from_json_lines`
+predictions.npz          what was wanted of the test rows, and what was predicted
+config.json              the settings and the summary, written last
+checkpoint-STEP.senn     the last two states, while the run is not finished
+
+A folder with a checkpoint is a run to be resumed; one without, but with `config.json`, is
+finished.
 """
 
+import errno
+import io
 import json
 import math
 import os
+import re
 import tempfile
-from dataclasses import dataclass
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from senn.checkpoint import write_atomically
-from senn.history import History
+from senn.callbacks import Callback
+from senn.files import write_atomically
+from senn.history import Addition, History
+from senn.resume import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from senn.state import RunState
+
+try:
+    import fcntl
+except ImportError:  # Windows: two writers of one run are not noticed there
+    fcntl = None
 
 MODEL, LEDGER, CONFIG = "model.senn", "history.jsonl", "config.json"
+PREDICTIONS = "predictions.npz"
+CHECKPOINT = re.compile(r"checkpoint-(\d{9,})\.senn")
+ASIDE = re.compile(
+    r"\.(checkpoint-\d+\.senn|model\.senn|history\.jsonl|predictions\.npz|config\.json)\.\w+"
+)
+KEPT = 2  # checkpoints
+CHECKPOINT_SECONDS = 30.0
 FORMAT = "senn-run"
 VERSION = 1
 
 
 class RunFolderError(ValueError):
     """A folder that cannot be written as a run, or is none; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What was wanted of the test rows, and what was predicted."""
+
+    targets: np.ndarray  # [N] class codes, or numbers [N, O]
+    predicted: np.ndarray  # likewise
+    names: tuple[str, ...]  # of the classes, in the order of their codes, or of the O outputs
+
+    @property
+    def are_classes(self) -> bool:
+        """Whether it is a classification."""
+        return self.targets.ndim == 1
 
 
 @dataclass(frozen=True)
@@ -35,6 +77,7 @@ class Run:
     settings: dict[str, Any]
     summary: dict[str, Any]
     history: History
+    test: Predictions | None = None  # None if the run was saved without
 
     @property
     def model(self) -> Path:
@@ -43,11 +86,16 @@ class Run:
 
 
 def is_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a run."""
+    """Whether a folder holds a run, finished or interrupted, that has written its model."""
     try:
         return _read_config(Path(folder)).get("format") == FORMAT
     except (OSError, ValueError):
         return False
+
+
+def is_finished(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder holds a run that ended by itself: there is nothing to go on with."""
+    return is_run(folder) and not checkpoints(folder)
 
 
 def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
@@ -58,10 +106,16 @@ def check_folder(folder: str | os.PathLike[str], *, overwrite: bool = False) -> 
     path = Path(folder)
     if path.exists() and not path.is_dir():
         raise RunFolderError(f"{str(folder)!r} is a file, where a folder is wanted for the run.")
-    if path.exists() and any(path.iterdir()):
-        if not is_run(path):
+    if path.exists() and not all(ASIDE.fullmatch(p.name) for p in path.iterdir()):
+        unfinished = bool(checkpoints(path))
+        if not unfinished and not is_run(path):
             raise RunFolderError(
                 f"{str(folder)!r} is not empty and holds no run: name a new or an empty folder."
+            )
+        if unfinished and not overwrite:
+            raise RunFolderError(
+                f"{str(folder)!r} holds a run that is not finished: go on with --resume, name "
+                "another folder, or say --overwrite."
             )
         if not overwrite:
             raise RunFolderError(
@@ -81,13 +135,50 @@ def create_folder(folder: str | os.PathLike[str]) -> None:
         raise RunFolderError(f"{str(folder)!r} cannot be written ({reason}).") from error
 
 
+@contextmanager
+def writing(folder: str | os.PathLike[str]) -> Iterator[None]:
+    """Keep a run's folder to this process; a `RunFolderError` if another writes it.
+
+    The system lets go of it however the process ends. What a killed process left half written
+    is removed.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise RunFolderError(
+            f"{os.fspath(folder)!r} cannot be opened ({error.strerror})."
+        ) from error
+    try:
+        _lock(handle, folder)
+        for path in Path(folder).iterdir():
+            if ASIDE.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _lock(handle: int, folder: str | os.PathLike[str]) -> None:
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+            raise RunFolderError(
+                f"{os.fspath(folder)!r} is being written by another process: wait until it ends, "
+                "or name another folder."
+            ) from error  # other errors: a file system without locks
+
+
 def write_run(
     folder: str | os.PathLike[str],
     estimator: Any,
     settings: dict[str, Any],
     summary: dict[str, Any],
+    test: Predictions | None = None,
 ) -> None:
-    """Write a fitted estimator, its ledger, the settings and the summary.
+    """Write a fitted estimator, its ledger, the settings, the summary and the test rows.
 
     Every file is the old or the new one, never half; the one that makes it a run comes last.
     """
@@ -95,6 +186,9 @@ def write_run(
     create_folder(path)
     estimator.save(path / MODEL)
     write_atomically(path / LEDGER, _json_lines(estimator.history_))
+    (path / PREDICTIONS).unlink(missing_ok=True)  # of an earlier run
+    if test is not None:
+        write_atomically(path / PREDICTIONS, _npz(test))
     config = {"format": FORMAT, "version": VERSION, "settings": settings, "summary": summary}
     write_atomically(path / CONFIG, (strict_json(config, indent=2) + "\n").encode())
 
@@ -112,11 +206,105 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
                 "that this senn reads; upgrade senn."
             )
         history = History.from_json_lines(path / LEDGER)
-        return Run(path, config["settings"], config["summary"], history)
+        return Run(path, config["settings"], config["summary"], history, _read_test(path))
     except RunFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise RunFolderError(f"{str(folder)!r} is a damaged run ({error}).") from error
+
+
+def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
+    """The checkpoints in a folder, the newest first."""
+    found = [(CHECKPOINT.fullmatch(p.name), p) for p in Path(folder).glob("checkpoint-*.senn")]
+    return [p for _, p in sorted(((int(m[1]), p) for m, p in found if m), reverse=True)]
+
+
+def last_checkpoint(
+    folder: str | os.PathLike[str], tell: Callable[[str], Any] = warnings.warn
+) -> Checkpoint:
+    """The newest checkpoint that is whole; what is wrong with newer ones is told.
+
+    A `RunFolderError` if there is none.
+    """
+    said = []
+    for path in checkpoints(folder):
+        try:
+            checkpoint = read_checkpoint(path)
+        except CheckpointError as error:
+            said.append(str(error))
+            continue
+        for sentence in said:
+            tell(f"{sentence} Going on from {path.name}, the one before it.")
+        return checkpoint
+    why = f": {' '.join(said)}" if said else "."
+    raise RunFolderError(f"{os.fspath(folder)!r} holds no checkpoint to go on from{why}")
+
+
+def remove_checkpoints(folder: str | os.PathLike[str]) -> None:
+    """Let a run be finished: there is nothing to go on from any more."""
+    for path in reversed(checkpoints(folder)):  # the newest last
+        path.unlink(missing_ok=True)
+
+
+@dataclass(eq=False)
+class RunWriter(Callback):
+    """Writes the state of a run into its folder: at the start, every so often, at each growth.
+
+    The last two checkpoints are kept; others in the folder are removed. A checkpoint that cannot
+    be written is told of once, and training goes on.
+
+    Args:
+        folder: of the run; it must exist.
+        seconds: least time between two checkpoints that are not about growth.
+        about: JSON for whoever resumes the run, such as the arguments of a command.
+        kept: checkpoints to keep while they are among the last two: that from which the run
+            goes on, if it does.
+        tell: what is done with a sentence about a checkpoint that cannot be written.
+        clock: seconds that never run backwards.
+    """
+
+    folder: str | os.PathLike[str]
+    seconds: float = CHECKPOINT_SECONDS
+    about: dict[str, Any] = field(default_factory=dict, kw_only=True)
+    kept: tuple[Path, ...] = field(default=(), kw_only=True)
+    tell: Callable[[str], Any] = field(default=warnings.warn, kw_only=True)
+    clock: Callable[[], float] = field(default=time.monotonic, kw_only=True)
+    _due: float = field(default=-math.inf, init=False, repr=False)
+    _failed: bool = field(default=False, init=False, repr=False)
+
+    def on_addition(self, addition: Addition) -> None:  # noqa: ARG002
+        """The next pause is in time."""
+        self._due = -math.inf
+
+    def on_pause(self, state: RunState) -> None:
+        """Write the state if it is time."""
+        if self.clock() >= self._due:
+            self.write(state)
+
+    def write(self, state: RunState) -> None:
+        """Write the state now, and forget those before the last two."""
+        path = Path(self.folder) / f"checkpoint-{state.step:09d}.senn"
+        try:
+            write_checkpoint(path, state, self.about)
+            self._forget_all_but(path)
+            self._failed = False
+        except OSError as error:
+            self._complain(error)
+        self._due = self.clock() + self.seconds
+
+    def _forget_all_but(self, newest: Path) -> None:
+        self.kept = (*(path for path in self.kept if path != newest), newest)[-KEPT:]
+        for path in checkpoints(self.folder):
+            if path not in self.kept:
+                path.unlink(missing_ok=True)
+
+    def _complain(self, error: OSError) -> None:
+        if not self._failed:
+            self.tell(
+                f"The checkpoint in {os.fspath(self.folder)!r} cannot be written "
+                f"({error.strerror or error}): training goes on without."
+            )
+        self._failed = True
 
 
 def strict_json(value: Any, **options: Any) -> str:
@@ -139,6 +327,21 @@ def _plain(value: Any) -> Any:
 def _read_config(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / CONFIG).read_text("utf-8"))
     return config if isinstance(config, dict) else {}
+
+
+def _npz(test: Predictions) -> bytes:
+    file = io.BytesIO()
+    names = np.array(test.names, dtype=np.str_)  # objects would be pickled
+    np.savez_compressed(file, targets=test.targets, predicted=test.predicted, names=names)
+    return file.getvalue()
+
+
+def _read_test(folder: Path) -> Predictions | None:
+    if not (folder / PREDICTIONS).exists():
+        return None
+    content = io.BytesIO((folder / PREDICTIONS).read_bytes())
+    with np.load(content, allow_pickle=False) as file:
+        return Predictions(file["targets"], file["predicted"], tuple(file["names"].tolist()))
 
 
 def _json_lines(history: History) -> bytes:

@@ -3,18 +3,18 @@
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
 from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_source
-from senn.callbacks import Callback
+from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import compilations
 from senn.evaluation import evaluate
 from senn.growth import add, look, propose_all
@@ -35,29 +35,12 @@ from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
 from senn.proposals import AbstractProposer, Projection, Proposal
 from senn.proposals.base import join
+from senn.state import Annealing, Best, ResumeError, RunState, TrainState, described
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
-
-
-class TrainState(NamedTuple):
-    """All that a step changes."""
-
-    network: MLP
-    optimizer: Any
-    scale: Float[Array, ""]  # multiplies the learning rate
-    average: MLP  # running mean of the network, which is what is evaluated and returned
-    averaging: Float[Array, ""]  # what a step leaves of that mean
-    age: Int[Array, ""]  # steps in that mean
-
-    @classmethod
-    def of(cls, network: MLP, optimizer: AbstractOptimizer, averaging: float = 0.0) -> "TrainState":
-        """The state before the first step."""
-        one, kept = (jnp.asarray(v, network.readout.bias.dtype) for v in (1, averaging))
-        age = jnp.asarray(0, jnp.int32)
-        return cls(network, optimizer.init(network), one, network, kept, age)
 
 
 @dataclass(frozen=True)
@@ -147,7 +130,7 @@ def fit(
     schedule: Schedule | None = None,
     callbacks: Sequence[Callback] = (),
     seed: int = 0,
-    carried: "Carried | None" = None,
+    resume: RunState | None = None,
 ) -> tuple[MLP, History]:
     """Train a network and let it grow.
 
@@ -170,14 +153,17 @@ def fit(
             growth has ended, and stops.
         callbacks: told what happens.
         seed: of the order of the data and of the search.
-        carried: what an earlier call left here is taken up, in place of `network` and `seed`, and
-            what this one leaves is put in its place; the ledger goes on too.
+        resume: the state of an earlier run to go on from, which is taken over and changed;
+            `network` and `seed` are not used then. With the same settings and the same data the
+            run ends as it would have ended undisturbed. Other data are refused, unless the
+            state's `fingerprint` and `position` are None.
 
     Returns:
         The trained network and the ledger. Ctrl-C ends training and returns the network as it
         is, with `history.stop_reason` "interrupted".
     """
     schedule, policy = schedule or Schedule(), policy or Policy()
+    network = network if resume is None else resume.train.network
     if policy.depth and policy.layer_kind == "identity" and network.activation != "rational":
         raise ValueError(
             f'layer_kind="identity" needs rational units; the network has {network.activation}. '
@@ -195,27 +181,52 @@ def fit(
     for targets in (source.targets, None if held_out is None else held_out.y):
         if targets is not None:
             loss.check(targets, network.out_size)
+    settings = {
+        "loss": loss,
+        "metric": make_metric(rule.metric if metric is None else metric, loss),
+        "optimizer": rule,
+        "proposer": proposer or Projection(),
+        "policy": policy,
+        "schedule": schedule,
+    }
+    state = resume or first_state(network, rule, policy, schedule, seed)
+    state.settings = {name: described(value) for name, value in settings.items()}
+    _begin(state, source, held_out)
     run = _Run(
-        source=source,
-        validation=held_out,
-        loss=loss,
-        metric=make_metric(rule.metric if metric is None else metric, loss),
-        optimizer=rule,
-        proposer=proposer or Projection(),
-        policy=policy,
-        schedule=schedule,
-        callbacks=tuple(callbacks),
-        rng=rng,
-        key=jax.random.key(seed),
-        network=network,
+        source=source, validation=held_out, callbacks=tuple(callbacks), now=state, **settings
     )
-    if carried is None:
-        return run.run()
-    run.take_up(carried)
-    try:
-        return run.run()
-    finally:
-        carried.values = run.left()
+    return run.run()
+
+
+def first_state(
+    network: MLP, optimizer: AbstractOptimizer, policy: Policy, schedule: Schedule, seed: int
+) -> RunState:
+    """The state of a run before its first step.
+
+    Whoever gives it to `senn.fit(..., resume=state)`, which changes it in place, has the state
+    at the end too, and can go on from there, with other data if they are streams.
+    """
+    rng = np.random.default_rng(seed)
+    return RunState(
+        train=TrainState.of(network, optimizer, schedule.averaging),
+        key=jax.random.key(seed),
+        rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
+        next_look=policy.next_look(0, policy.most_units(), 0),
+        growing=policy.width or policy.depth,
+    )
+
+
+def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch | None) -> None:
+    """Stand where the state says in the data, if they are those that it says."""
+    found = source.fingerprint(*([] if held_out is None else [held_out]))
+    if state.fingerprint not in (None, found):
+        raise ResumeError(
+            "The data are not those of the run to be resumed: give the same rows in the same "
+            "order, or start anew."
+        )
+    state.fingerprint, state.history.stop_reason = found, ""
+    if state.position is not None:
+        source.position = state.position
 
 
 @eqx.filter_jit
@@ -268,84 +279,27 @@ def train_chunk(
     return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
 
 
-@dataclass
-class Carried:
-    """What training over some data leaves for training that goes on over other data.
-
-    The state of network and optimiser, the cadence of growth, the ledger, and where the random
-    numbers stand; nothing to begin with.
-    """
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-
-_CARRIED = (
-    "state", "history", "rng", "key", "step", "last_layer", "waits", "refusals", "next_look",
-    "growing", "observed",
-)  # fmt: skip
-
-
-class _Annealing(NamedTuple):
-    """The phase after growth, in which the learning rate falls to zero."""
-
-    first: int  # step
-    last: int
-    begun: float  # seconds since the start
-
-    def rate(self, step: np.ndarray, seconds: float, limit: float | None) -> np.ndarray:
-        """Half a cosine over the steps, or over the seconds until `limit` if those end first."""
-        done = (step - self.first) / max(self.last - self.first, 1)
-        if limit is not None:
-            done = np.maximum(done, (seconds - self.begun) / max(limit - self.begun, 1e-9))
-        return 0.5 * (1 + np.cos(np.pi * np.clip(done, 0, 1)))
-
-
-class _Best(NamedTuple):
-    loss: float
-    network: MLP | None
-    step: int
-
-
+@dataclass(eq=False)
 class _Run:
-    """One call of `fit`: the loop's own state, changed in place on the host."""
+    """One call of `fit`: the settings, which stay, and `now`, which holds all that changes."""
 
-    def __init__(
-        self, *, source: ArraySource | StreamSource, network: MLP, key: PRNGKeyArray, **settings
-    ):
-        self.source, self.key = source, key
-        self.validation: Batch | None = settings["validation"]
-        self.loss: AbstractLoss = settings["loss"]
-        self.metric: AbstractMetric = settings["metric"]
-        self.optimizer: AbstractOptimizer = settings["optimizer"]
-        self.proposer: AbstractProposer = settings["proposer"]
-        self.policy: Policy = settings["policy"]
+    source: ArraySource | StreamSource
+    validation: Batch | None
+    loss: AbstractLoss
+    metric: AbstractMetric
+    optimizer: AbstractOptimizer
+    proposer: AbstractProposer
+    policy: Policy
+    schedule: Schedule
+    callbacks: tuple[Callback, ...]
+    now: RunState
+
+    def __post_init__(self):
         self.score_metric = make_metric(self.policy.metric, self.loss)
-        self.schedule: Schedule = settings["schedule"]
-        self.callbacks: tuple[Callback, ...] = settings["callbacks"]
-        self.rng: np.random.Generator = settings["rng"]
-        self.state = TrainState.of(network, self.optimizer, self.schedule.averaging)
-        self.history = History()
-        self.start = time.monotonic()
-        self.step = self.last_layer = 0
-        self.refusals = self.stale = self.waits = 0
-        self.next_look = self.policy.every
-        self.growing = self.policy.width or self.policy.depth
-        self.annealing: _Annealing | None = None
-        self.observed = 0  # rows whose inputs the optimiser has been told of
-        self.best = _Best(np.inf, None, 0)
-        self.infos: list[StepInfo] = []
-        self.first_count = compilations().programs
-
-    def take_up(self, carried: Carried) -> None:
-        """Go on from where an earlier run ended, if there was one."""
-        vars(self).update(carried.values)
-        self.history.stop_reason = ""
-        self.start -= self.history.seconds
-        self.first_count -= self.history.n_compilations
-
-    def left(self) -> dict[str, Any]:
-        """What a later run takes up."""
-        return {name: getattr(self, name) for name in _CARRIED}
+        self.history = self.now.history
+        self.start = time.monotonic() - self.now.seconds
+        self.first_count = compilations().programs - self.history.n_compilations
+        self.asked = ""  # why a callback wants training to end
 
     # --- the loop -------------------------------------------------------------------------
 
@@ -355,15 +309,16 @@ class _Run:
             self.tell("on_start", end)
             while not self.history.stop_reason:
                 self.advance(end)
+                self.heed()
         except KeyboardInterrupt:
             self.history.stop_reason = "interrupted"
         except BaseException as error:
             self.history.stop_reason = f"failed with {type(error).__name__}"
             raise
         finally:
-            self.history.steps = self.step
-            self.history.n_compilations = compilations().programs - self.first_count
+            self.count()
             network, self.history.returned_step = self.result()
+            self.tell("on_snapshot", Snapshot(self.history.returned_step, network))
             self.tell("on_stop", self.history)
         return network, self.history
 
@@ -372,75 +327,86 @@ class _Run:
         every = self.schedule.evaluation_steps(self.source.steps_per_epoch)
         latest = self.anneal_in_time(end)
         stops = [
-            _next_multiple(self.step, every),
-            self.next_look if self.growing else None,
-            self.annealing.last if self.annealing else latest,
+            _next_multiple(self.now.step, every),
+            self.now.next_look if self.now.growing else None,
+            self.now.annealing.last if self.now.annealing else latest,
             end,
         ]
         if not self.train_to(min(stop for stop in stops if stop is not None)):
-            if self.infos:  # steps that no evaluation has seen
+            if self.now.infos:  # steps that no evaluation has seen
                 self.evaluate()
             return
         ended = self.ended(end)
-        if ended or self.step % every == 0:
+        if ended or self.now.step % every == 0:
             self.evaluate()
+        ended = ended or self.asked
         if ended:
             self.history.stop_reason = ended
-        elif self.growing and self.step >= self.next_look:
+        elif self.now.growing and self.now.step >= self.now.next_look:
             self.consider()
         self.notice_plateau()
 
+    def heed(self) -> None:
+        """End training if a callback asked for it at growth."""
+        if self.asked and not self.history.stop_reason:
+            if self.now.infos:  # steps that no evaluation has seen
+                self.evaluate()
+            self.history.stop_reason = self.asked
+
     def notice_plateau(self) -> None:
         """End growth, and after it training, once the loss has stopped falling."""
-        if self.growing:
-            if self.stale >= self.policy.plateau:
+        if self.now.growing:
+            if self.now.stale >= self.policy.plateau:
                 self.end_growth()
             return
-        if self.annealing is not None or self.history.stop_reason:  # annealing lowers it late
+        if self.now.annealing or self.history.stop_reason:  # annealing lowers it late
             return
-        if self.stale >= self.schedule.stop_after:
-            self.history.stop_reason = f"no better loss in {self.stale} evaluations after growth"
+        stale = self.now.stale
+        if stale >= self.schedule.stop_after:
+            self.history.stop_reason = f"no better loss in {stale} evaluations after growth"
 
     def end_growth(self) -> None:
         """From now on nothing is added; evaluations without a better loss count anew."""
-        if self.growing:
-            self.growing, self.stale = False, 0
+        if self.now.growing:
+            self.now.growing, self.now.stale = False, 0
+            self.history.growth_ended = self.now.step
 
     def anneal_in_time(self, end: int | None) -> int | None:
         """Begin to anneal once growth has ended or must; the step at which it must, if later."""
-        if self.schedule.anneal_epochs is None or self.annealing is not None:
+        if self.schedule.anneal_epochs is None or self.now.annealing is not None:
             return None
         steps = self.schedule.annealing_steps(self.source.steps_per_epoch, end)
         latest = None if end is None else end - steps
-        if self.half_time_over() or (latest is not None and self.step >= latest):
+        if self.half_time_over() or (latest is not None and self.now.step >= latest):
             self.end_growth()
-        if self.growing:
+        if self.now.growing:
             return latest
-        last = self.step + steps if end is None else end
-        self.annealing = _Annealing(self.step, last, time.monotonic() - self.start)
+        last = self.now.step + steps if end is None else end
+        self.now.annealing = Annealing(self.now.step, last, self.seconds())
         return None
 
     def half_time_over(self) -> bool:
         """Whether what is left of `max_seconds` is for annealing."""
         limit = self.schedule.max_seconds
-        return limit is not None and time.monotonic() - self.start >= limit / 2
+        return limit is not None and self.seconds() >= limit / 2
 
     def rates(self, steps: int) -> np.ndarray:
         """What the learning rate is multiplied by in the next steps."""
-        if self.annealing is None:
+        if self.now.annealing is None:
             return np.ones(steps)
-        seconds = time.monotonic() - self.start
-        limit = self.schedule.max_seconds
-        return self.annealing.rate(self.step + np.arange(steps), seconds, limit)
+        at, limit = self.now.step + np.arange(steps), self.schedule.max_seconds
+        return self.now.annealing.rate(at, self.seconds(), limit)
 
     def ended(self, end: int | None) -> str:
         """Why training ends at this step, or nothing."""
-        if end is not None and self.step >= end:
+        if self.asked:
+            return self.asked
+        if end is not None and self.now.step >= end:
             return f"{end} steps done"
-        if self.annealing is not None and self.step >= self.annealing.last:
+        if self.now.annealing is not None and self.now.step >= self.now.annealing.last:
             return "the learning rate has been annealed after growth ended"
         limit = self.schedule.max_seconds
-        if limit is not None and time.monotonic() - self.start >= limit:
+        if limit is not None and self.seconds() >= limit:
             return f"{limit:g} seconds used"
         return ""
 
@@ -448,9 +414,10 @@ class _Run:
 
     def train_to(self, target: int) -> bool:
         """Take steps until `target`; False if training ended on the way."""
-        while self.step < target:
+        while self.now.step < target and not self.asked:
+            self.pause()
             with self.timed("training"):
-                chunk = self.source.chunk(self.schedule.steps_per_call, target - self.step)
+                chunk = self.source.chunk(self.schedule.steps_per_call, target - self.now.step)
                 self.observe_inputs()
                 taken = chunk is not None and self.take(chunk)
             if chunk is None:
@@ -458,37 +425,39 @@ class _Run:
                 return False
             if not taken and not self.recover():
                 return False
-            if self.ended(None) or (self.growing and self.half_time_over()):
+            if self.ended(None) or (self.now.growing and self.half_time_over()):
                 break
         return True
 
     def observe_inputs(self) -> None:
         """Tell the optimiser of the inputs, and again once twice as many have been seen."""
-        if not self.optimizer.watches_inputs or self.source.rows < max(2 * self.observed, 1):
+        if not self.optimizer.watches_inputs or self.source.rows < max(2 * self.now.observed, 1):
             return
         moment = self.source.input_moment()
         if not moment.rows:  # none that is finite
             return
-        self.state = self.state._replace(
+        self.now.train = self.now.train._replace(
             optimizer=self.optimizer.observe(
-                self.state.optimizer, moment._replace(rows=moment.rows + self.source.rows_before)
+                self.now.train.optimizer,
+                moment._replace(rows=moment.rows + self.source.rows_before),
             )
         )
-        self.observed = moment.rows
+        self.now.observed = moment.rows
 
     def take(self, chunk: Chunk) -> bool:
         """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
-        scales = jnp.asarray(self.rates(len(chunk.rows)), self.state.scale.dtype)
+        scales = jnp.asarray(self.rates(len(chunk.rows)), self.now.train.scale.dtype)
         state, infos, last = train_chunk(
-            self.state, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
+            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
             jnp.asarray(chunk.n),
         )  # fmt: skip
         infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)
         if not (np.isfinite(infos.loss).all() and np.isfinite(last)):
             return False
-        self.state, self.step = state, self.step + chunk.n
-        self.infos.append(infos)
-        self.tell("on_steps", self.step, float(infos.loss[-1]))
+        self.now.train, self.now.step = state, self.now.step + chunk.n
+        self.now.infos.append(infos)
+        self.tell("on_steps", self.now.step, float(infos.loss[-1]))
+        self.tell("on_snapshot", Snapshot(self.now.step, state.average))
         return True
 
     def recover(self) -> bool:
@@ -499,32 +468,32 @@ class _Run:
                 f"the loss was not finite, also after lowering the step {tried} times"
             )
             return False
-        self.state = self.state._replace(
-            optimizer=self.optimizer.init(self.state.network),
-            scale=self.state.scale * RECOVERY_FACTOR,
+        self.now.train = self.now.train._replace(
+            optimizer=self.optimizer.init(self.now.train.network),
+            scale=self.now.train.scale * RECOVERY_FACTOR,
         )
-        self.observed = 0
+        self.now.observed = 0
         reason = "the loss was not finite; went back and lowered the step"
-        self.record("on_recovery", Recovery(self.step, float(self.state.scale), reason))
+        self.record("on_recovery", Recovery(self.now.step, float(self.now.train.scale), reason))
         return True
 
     # --- looking --------------------------------------------------------------------------
 
     def evaluate(self) -> None:
         """Write an evaluation into the ledger, and remember the best network."""
-        network, infos = self.state.average, self.infos
+        network, infos = self.now.train.average, self.now.infos
         seen = [np.concatenate([getattr(i, f) for i in infos]) for f in StepInfo._fields if infos]
         train_loss = float(np.mean(seen[0])) if seen else np.nan
         with self.timed("training"):
             score = self.validation and evaluate(network, self.loss, self.validation)
         eta = float(seen[1][-1]) if seen and np.isfinite(seen[1][-1]) else None
         evaluation = Evaluation(
-            self.step, self.source.epoch, time.monotonic() - self.start, train_loss,
+            self.now.step, self.source.epoch, self.seconds(), train_loss,
             score.loss if score else None, score.score if score else None,
             eta, float(np.mean(seen[2])) if eta is not None else None,
             network.hidden_sizes, network.n_parameters,
         )  # fmt: skip
-        self.infos = []
+        self.now.infos = []
         self.compare(evaluation)
         self.record("on_evaluation", evaluation)
 
@@ -533,18 +502,20 @@ class _Run:
         on_validation = evaluation.validation_loss is not None
         loss = evaluation.validation_loss if on_validation else evaluation.loss
         assert loss is not None
-        first = not np.isfinite(self.best.loss)
-        better = first or loss < self.best.loss - self.schedule.tolerance * abs(self.best.loss)
-        if first or loss < self.best.loss:
-            kept = self.state.average if on_validation else None
-            self.best = _Best(loss, kept, self.step)
-        self.stale = 0 if better else self.stale + 1
+        best = self.now.best.loss
+        first = not np.isfinite(best)
+        better = first or loss < best - self.schedule.tolerance * abs(best)
+        if first or loss < best:
+            kept = self.now.train.average if on_validation else None
+            self.now.best = Best(loss, kept, self.now.step)
+        self.now.stale = 0 if better else self.now.stale + 1
 
     def result(self) -> tuple[MLP, int]:
         """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
-        if self.best.network is None or self.history.stop_reason == "interrupted":
-            return self.state.average, self.step
-        return self.best.network, self.best.step
+        best = self.now.best
+        if best.network is None or self.history.stop_reason == "interrupted":
+            return self.now.train.average, self.now.step
+        return best.network, best.step
 
     # --- growth ---------------------------------------------------------------------------
 
@@ -553,44 +524,44 @@ class _Run:
         with self.timed("growth"):
             decision = self.decide()
         added, looked = len(decision.accepted), bool(decision.verdicts)
-        self.waits = 0 if added else self.waits + looked
+        self.now.waits = 0 if added else self.now.waits + looked
         layer = added and decision.accepted[0].location.kind == "layer"
         found = self.policy.most_units() if layer or not looked else added
-        self.next_look = self.step + self.policy.steps_to_next(found, self.waits)
+        self.now.next_look = self.policy.next_look(self.now.step, found, self.now.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
-        self.refusals = self.refusals + 1 if refused else 0
-        if self.refusals >= self.policy.patience or not self.locations(rested=True):
+        self.now.refusals = self.now.refusals + 1 if refused else 0
+        if self.now.refusals >= self.policy.patience or not self.locations(rested=True):
             self.end_growth()
 
     def locations(self, *, rested: bool = False):
         """Where units may go now, or, if `rested`, once layers may be added again."""
         limit = self.policy.max_seconds
-        if limit is not None and time.monotonic() - self.start >= limit:
+        if limit is not None and self.seconds() >= limit:
             return ()
-        since = self.step - self.last_layer
-        rested = rested or not self.last_layer or since >= self.policy.layer_every
-        return self.policy.locations(self.state.network, layers_allowed=rested)
+        since = self.now.step - self.now.last_layer
+        rested = rested or not self.now.last_layer or since >= self.policy.layer_every
+        return self.policy.locations(self.now.train.network, layers_allowed=rested)
 
     def decide(self) -> Decision:
         """Search, decide, and carry the decision out."""
-        fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.rng)
-        self.key, look_key = jax.random.split(self.key)
+        fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.now.rng)
+        self.now.key, look_key = jax.random.split(self.now.key)
         # At the mean: single steps stray from where the loss is low, and there any unit helps.
         seen = look(
-            self.state.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
-            self.output_factors(), self.optimizer.input_factor(self.state.optimizer),
+            self.now.train.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
+            self.output_factors(), self.optimizer.input_factor(self.now.train.optimizer),
         )  # fmt: skip
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
-        for stage in self.policy.stages(self.locations(), self.waits):
-            self.key, key = jax.random.split(self.key)
+        for stage in self.policy.stages(self.locations(), self.now.waits):
+            self.now.key, key = jax.random.split(self.now.key)
             proposals += propose_all(
-                self.state.network, seen, self.proposer, self.policy, stage, key
+                self.now.train.network, seen, self.proposer, self.policy, stage, key
             )
-            decision = self.policy.decide(proposals, self.state.network)
+            decision = self.policy.decide(proposals, self.now.train.network)
             if decision.accepted:
                 break
-        considerations = [_consideration(self.step, v) for v in decision.verdicts]
+        considerations = [_consideration(self.now.step, v) for v in decision.verdicts]
         self.history.records.extend(considerations)
         self.tell("on_considerations", considerations, decision.reason)
         if decision.accepted:
@@ -601,28 +572,44 @@ class _Run:
         """S as the optimiser knows it, if that is in the metric of the score."""
         if self.metric != self.score_metric:
             return None
-        return self.optimizer.output_factors(self.state.optimizer)
+        return self.optimizer.output_factors(self.now.train.optimizer)
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
-        judged_on = Batch(*(part[:JUDGED_ROWS] for part in judged_on))
-        before = evaluate(self.state.average, self.loss, judged_on).loss
-        average, _ = add(self.state.average, None, proposal, self.policy)
-        network, optimizer = add(self.state.network, self.state.optimizer, proposal, self.policy)
+        judged_on, old = Batch(*(part[:JUDGED_ROWS] for part in judged_on)), self.now.train
+        before = evaluate(old.average, self.loss, judged_on).loss
+        average, _ = add(old.average, None, proposal, self.policy)
+        network, optimizer = add(old.network, old.optimizer, proposal, self.policy)
         optimizer = self.optimizer.grown(optimizer, network)
         addition = Addition(
-            self.step, proposal.location.kind, proposal.location.position, proposal.units,
+            self.now.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,
             evaluate(average, self.loss, judged_on).loss,
-            network.hidden_sizes, network.n_parameters, reason, time.monotonic() - self.start,
+            network.hidden_sizes, network.n_parameters, reason, self.seconds(),
         )  # fmt: skip
         # Only now: an interruption finds the network as the ledger says it is.
-        self.state = self.state._replace(network=network, optimizer=optimizer, average=average)
+        self.now.train = old._replace(network=network, optimizer=optimizer, average=average)
         if proposal.location.kind == "layer":
-            self.last_layer = self.step
+            self.now.last_layer = self.now.step
         self.record("on_addition", addition)
+        self.tell("on_snapshot", Snapshot(self.now.step, average))
 
     # --- book-keeping ---------------------------------------------------------------------
+
+    def pause(self) -> None:
+        """Bring the state up to date and tell of it: here the run could be taken up again."""
+        self.count()
+        self.now.position = self.source.position
+        self.tell("on_pause", self.now)
+
+    def count(self) -> None:
+        """Steps, compilations and seconds so far, those before it was resumed included."""
+        self.history.steps, self.now.seconds = self.now.step, self.seconds()
+        self.history.n_compilations = compilations().programs - self.first_count
+
+    def seconds(self) -> float:
+        """Since the start, without the time between the last pause and being resumed."""
+        return time.monotonic() - self.start
 
     def record(self, hook: str, record: Any) -> None:
         self.history.records.append(record)
@@ -630,7 +617,10 @@ class _Run:
 
     def tell(self, hook: str, *args) -> None:
         for callback in self.callbacks:
-            getattr(callback, hook)(*args)
+            try:
+                getattr(callback, hook)(*args)
+            except StopTraining as stop:
+                self.asked = self.asked or stop.reason
 
     @contextmanager
     def timed(self, what: str):

@@ -234,6 +234,19 @@ def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
     return (*sources, nodes)
 
 
+def active_blocks(network: MLP) -> list[list[np.ndarray]]:
+    """For every linear map its active weights [I_j, O], one block for each node that it reads."""
+    sizes = (network.in_size, *network.hidden_sizes)
+    outputs = (*network.hidden_sizes, network.out_size)
+    return [
+        [
+            np.asarray(block)[: sizes[node], :columns]
+            for node, block in zip(nodes, dense.weights, strict=True)
+        ]
+        for dense, nodes, columns in zip(network.maps, network.sources, outputs, strict=True)
+    ]
+
+
 def _init_dense(
     draw: np.random.Generator, sizes: Sequence[int], slots: Sequence[int], dtype
 ) -> Dense:

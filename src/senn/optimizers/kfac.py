@@ -54,7 +54,8 @@ class KFAC(AbstractOptimizer):
     S that of draws from the output metric back-propagated to its outputs; both are running
     means. F + εI is inverted as (A + π√ε I) ⊗ (S + √ε/π I) with π² the ratio of their mean
     diagonals. The three coefficients of every rational unit have their exact 3 × 3 block. ν ≤ 1
-    shortens a step that would change the outputs by more than `kl_clip` in the metric.
+    shortens a step that would change the outputs by more than `kl_clip` in the metric (None takes
+    that of the loss: 1e-4 for squared error, 0.01 for cross-entropies).
 
     The factor of the network's inputs is computed and factorised once for the data set
     (`InputFactor`); for a stream again whenever it has doubled. A map that reads the network's
@@ -77,7 +78,7 @@ class KFAC(AbstractOptimizer):
     learning_rate: float = 0.1
     damping: float = 0.02
     momentum: float = 0.9
-    kl_clip: float = 0.01
+    kl_clip: float | None = None
     prior: float | None = None
     decay: float = 0.95  # of the running means
     refresh: int = 5  # steps between inversions
@@ -85,8 +86,9 @@ class KFAC(AbstractOptimizer):
 
     def __check_init__(self):  # noqa: D105
         for name in ("learning_rate", "damping", "kl_clip"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be above 0; got {getattr(self, name)!r}.")
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0; got {value!r}.")
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1); got {getattr(self, name)!r}.")
@@ -151,7 +153,8 @@ class KFAC(AbstractOptimizer):
         g = _with_prior(network, seen.gradient, prior / state.examples)
         direction = precondition(g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
-        clip = jnp.sqrt(self.kl_clip / jnp.maximum(rate**2 * eta, self.kl_clip))
+        most = loss.kl_clip if self.kl_clip is None else self.kl_clip
+        clip = jnp.sqrt(most / jnp.maximum(rate**2 * eta, most))
         velocity = jax.tree.map(
             lambda v, d: self.momentum * v + clip * d, state.velocity, direction
         )

@@ -19,6 +19,8 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
+from senn.linalg import log_det
+from senn.nn import MLP
 from senn.nn.activation import apply_activation
 from senn.score import residual
 
@@ -149,6 +151,18 @@ class AbstractProposer(eqx.Module):
     """A search for new units."""
 
     candidates: eqx.AbstractVar[int]
+
+    def at(
+        self,
+        network: MLP,  # noqa: ARG002
+        location: Location,  # noqa: ARG002
+        reader: MapMoments,  # noqa: ARG002
+    ) -> "AbstractProposer":
+        """The search for units of one place, `reader` being what the map that reads them sees.
+
+        By default it is the same everywhere: a problem tells all that the score depends on.
+        """
+        return self
 
     @abstractmethod
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
@@ -390,8 +404,7 @@ def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
     if not problem.square:
         return score
     spare = jnp.diag(1 - problem.units.astype(score.dtype))  # dormant slots count as identity
-    log_det = jnp.linalg.slogdet(units.weight + spare)[1]
-    return score - LOG_DET_PENALTY * log_det**2
+    return score - LOG_DET_PENALTY * log_det(units.weight + spare) ** 2
 
 
 def rescale(problem: Problem, units: Units, fraction: float) -> Units:

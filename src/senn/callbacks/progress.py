@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from senn.callbacks import Callback
+from senn.callbacks.base import Callback
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 
 REFRESHES_PER_SECOND = 4

@@ -1,0 +1,89 @@
+"""The tables of docs/evidence.md, from what `senn reproduce` saved.
+
+python experiments/tables.py experiments/ablation.json
+python experiments/tables.py experiments/automatic-size.json
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+MEASURES = {
+    "test_score": "Test score (accuracy, or R² for friedman1 and teacher)",
+    "anytime_loss": "Anytime loss: validation loss, mean over all steps",
+    "loss_after_first_addition": "Validation loss in the 50 steps after the first addition",
+    "loss_after_additions": "Validation loss in the 50 steps after every addition",
+    "seconds": "Seconds, without compilation",
+}
+
+
+def main() -> None:
+    """Print the tables of one record."""
+    record = json.loads(Path(sys.argv[1]).read_text("utf-8"))
+    print(f"`{record['command']}`; {record['machine']['processor']}\n")
+    tables: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
+        "ablation": ablation,
+        "automatic-size": automatic_size,
+    }
+    print("\n".join(tables[record["figure"]](record["claims"])))
+
+
+def ablation(claims: dict[str, Any]) -> Iterator[str]:
+    """A table for each measure: SENN's mean, and the others' differences from it."""
+    for measure, title in MEASURES.items():
+        found = {task: measures[measure] for task, measures in claims.items()}
+        seeds = [f"{task} ({len(arms['SENN']['each'])})" for task, arms in found.items()]
+        yield from (f"{title}:", "", _row("", *seeds), _row(*["---"] * (len(found) + 1)))
+        yield _row("SENN", *(_number(arms["SENN"]["mean"]) for arms in found.values()))
+        for arm in next(iter(found.values())):
+            if arm != "SENN":
+                yield _row(arm, *(_difference(arms[arm]["against"]) for arms in found.values()))
+        yield ""
+
+
+def automatic_size(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: where SENN stopped, and the fixed sizes beside it."""
+    heads = ("units (least to most)", "test score", "knee", "best fixed size and its score",
+             "share of the gain", "time, of the sweep's")  # fmt: skip
+    yield from (_row("", *heads), _row(*["---"] * 7))
+    for task, at in claims.items():
+        units, best = at["senn_units"], at["fixed_units"].index(at["best_units"])
+        yield _row(
+            task,
+            f"{units['mean']:.3g} ({min(units['each'])} to {max(units['each'])})",
+            _mean(at["senn_test_score"]),
+            str(at["knee_units"]),
+            f"{at['best_units']}: {_mean(at['fixed_test_score'][best])}",
+            _percent(at["share_of_gain"]),
+            _percent(at["share_of_sweep_seconds"]),
+        )
+
+
+def _difference(found: dict[str, Any]) -> str:
+    if found["ci95"] is None:
+        return f"{found['difference']:+.2g}"
+    text = f"{found['difference']:+.2g} ± {found['ci95']:.1g}"
+    p = found["p"]
+    return f"**{text}** (p {p:.2g})" if p is not None and p < 0.05 else text
+
+
+def _mean(found: dict[str, Any]) -> str:
+    return _number(found["mean"]) + (f" ± {found['ci95']:.1g}" if found["ci95"] else "")
+
+
+def _percent(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()

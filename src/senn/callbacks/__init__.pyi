@@ -1,0 +1,10 @@
+from .base import Callback as Callback
+from .base import Snapshot as Snapshot
+from .base import StopTraining as StopTraining
+from .budgets import SizeBudget as SizeBudget
+from .budgets import TimeBudget as TimeBudget
+from .checkpoint import Checkpoint as Checkpoint
+from .early_stop import EarlyStop as EarlyStop
+from .json_lines import JSONLines as JSONLines
+from .progress import Progress as Progress
+from .tensorboard import TensorBoard as TensorBoard

@@ -1,0 +1,25 @@
+"""The RUN of sub-commands that use a trained model."""
+
+from pathlib import Path
+from typing import Any
+
+from senn.commands.errors import UsageError
+
+
+def load_model(name: str) -> Any:
+    """The estimator in a run's folder, or in a model file; a `UsageError` if there is none."""
+    from senn import load
+    from senn.checkpoint import ModelFileError
+    from senn.runs import MODEL, is_run
+
+    path = Path(name).expanduser()
+    if path.is_dir():
+        if not is_run(path):
+            raise UsageError(
+                f"{name!r} holds no run: name a folder of senn train --out, or a model file."
+            )
+        path = path / MODEL
+    try:
+        return load(path)
+    except ModelFileError as error:
+        raise UsageError(str(error)) from error

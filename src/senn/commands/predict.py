@@ -1,0 +1,175 @@
+"""`senn predict`: a model's predictions beside the rows that they are for."""
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any, TextIO
+
+from senn.commands.arguments import add_debug_option, add_machine_options, use_machine
+from senn.commands.completion import DATA, FILES, completes
+from senn.commands.errors import DONE, UsageError
+from senn.commands.files import check_new, written
+from senn.commands.models import load_model
+
+EXAMPLES = """\
+examples:
+  senn predict run new.csv                          csv on standard output
+  senn predict run new.parquet --out predicted.csv
+  senn predict run houses.csv --target price --out predicted.csv
+                                                    and R² or the accuracy on standard error
+  senn predict run/model.senn digits | head         the test rows of a named data set
+
+The columns that the model was trained on are found by their names, wherever they stand; all
+others are carried through. Added are `prediction` and, for classes, one `probability_<label>`
+each. A row in which a number is missing ends it; standard output then has the rows before it.
+"""
+
+
+def add_parser(commands: Any, style: dict[str, Any]) -> None:
+    """Add the sub-command to those of `senn`."""
+    parser = commands.add_parser(
+        "predict",
+        help="predict the rows of a table with a trained model",
+        description="Predict the rows of DATA with the model in RUN, and write them as csv.",
+        epilog=EXAMPLES,
+        missing="say which run and which data, such as senn predict run new.csv; "
+        "senn predict --help tells more",
+        **style,
+    )
+    add = parser.add_argument
+    completes(add("model", metavar="RUN", help="folder of senn train --out, or a model file"),
+              FILES)  # fmt: skip
+    completes(add("data", metavar="DATA",
+        help="a .csv, .parquet or .npz file, or digits, moons, mnist, fashion-mnist: test rows"),
+        DATA)  # fmt: skip
+    completes(add("--out", metavar="FILE", help="csv file (default: standard output)"), FILES)
+    add("--overwrite", action="store_true", help="replace the file that --out names")
+    add("--target", metavar="COLUMN",
+        help="what is to be predicted, to say on standard error how well it was")  # fmt: skip
+    add("--data-dir", metavar="DIR", help="where the files of mnist or fashion-mnist are")
+    add_machine_options(parser)
+    add_debug_option(add)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read, predict and write, some thousand rows at a time."""
+    out = None if arguments.out is None else Path(arguments.out).expanduser()
+    if out is not None:
+        check_new(out, overwrite=arguments.overwrite)
+    use_machine(arguments)
+    estimator = load_model(arguments.model)
+
+    from senn.datasets import DataError
+
+    with _mended(DataError, f"{arguments.data}: "):
+        score = _predict(arguments, estimator, out)
+    if score is not None:
+        print(score, file=sys.stderr)
+    return DONE
+
+
+def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) -> str | None:
+    """Write all rows; how well they were predicted, if a target was named."""
+    from senn.rows import open_rows
+
+    table = open_rows(arguments.data, estimator.feature_names_, arguments.data_dir)
+    added = _added_names(estimator)
+    _check_added(table.names, added)
+    places = table.positions(estimator.feature_names_)
+    judge = _Judge(estimator, table, arguments.target) if arguments.target else None
+    with _stream(out) as stream:
+        writer = csv.writer(stream, delimiter=table.separator, lineterminator="\n")
+        writer.writerow([*table.names, *added])
+        for chunk in table.chunks():
+            predicted, cells = _cells(estimator, chunk, places)
+            writer.writerows([*row, *new] for row, new in zip(chunk.cells, cells, strict=True))
+            if judge:
+                judge.see(chunk, predicted)
+        stream.flush()
+    return judge.verdict() if judge else None
+
+
+@contextmanager
+def _mended(kind: type[Exception], start: str) -> Iterator[None]:
+    try:
+        yield
+    except kind as error:
+        raise UsageError(f"{start}{str(error).removeprefix(start)}") from error
+
+
+def _stream(out: Path | None) -> AbstractContextManager[TextIO]:
+    return nullcontext(sys.stdout) if out is None else written(out)
+
+
+def _added_names(estimator: Any) -> list[str]:
+    if hasattr(estimator, "classes_"):
+        return ["prediction", *(f"probability_{label}" for label in estimator.classes_.tolist())]
+    n = estimator.network_.out_size
+    return ["prediction"] if n == 1 else [f"prediction_{output}" for output in range(n)]
+
+
+def _check_added(names: Sequence[str], added: Sequence[str]) -> None:
+    from senn.datasets import DataError
+
+    taken = next((name for name in added if name in names), None)
+    if taken is not None:
+        raise DataError(
+            f"there is a column {taken!r} already, which predictions are to be called: "
+            "rename it or leave it out."
+        )
+
+
+def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list[list[str]]]:
+    """Predictions [N] or [N, O] of a chunk, and the cells to add to its rows."""
+    import numpy as np
+
+    names = estimator.feature_names_
+    columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
+    x = np.column_stack(columns).astype(np.float32)  # as `senn train` reads tables
+    if not hasattr(estimator, "classes_"):
+        values = estimator.predict(x)
+        return values, [[f"{v:.9g}" for v in row] for row in values.reshape(len(x), -1).tolist()]
+    probabilities = estimator.predict_proba(x)
+    labels = estimator.classes_[probabilities.argmax(axis=1)]
+    return labels, [
+        [str(label), *(f"{p:.9g}" for p in row)]
+        for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
+    ]
+
+
+class _Judge:
+    """Compares predictions with what a column of the table says."""
+
+    def __init__(self, estimator: Any, table: Any, target: str):
+        (self.place,) = table.positions([target])
+        self.target = target
+        self.classifies = hasattr(estimator, "classes_")
+        self.text = self.classifies and estimator.classes_.dtype.kind not in "biuf"
+        self.seen: list[tuple[Any, Any]] = []
+
+    def see(self, chunk: Any, predicted: Any) -> None:
+        """Remember what was predicted, and what was to be."""
+        import numpy as np
+
+        if self.text:
+            wanted = np.array([row[self.place] for row in chunk.cells])
+        else:
+            wanted = chunk.numbers(self.place, self.target)
+        self.seen.append((wanted, predicted))
+
+    def verdict(self) -> str:
+        """Accuracy or R² of all rows, in words."""
+        import numpy as np
+        from sklearn.metrics import r2_score
+
+        if not self.seen:
+            return "no rows to compare"
+        wanted, predicted = (np.concatenate(part) for part in zip(*self.seen, strict=True))
+        rows = f"on {len(wanted):,} rows"
+        if self.classifies:
+            return f"accuracy {np.mean(wanted == predicted):.4f} {rows}"
+        return f"R² {r2_score(wanted, predicted):.4f} {rows}"

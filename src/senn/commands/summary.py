@@ -1,0 +1,165 @@
+"""What `senn train` says before and after, and the figures that it gives."""
+
+import argparse
+import math
+import warnings
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from senn import __version__
+from senn.callbacks.progress import sizes_in_words
+
+SCORES = {"classification": "accuracy", "regression": "r2"}
+WORDS = {"accuracy": "accuracy", "r2": "R²"}
+
+
+def targets(data: Any, y: Any) -> Any:
+    """Labels [N], numbers [N], or [N, O] if there is more than one output."""
+    if data.classes is not None:
+        return data.classes[y]
+    return y[:, 0] if y.shape[1] == 1 else y
+
+
+def predictions(estimator: Any, data: Any) -> Any:
+    """What was wanted of the test rows and what is predicted, or None if there are none."""
+    import numpy as np
+
+    from senn.runs import Predictions
+
+    if not len(data.x_test):
+        return None
+    predicted = estimator.predict(data.x_test)
+    if data.classes is not None:  # which are sorted
+        codes = np.searchsorted(data.classes, predicted).astype(np.int32)
+        return Predictions(data.y_test, codes, tuple(map(str, data.classes.tolist())))
+    predicted = predicted.reshape(data.y_test.shape).astype(np.float32)
+    return Predictions(data.y_test, predicted, _output_names(data))
+
+
+def _output_names(data: Any) -> tuple[str, ...]:
+    n = data.y_test.shape[1]
+    return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
+
+
+def introduction(
+    arguments: argparse.Namespace, data: Any, estimator: Any, checkpoint: Any
+) -> list[str]:
+    """What was loaded, and where training starts."""
+    rows = f"{len(data.x):,} training and {len(data.x_test):,} test rows"
+    target = f"{data.task} of {data.target_name!r}"
+    if data.classes is not None:
+        target += f" into {len(data.classes)} classes"
+    inputs = "Inputs are left as they are."
+    if estimator.standardize:
+        inputs = "Inputs are standardised to mean 0 and variance 1."
+    elif data.images:
+        inputs = "Pixels stay in [0, 1]."
+    budgets = [
+        f"{name.replace('_', ' ')} {getattr(arguments, name):,.10g}"
+        for name in ("max_units", "max_layers", "max_parameters", "max_seconds")
+        if getattr(arguments, name) is not None
+    ]
+    start = f"Starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
+    if checkpoint is not None:
+        sizes = sizes_in_words(tuple(checkpoint.header["network"]["hidden_sizes"]))
+        start = f"Going on at step {checkpoint.header['step']:,} with {sizes}"
+    return [
+        f"{data.name}: {rows}, {data.x.shape[1]} features, {target}.",
+        *data.notes,
+        inputs,
+        f"{', '.join([start, *budgets])}; seed {arguments.seed}.",
+    ]
+
+
+def summarise(
+    arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float
+) -> dict[str, Any]:
+    """All of the result that is worth a line, or a key in JSON."""
+    import numpy as np
+
+    history = estimator.history_
+    held_out = np.zeros(len(data.x), bool)
+    held_out[estimator.validation_rows_] = True
+    scores = {
+        "train_score": _score(estimator, data, data.x[~held_out], data.y[~held_out]),
+        "validation_score": _score(estimator, data, data.x[held_out], data.y[held_out]),
+        "test_score": _score(estimator, data, data.x_test, data.y_test),
+    }
+    return {
+        "data": arguments.data,
+        "task": data.task,
+        "seed": arguments.seed,
+        "hidden_sizes": list(estimator.hidden_sizes_),
+        "n_parameters": estimator.n_parameters_,
+        "metric": SCORES[data.task],
+        **scores,
+        "seconds": seconds,
+        "training_seconds": history.training_seconds,
+        "growth_seconds": history.growth_seconds,
+        "compile_seconds": history.compile_seconds,
+        "n_compilations": history.n_compilations,
+        "n_additions": len(history.additions),
+        "steps": history.steps,
+        "stop_reason": history.stop_reason,
+        "interrupted": history.stop_reason == "interrupted",
+        "version": __version__,
+    }
+
+
+def _score(estimator: Any, data: Any, x: Any, y: Any) -> float | None:
+    """Accuracy or R², or None where it means nothing: for no rows, or R² of one row."""
+    if len(x) < (1 if data.classes is not None else 2):
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # R² of a constant
+        score = float(estimator.score(x, targets(data, y)))
+    return score if math.isfinite(score) else None
+
+
+def report(console: Console, summary: dict[str, Any], out: str | None) -> None:
+    """The summary: a table on a terminal, plain lines elsewhere."""
+    rows = _report_rows(summary, out)
+    if not console.is_terminal:
+        for name, value in rows:
+            tell(console, f"{name}: {value}")
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in rows:
+        table.add_row(name, value, style="bold" if name.startswith("test") else None)
+    console.print()
+    console.print(table)
+
+
+def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, str]]:
+    word = WORDS[summary["metric"]]
+    scores = [
+        (f"{part} {word}", f"{summary[f'{part}_score']:.4f}")
+        for part in ("train", "validation", "test")
+        if summary[f"{part}_score"] is not None
+    ]
+    parts = ", ".join(
+        f"{name} {summary[f'{key}_seconds']:.1f}"
+        for name, key in (
+            ("training", "training"),
+            ("growth", "growth"),
+            ("compilation", "compile"),
+        )
+    )
+    return [
+        ("hidden sizes", ", ".join(map(str, summary["hidden_sizes"])) or "none (linear)"),
+        ("parameters", f"{summary['n_parameters']:,}"),
+        *scores,
+        ("seconds", f"{summary['seconds']:.1f} ({parts})"),
+        ("additions", str(summary["n_additions"])),
+        ("steps", f"{summary['steps']:,}"),
+        ("stopped", summary["stop_reason"]),
+        *([("saved in", out)] if out is not None else []),
+        *([("to go on", f"senn train --resume {out}")] if out and summary["interrupted"] else []),
+    ]
+
+
+def tell(console: Console, line: str) -> None:
+    """Print a line, however long, as one."""
+    console.print(line, soft_wrap=True)

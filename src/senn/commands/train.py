@@ -1,0 +1,372 @@
+"""`senn train`: all checks, then training, then the report."""
+
+import argparse
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from senn.callbacks import TensorBoard
+from senn.callbacks.progress import Progress
+from senn.commands.arguments import (
+    add_debug_option,
+    add_machine_options,
+    choice,
+    layer_sizes,
+    number,
+    use_machine,
+    whole,
+)
+from senn.commands.completion import DATA, FOLDERS, completes
+from senn.commands.console import PatientConsole
+from senn.commands.errors import DONE, INTERRUPTED, UNREAD, NotSavedError, UsageError
+from senn.commands.resuming import (
+    ANEW,
+    check_only_resumed,
+    held,
+    kept,
+    last_checkpoint,
+    resumed,
+    warn,
+)
+from senn.commands.summary import (
+    SCORES,
+    WORDS,
+    introduction,
+    predictions,
+    report,
+    summarise,
+    targets,
+    tell,
+)
+from senn.stopping import GracefulStop
+
+# Units per hidden layer to start with; every other table starts with OTHER_SIZES.
+FIRST_SIZES: dict[str, tuple[int, ...]] = {
+    "moons": (),
+    "digits": (4,),
+    "mnist": (10,),
+    "fashion-mnist": (10,),
+}
+OTHER_SIZES = (10,)
+
+# Names that the library knows, its default first; here to be checked before it is imported.
+ACTIVATIONS = ("rational", "relu", "silu", "gelu", "tanh")
+OPTIMIZERS = ("kfac", "natural_gradient", "warm_natural_gradient", "adam")
+METRICS = ("fisher", "euclidean")
+TASKS = ("classification", "regression")
+
+EXAMPLES = """\
+examples:
+  senn train moons                           starts linear, inserts its hidden layers itself
+  senn train digits --max-units 40 --seed 1
+  senn train mnist --data-dir data/mnist --max-seconds 600
+  senn train houses.csv --target price --out run
+  senn train iris.parquet --json > result.json
+  senn train --resume run                    goes on with a run that was stopped or killed
+
+Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
+more leaves at once. With --out all is kept that a run needs to go on later.
+"""
+
+
+def add_parser(commands: Any, style: dict[str, Any]) -> None:
+    """Add the sub-command to those of `senn`."""
+    parser = commands.add_parser(
+        "train",
+        help="train a network and let it grow",
+        description="Train a network on DATA, let it grow, and report how good it is.",
+        epilog=EXAMPLES,
+        **style,
+    )
+    _add_options(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    data = parser.add_argument(
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help="digits, moons, mnist, fashion-mnist, or a .csv, .parquet or .npz file",
+    )
+    completes(data, DATA)
+    add = parser.add_argument_group("data").add_argument
+    add("--target", metavar="COLUMN", help="what to learn (default: the last column)")
+    add("--task", type=choice(TASKS), choices=TASKS, metavar="TASK",
+        help="classification or regression (default: told from the target)")  # fmt: skip
+    completes(add("--data-dir", metavar="DIR",
+        help="where the files of mnist or fashion-mnist are"), FOLDERS)  # fmt: skip
+    add("--test-fraction", type=number(0.0, 1.0), metavar="F", default=0.2,
+        help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
+    add("--no-standardize", action="store_true",
+        help="leave inputs as they are (default: tables are standardised, images not)")  # fmt: skip
+
+    add = parser.add_argument_group("size").add_argument
+    add("--hidden-sizes", type=layer_sizes, metavar="N,N",
+        help="units per hidden layer to start with, such as 10,10, or none for a linear start "
+        "(default: none for moons, 4 for digits, else 10)")  # fmt: skip
+    add("--max-units", type=whole(0), metavar="U", help="most hidden units in all")
+    add("--max-layers", type=whole(0), metavar="L", help="most hidden layers")
+    add("--max-parameters", type=whole(1), metavar="P", help="most parameters")
+    add("--no-width", action="store_true", help="add no units to layers")
+    add("--no-depth", action="store_true", help="insert no layers")
+    add("--tau", type=number(1.0), metavar="T",
+        help="expansion threshold τ: what is added must raise the score τ-fold")  # fmt: skip
+    add("--alpha", type=number(0.0), metavar="A",
+        help="stopping criterion α: and gain this share of what is left to gain")  # fmt: skip
+
+    add = parser.add_argument_group("training").add_argument
+    add("--seed", type=whole(0, 2**32 - 1), metavar="S", default=0, help="(default: 0)")
+    add("--max-seconds", type=number(0.0), metavar="T", help="most seconds of training")
+    add("--max-iter", type=whole(1), metavar="N", help="most passes over the data")
+    add("--batch-size", type=whole(1), metavar="B", help="examples per step (default: 512)")
+    add("--activation", type=choice(ACTIVATIONS), choices=ACTIVATIONS, metavar="NAME",
+        help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]})")  # fmt: skip
+    add("--optimizer", type=choice(OPTIMIZERS), choices=OPTIMIZERS, metavar="NAME",
+        help=f"{', '.join(OPTIMIZERS)} (default: {OPTIMIZERS[0]})")  # fmt: skip
+    add("--metric", type=choice(METRICS), choices=METRICS, metavar="NAME",
+        help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
+
+    add_machine_options(parser)
+
+    add = parser.add_argument_group("output").add_argument
+    completes(add("--out", metavar="RUN",
+        help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
+    completes(add("--resume", metavar="RUN",
+        help="in place of DATA: go on with a run as if it had not been stopped"),
+        FOLDERS)  # fmt: skip
+    add("--checkpoint-seconds", type=number(0.0), metavar="T", default=30.0,
+        help="most seconds of work to lose, with --out or --resume (default: 30)")  # fmt: skip
+    completes(add("--tensorboard", metavar="DIR", nargs="?", const="",
+        help="events for TensorBoard (default: RUN/tensorboard, else runs/DATA-TIME)"),
+        FOLDERS)  # fmt: skip
+    add("--overwrite", action="store_true", help="replace the run that --out holds")
+    add("--json", action="store_true",
+        help="one JSON object on standard output, everything else on standard error")  # fmt: skip
+    add("--quiet", action="store_true", help="only the summary")
+    add_debug_option(add)
+
+
+# --- Training ------------------------------------------------------------------------------
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """`senn train`: a new run, or one to go on with."""
+    if arguments.resume is not None:
+        return _resume(arguments)
+    if arguments.data is None:
+        raise UsageError(
+            "say what to train on, such as senn train digits; senn train --help tells more."
+        )
+    _check_out(arguments, create=False)
+    return _train(arguments)
+
+
+def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
+    """All checks, then training, then the report."""
+    use_machine(arguments)
+    data = _load(arguments)
+    console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
+    estimator = _estimator(arguments, data, console)
+    with nullcontext() if checkpoint else _folder(arguments):
+        if not arguments.quiet:
+            for line in introduction(arguments, data, estimator, checkpoint):
+                tell(console, line)
+        seconds = _fit(arguments, estimator, data, checkpoint)
+        return _save(arguments, data, estimator, seconds, console)
+
+
+def _save(
+    arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float,
+    console: PatientConsole,
+) -> int:  # fmt: skip
+    """Write the run, and report whether it can be written or not; the exit code."""
+    from senn.runs import RunFolderError, remove_checkpoints, strict_json, write_run
+
+    out, summary = arguments.out, summarise(arguments, data, estimator, seconds)
+    try:
+        if out is not None:
+            settings, test = _settings(arguments, estimator), predictions(estimator, data)
+            write_run(out, estimator, settings, summary, test)
+            if not summary["interrupted"]:
+                remove_checkpoints(out)
+    except (OSError, RunFolderError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise NotSavedError(
+            f"the run cannot be saved in {out!r} ({reason}): mend that, and senn train --resume "
+            f"{out} ends it once more from its last checkpoint."
+        ) from error
+    finally:
+        report(console, summary, out)
+        if arguments.json:
+            print(strict_json(summary), flush=True)
+    if console.unread:
+        return UNREAD
+    return INTERRUPTED if summary["interrupted"] else DONE
+
+
+def _resume(arguments: argparse.Namespace) -> int:
+    """`senn train --resume RUN`."""
+    from senn import runs
+
+    check_only_resumed(arguments, _usual())
+    with held("--resume", arguments.resume):
+        if runs.is_finished(arguments.resume):
+            warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
+            if arguments.json:
+                print(runs.strict_json(runs.read_run(arguments.resume).summary), flush=True)
+            return DONE
+        checkpoint = last_checkpoint(arguments.resume)
+        return _train(resumed(arguments, checkpoint), checkpoint)
+
+
+def _usual() -> dict[str, Any]:
+    """What the options are if nobody says."""
+    parser = argparse.ArgumentParser()
+    _add_options(parser)
+    return vars(parser.parse_args([]))
+
+
+@contextmanager
+def _folder(arguments: argparse.Namespace) -> Iterator[None]:
+    """The folder for the run, made, and kept to this process."""
+    _check_out(arguments, create=True)
+    with nullcontext() if arguments.out is None else held("--out", arguments.out):
+        yield
+
+
+def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
+    """Refuse a folder for the run; make it, once all else has been checked."""
+    if arguments.out is None:
+        return
+    from senn.runs import RunFolderError, check_folder, create_folder
+
+    try:
+        check_folder(arguments.out, overwrite=arguments.overwrite)
+        if create:
+            create_folder(arguments.out)
+    except (RunFolderError, OSError) as error:
+        raise UsageError(f"--out {error}") from error
+
+
+def _load(arguments: argparse.Namespace) -> Any:
+    from senn import datasets
+
+    try:
+        return datasets.load(
+            arguments.data,
+            target=arguments.target,
+            task=arguments.task,
+            data_dir=arguments.data_dir,
+            test_fraction=arguments.test_fraction,
+            seed=arguments.seed,
+        )
+    except datasets.DataError as error:
+        raise UsageError(str(error)) from error
+
+
+def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsole") -> Any:
+    """The estimator that the arguments ask for, once they go together."""
+    sizes = arguments.hidden_sizes
+    if sizes is None:
+        sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
+    _check_budgets(arguments, sizes)
+
+    from senn import Policy, SENNClassifier, SENNRegressor
+
+    names = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
+             "max_layers", "max_parameters", "max_seconds")  # fmt: skip
+    thresholds = _given(arguments, ("tau", "alpha"))
+    policy = Policy(width=not arguments.no_width, depth=not arguments.no_depth, **thresholds)
+    score = WORDS[SCORES[data.task]]
+    progress = Progress(console, score=score, max_seconds=arguments.max_seconds)
+    make = SENNClassifier if data.task == "classification" else SENNRegressor
+    return make(
+        sizes,
+        policy=policy,
+        standardize=not (data.images or arguments.no_standardize),
+        random_state=arguments.seed,
+        callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
+        **_given(arguments, names),
+    )
+
+
+def _tensorboard(arguments: argparse.Namespace, data: Any) -> list[TensorBoard]:
+    """What writes events for TensorBoard, if that is asked for."""
+    if arguments.tensorboard is None:
+        return []
+    folder = f"runs/{Path(data.name).stem}-{time.strftime('%Y%m%d-%H%M%S')}"
+    if arguments.out is not None:
+        folder = os.path.join(arguments.out, "tensorboard")
+    try:
+        return [TensorBoard(arguments.tensorboard or folder)]
+    except ImportError as error:
+        raise UsageError(f"--tensorboard: {error}") from error
+
+
+def _given(arguments: argparse.Namespace, names: Sequence[str]) -> dict[str, Any]:
+    values = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
+    for option, budget, start, what in (
+        ("--max-units", arguments.max_units, sum(sizes), "hidden units"),
+        ("--max-layers", arguments.max_layers, len(sizes), "hidden layers"),
+    ):
+        if budget is not None and budget < start:
+            raise UsageError(
+                f"{option} {budget} is less than the {start} {what} to start with: raise it, or "
+                f"start smaller with --hidden-sizes."
+            )
+
+
+def _fit(arguments: argparse.Namespace, estimator: Any, data: Any, checkpoint: Any) -> float:
+    """Train, and return the seconds that it took; a signal ends it early."""
+    from senn.resume import CheckpointError
+    from senn.state import ResumeError
+
+    start, shown = time.monotonic(), estimator.callbacks
+    writer = _writer(arguments, checkpoint)
+    stop = GracefulStop(writer and writer.write)
+    estimator.callbacks = (*shown, *([writer] if writer else []), stop)
+    rows = data.x, targets(data, data.y)
+    try:
+        with stop.listening():
+            estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
+    except (CheckpointError, ResumeError) as error:
+        raise UsageError(f"--resume: {error}") from error
+    finally:
+        for callback in shown:
+            callback.close()  # the terminal must be left clean, whatever happened
+    estimator.feature_names_ = list(data.feature_names)
+    return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
+
+
+def _writer(arguments: argparse.Namespace, checkpoint: Any) -> Any:
+    """What keeps checkpoints of the run, if it has a folder."""
+    if arguments.out is None:
+        return None
+    from senn.runs import RunWriter
+
+    return RunWriter(
+        arguments.out,
+        arguments.checkpoint_seconds,
+        about={"arguments": kept(arguments)},
+        kept=() if checkpoint is None else (Path(checkpoint.path),),
+        tell=warn,
+    )
+
+
+def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
+    """What was asked for, as `config.json` keeps it."""
+    left_out = {*ANEW, "overwrite", "out", "threads"} - {"data_dir"}
+    settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
+    return {
+        **settings,
+        "hidden_sizes": estimator.hidden_sizes,
+        "standardize": estimator.standardize,
+    }

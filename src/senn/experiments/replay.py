@@ -1,0 +1,150 @@
+"""Adding units when and where another run did: what is left to differ is the units themselves."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from senn import History, Policy, growth
+from senn.nn import MLP, Dense
+from senn.nn.activation import AbstractActivation, Rational
+from senn.nn.network import lecun_normal, rebuild
+from senn.policy import Decision, Verdict
+from senn.proposals import Location, Proposal
+from senn.proposals.base import join
+
+NEVER = 10**9
+
+
+class Planned(NamedTuple):
+    """One addition: when, where, how many units, and to how many that there were."""
+
+    step: int
+    location: Location
+    units: int
+    size: int  # hidden units in all just before
+
+
+@dataclass(frozen=True)
+class Replay(Policy):
+    """A policy that accepts what is proposed at planned steps, and nothing else.
+
+    How far the plan has been followed is read off the network's size. Growth ends where that of
+    the planning run did, so that the learning rate falls at the same steps.
+
+    Args:
+        plan: the additions, in order.
+        end: the step at which growth ends.
+        places_seed: draws the place of every addition among those where a unit or a layer may
+            go; None takes the planned places.
+    """
+
+    patience: int = 1  # at `end` nothing passes, and that is all
+    plateau: int = NEVER
+    plan: tuple[Planned, ...] = ()
+    end: int = NEVER
+    places_seed: int | None = None
+
+    def due(self, network: MLP) -> Planned | None:
+        """The next addition to a network of this size, if there is one."""
+        size = sum(network.hidden_sizes)
+        return next((planned for planned in self.plan if planned.size == size), None)
+
+    def next_look(self, step: int, added: int, fruitless: int) -> int:  # noqa: ARG002
+        """The next planned step, or that at which growth ends."""
+        return min((p.step for p in self.plan if p.step > step), default=max(self.end, step + 1))
+
+    def locations(self, network: MLP, *, layers_allowed: bool = True) -> tuple[Location, ...]:
+        """The place of the next addition; after the last any, if there is room."""
+        planned = self.due(network)
+        if planned is not None and self.places_seed is None:
+            return (planned.location,)
+        places = super().locations(network, layers_allowed=layers_allowed)
+        if planned is None or self.places_seed is None:
+            return places[:1]
+        draw = np.random.default_rng((self.places_seed, planned.size))
+        return (places[draw.integers(len(places))],)
+
+    def units_in_turn(self, location: Location) -> int:  # noqa: ARG002
+        """As many everywhere; `decide` takes as many as are planned."""
+        return self.most_units()
+
+    def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
+        """Accept as many units as planned, whatever they score."""
+        planned = self.due(network)
+        reason = "as planned" if planned else "nothing more is planned"
+        units = [join(p) for p in proposals]
+        kept = [first_units(p, planned.units) if planned else p for p in units]
+        verdicts = tuple(Verdict(p, planned is not None, reason) for p in kept)
+        return Decision(verdicts, reason, exhausted=planned is None)
+
+
+def plan_of(history: History) -> tuple[Planned, ...]:
+    """The additions of a run, with the map at which the units were scored."""
+    places = {
+        c.step: Location(c.kind, c.position, c.reader)  # pyright: ignore[reportArgumentType]
+        for c in history.considerations
+        if c.accepted
+    }
+    return tuple(
+        Planned(a.step, places[a.step], a.units, sum(a.hidden_sizes) - a.units)
+        for a in history.additions
+    )
+
+
+def first_units(proposal: Proposal, count: int) -> Proposal:
+    """The first `count` of a proposal's units; its scores stay those of all."""
+    theta = proposal.activation
+    return replace(
+        proposal,
+        weight=proposal.weight[:, :count],
+        bias=proposal.bias[:count],
+        activation=None if theta is None else theta[:, :count],
+    )
+
+
+def full_size(first: MLP, plan: Sequence[Planned], policy: Policy, key: PRNGKeyArray) -> MLP:
+    """A network of the size that `first` has after the plan, all of it drawn anew."""
+    network = first
+    for planned in plan:
+        inputs, K = network.n_inputs(planned.location.position), planned.units
+        theta = np.zeros((3, K)) if network.activation == "rational" else None
+        silent = Proposal(planned.location, np.zeros((inputs, K)), np.zeros(K), theta, *[0.0] * 6)
+        network, _ = growth.add(network, None, silent, policy)
+    return drawn_anew(network, key)
+
+
+def drawn_anew(network: MLP, key: PRNGKeyArray) -> MLP:
+    """The same sizes with new parameters, by the scheme of `MLP`: LeCun normal, θ ~ N(0, 1)."""
+    draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    maps = [_dense(draw, network, position) for position in range(network.n_maps)]
+    sigmas = [
+        _activation(draw, layer.activation, size)
+        for layer, size in zip(network.hidden, network.hidden_sizes, strict=True)
+    ]
+    return rebuild(network, maps, sigmas)
+
+
+def _dense(draw: np.random.Generator, network: MLP, position: int) -> Dense:
+    old, sizes = network.maps[position], (network.in_size, *network.hidden_sizes, network.out_size)
+    rows, columns = [sizes[node] for node in network.sources[position]], sizes[position + 1]
+    weight = lecun_normal(draw, (sum(rows), columns))
+    parts = np.split(weight, np.cumsum(rows)[:-1])
+    blocks = [np.zeros(block.shape, block.dtype) for block in old.weights]
+    for block, part in zip(blocks, parts, strict=True):
+        block[: len(part), :columns] = part
+    return Dense(tuple(jnp.asarray(block) for block in blocks), jnp.zeros_like(old.bias))
+
+
+def _activation(
+    draw: np.random.Generator, old: AbstractActivation, size: int
+) -> AbstractActivation:
+    if not isinstance(old, Rational):
+        return old
+    theta = np.zeros(old.theta.shape, old.theta.dtype)
+    theta[:, :size] = draw.normal(size=(3, size))
+    return Rational(jnp.asarray(theta))

@@ -1,0 +1,49 @@
+"""A model as arrays in one .npz file, and the function of it that predicts with NumPy alone."""
+
+import io
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senn import __version__
+from senn.export import numpy_predict
+from senn.export.parts import Parts, parts_of
+from senn.files import write_atomically
+
+
+def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
+    """Write a fitted estimator as `path`, a .npz file, and beside it how to predict with it.
+
+    For `model.npz` that is `model_predict.py`, a copy of `senn.export.numpy_predict`, which needs
+    NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators.
+    """
+    file = io.BytesIO()
+    np.savez(file, allow_pickle=False, **_arrays(parts_of(estimator)))
+    write_atomically(Path(path), file.getvalue())
+    write_atomically(program_beside(path), Path(numpy_predict.__file__).read_bytes())
+
+
+def program_beside(path: str | os.PathLike[str]) -> Path:
+    """`model_predict.py` for `model.npz`: what can be imported has no other signs in its name."""
+    stem = "".join(c if c.isalnum() else "_" for c in Path(path).stem)
+    return Path(path).with_name(f"{stem}_predict.py")
+
+
+def _arrays(parts: Parts) -> dict[str, Any]:
+    arrays: dict[str, Any] = {
+        "senn_version": np.array(__version__),
+        "activation": np.array(parts.activation),
+        "feature_names": np.array(parts.feature_names),
+        "one_output": np.array(parts.one_output),
+    }
+    for m, (weight, bias, nodes) in enumerate(
+        zip(parts.weights, parts.biases, parts.sources, strict=True)
+    ):
+        arrays |= {f"weight_{m}": weight, f"bias_{m}": bias, f"sources_{m}": np.array(nodes)}
+    arrays |= {f"theta_{m}": theta for m, theta in enumerate(parts.thetas)}
+    for name, scale in (("input", parts.input_scale), ("target", parts.target_scale)):
+        if scale is not None:
+            arrays |= {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
+    return arrays if parts.classes is None else {**arrays, "classes": parts.classes}

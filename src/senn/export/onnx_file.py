@@ -1,0 +1,183 @@
+"""A model as an ONNX graph of standard operators, for onnxruntime in any language."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from senn import __version__
+from senn.export.parts import Parts, parts_of
+from senn.files import write_atomically
+
+try:
+    from onnx import ModelProto, TensorProto, helper, numpy_helper
+except ImportError as error:
+    raise ImportError("ONNX export needs the package onnx: pip install 'senn[onnx]'.") from error
+
+OPSET = 17  # of 2022; every one from 13 to 24 has the operators used here
+LABELS = {"i": np.int64, "u": np.int64, "f": np.float64, "b": np.bool_, "U": np.object_}
+
+
+def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET) -> None:
+    """Write a fitted estimator as an ONNX file, the scaling of inputs and targets included.
+
+    The input is `X` [N, I] float32, its columns in the order of the metadata's `feature_names`.
+    A classifier has the outputs `label` [N] and `probabilities` [N, classes], its columns in the
+    order of `classes_`; a regressor `prediction`, of the shape that `predict` gives. Labels are
+    int64, double, bool or string. The metadata also say `senn_version` and `hidden_sizes`.
+
+    Raises a `TypeError` for other estimators.
+    """
+    write_atomically(Path(path), onnx_model(parts_of(estimator), opset).SerializeToString())
+
+
+def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
+    """The model that `to_onnx` writes."""
+    graph = _Graph()
+    y = _network(graph, parts, _scaled_inputs(graph, parts))
+    outputs = _regression(graph, parts, y) if parts.classes is None else _labels(graph, parts, y)
+    row = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", len(parts.feature_names)])
+    opsets = [helper.make_opsetid("", opset)]
+    model = helper.make_model(
+        helper.make_graph(graph.nodes, "senn", [row], outputs, graph.constants),
+        opset_imports=opsets,
+        ir_version=helper.find_min_ir_version_for(opsets),
+        producer_name="senn",
+        producer_version=__version__,
+    )
+    helper.set_model_props(model, {
+        "senn_version": __version__,
+        "hidden_sizes": json.dumps(parts.hidden_sizes),
+        "feature_names": json.dumps(parts.feature_names),
+    })  # fmt: skip
+    return model
+
+
+class _Graph:
+    """Nodes and constants as they come, each called by its output."""
+
+    def __init__(self):
+        self.nodes: list[Any] = []
+        self.constants: list[Any] = []
+
+    def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
+        """Add an operation; the name of its output."""
+        output = name or f"{operator.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
+        return output
+
+    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
+        """Add a constant; its name."""
+        self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
+        return name
+
+
+def _scaled_inputs(graph: _Graph, parts: Parts) -> str:
+    """Standardised in double, as the estimator does: far from zero, float32 would lose digits."""
+    if parts.input_scale is None:
+        return "X"
+    mean, scale = parts.input_scale
+    x = graph.node("Cast", "X", to=TensorProto.DOUBLE)
+    x = graph.node("Sub", x, graph.constant("input_mean", mean, np.float64))
+    x = graph.node("Div", x, graph.constant("input_scale", scale, np.float64))
+    return graph.node("Cast", x, to=TensorProto.FLOAT)
+
+
+def _network(graph: _Graph, parts: Parts, x: str) -> str:
+    """The outputs of the network."""
+    nodes, z = [x], x
+    activate = ACTIVATIONS[parts.activation](graph)
+    for m, sources in enumerate(parts.sources):
+        read = [nodes[node] for node in sources]
+        joined = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=1)
+        weight = graph.constant(f"weight_{m}", parts.weights[m])
+        bias = graph.constant(f"bias_{m}", parts.biases[m])
+        z = graph.node("Gemm", joined, weight, bias)
+        if m < len(parts.sources) - 1:
+            theta = parts.thetas[m] if parts.thetas else None
+            nodes.append(activate(z, theta))
+    return z
+
+
+def _labels(graph: _Graph, parts: Parts, y: str) -> list[Any]:
+    """The most probable label, and the probabilities of all."""
+    assert parts.classes is not None
+    labels = graph.constant("classes", parts.classes, LABELS[parts.classes.dtype.kind])
+    code = graph.node("ArgMax", y, axis=1, keepdims=0)
+    graph.node("Gather", labels, code, name="label")
+    graph.node("Softmax", y, axis=1, name="probabilities")
+    kind, n = graph.constants[-1].data_type, len(parts.classes)
+    return [
+        helper.make_tensor_value_info("label", kind, ["N"]),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", n]),
+    ]
+
+
+def _regression(graph: _Graph, parts: Parts, y: str) -> list[Any]:
+    """The predictions in the targets' own units."""
+    assert parts.target_scale is not None
+    mean, scale = parts.target_scale
+    y = graph.node("Cast", y, to=TensorProto.DOUBLE)
+    y = graph.node("Mul", y, graph.constant("target_scale", scale, np.float64))
+    y = graph.node("Add", y, graph.constant("target_mean", mean, np.float64))
+    if parts.one_output:
+        y = graph.node("Squeeze", y, graph.constant("axis", [1], np.int64))
+    graph.node("Cast", y, name="prediction", to=TensorProto.FLOAT)
+    shape = ["N"] if parts.one_output else ["N", len(mean)]
+    return [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, shape)]
+
+
+# --- Activations ---------------------------------------------------------------------------
+
+Activation = Callable[[str, np.ndarray | None], str]
+
+
+def _rational(graph: _Graph) -> Activation:
+    """σ(z) = αz + (β + γz)/(1 + z²)."""
+    one = graph.constant("one", 1)
+
+    def activate(z: str, theta: np.ndarray | None) -> str:
+        assert theta is not None
+        alpha, beta, gamma = (
+            graph.constant(f"{name}_{z}", value)
+            for name, value in zip(("alpha", "beta", "gamma"), theta, strict=True)
+        )
+        above = graph.node("Add", graph.node("Mul", z, gamma), beta)
+        below = graph.node("Add", graph.node("Mul", z, z), one)
+        bump = graph.node("Div", above, below)
+        return graph.node("Add", graph.node("Mul", z, alpha), bump)
+
+    return activate
+
+
+def _gelu(graph: _Graph) -> Activation:
+    """½z(1 + tanh(√(2/π)(z + 0.044715z³))), as JAX has it; ONNX's own came with opset 20."""
+    half, one = graph.constant("half", 0.5), graph.constant("one", 1)
+    root, cubic = graph.constant("root", np.sqrt(2 / np.pi)), graph.constant("cubic", 0.044715)
+
+    def activate(z: str, _: np.ndarray | None) -> str:
+        cube = graph.node("Mul", graph.node("Mul", z, z), graph.node("Mul", z, cubic))
+        bend = graph.node("Tanh", graph.node("Mul", graph.node("Add", z, cube), root))
+        return graph.node("Mul", graph.node("Mul", z, half), graph.node("Add", bend, one))
+
+    return activate
+
+
+def _silu(graph: _Graph) -> Activation:
+    return lambda z, _: graph.node("Mul", z, graph.node("Sigmoid", z))
+
+
+def _standard(operator: str) -> Callable[[_Graph], Activation]:
+    return lambda graph: lambda z, _: graph.node(operator, z)
+
+
+ACTIVATIONS: dict[str, Callable[[_Graph], Activation]] = {
+    "rational": _rational,
+    "relu": _standard("Relu"),
+    "silu": _silu,
+    "gelu": _gelu,
+    "tanh": _standard("Tanh"),
+}

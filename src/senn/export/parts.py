@@ -1,0 +1,71 @@
+"""What a fitted estimator computes, as plain arrays: active units only."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from senn.checkpoint import network_arrays
+from senn.estimators import SENNClassifier, SENNRegressor
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The steps from a row to a prediction.
+
+    Nodes are what linear maps read: node 0 the scaled row, node l + 1 hidden layer l. Map m
+    computes z = [nodes of sources[m], side by side] @ weights[m] + biases[m]; for all but the last
+    map, the activation of z is the next node.
+    """
+
+    weights: tuple[np.ndarray, ...]  # [I, O] float32 each
+    biases: tuple[np.ndarray, ...]  # [O]
+    thetas: tuple[np.ndarray, ...]  # [3, O] for each hidden layer if it is rational, else none
+    sources: tuple[tuple[int, ...], ...]
+    activation: str
+    input_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [I], float64
+    target_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [O] of a regression
+    classes: np.ndarray | None  # the labels of a classification
+    one_output: bool  # a regression whose predictions are [N], not [N, O]
+    feature_names: tuple[str, ...]
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units per hidden layer."""
+        return tuple(len(bias) for bias in self.biases[:-1])
+
+
+def parts_of(estimator: Any) -> Parts:
+    """The parts of a fitted `SENNClassifier` or `SENNRegressor`; a `TypeError` for all else."""
+    if not isinstance(estimator, SENNClassifier | SENNRegressor):
+        raise TypeError(
+            "Only a SENNClassifier or a SENNRegressor can be exported, a pipeline step by step; "
+            f"got {type(estimator).__name__}."
+        )
+    check_is_fitted(estimator)
+    maps = range(estimator.network_.n_maps)
+    arrays = network_arrays(estimator.network_)
+    stored = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    classifies = isinstance(estimator, SENNClassifier)
+    return Parts(
+        weights=tuple(stored[f"map{m}.weight"] for m in maps),
+        biases=tuple(stored[f"map{m}.bias"] for m in maps),
+        thetas=tuple(stored[f"theta{m}"] for m in maps[:-1] if f"theta{m}" in stored),
+        sources=estimator.network_.sources,
+        activation=estimator.network_.activation,
+        input_scale=_scale(estimator.scaler_),
+        target_scale=None if classifies else _scale(estimator.target_scaler_),
+        classes=_plain(estimator.classes_) if classifies else None,
+        one_output=not classifies and estimator._one_output,
+        feature_names=tuple(map(str, estimator.feature_names_)),
+    )
+
+
+def _scale(scaler: Any) -> tuple[np.ndarray, np.ndarray] | None:
+    return None if scaler is None else (scaler.mean_, scaler.scale_)
+
+
+def _plain(labels: np.ndarray) -> np.ndarray:
+    """Labels as an array that needs no pickle: objects become text."""
+    return labels.astype(str) if labels.dtype == object else labels

@@ -1,0 +1,235 @@
+"""Figures with matplotlib, each drawn on the axes given, from a ledger or a model alone.
+
+Every function takes `ax`, by default the current axes, and returns it.
+"""
+
+from itertools import product
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+from sklearn.inspection import DecisionBoundaryDisplay
+
+from senn.batches import Batch
+from senn.curvature import moments
+from senn.history import Consideration, History
+from senn.lineage import Lineage, lineage
+from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
+from senn.nn import MLP
+from senn.nn.network import active_blocks
+from senn.policy import Policy
+from senn.proposals.base import Sample
+from senn.proposals.projection import best_theta
+from senn.score import residual
+
+try:
+    import matplotlib.pyplot as plt
+    from matplotlib.axes import Axes
+    from matplotlib.collections import LineCollection
+    from matplotlib.colors import Normalize
+except ImportError as error:
+    raise ImportError("senn.plot needs matplotlib: pip install 'senn[plot]'.") from error
+
+MOST_CONNECTIONS, LEAST_CONNECTION = 600, 0.05  # drawn, and the share of the strongest
+AT_START = "0.6"
+MARKERS = {"width": ("unit", "o"), "layer": ("layer", "s")}
+
+
+def growth(history: History, *, ax: Axes | None = None) -> Axes:
+    """Hidden units over the steps of training, the layers stacked, an addition a dotted line."""
+    ax = plt.gca() if ax is None else ax
+    grown = lineage(history)
+    steps = np.unique([0, history.steps, *(a.step for a in grown.additions)])
+    for low, high, label in _bands(grown, steps):
+        ax.fill_between(steps, low, high, step="post", label=label, alpha=0.8)
+    for addition in grown.additions:
+        ax.axvline(addition.step, color="0.5", lw=0.6, ls=":")
+    ax.set(xlabel="step", ylabel="hidden units", xlim=(0, max(history.steps, 1)), ylim=(0, None))
+    if grown.layers:
+        ax.legend(loc="upper left", frameon=False)
+    return ax
+
+
+def _bands(grown: Lineage, steps: np.ndarray):
+    """Lower and upper edge of each layer at every step, and its name."""
+    low = np.zeros(len(steps))
+    for number, layer in enumerate(grown.layers):
+        births = np.array([0 if n < 0 else grown.additions[n].step for n in layer])
+        high = low + (births[:, None] <= steps).sum(axis=0)
+        yield low, high, f"hidden layer {number}"
+        low = high
+
+
+def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None = None) -> Axes:
+    """What every proposal would gain, as a share of what is left, and the threshold α.
+
+    Filled marks were added, hollow ones refused; squares are layers. The score is at its cost
+    and less its uncertainty, as `policy`, by default `Policy()`, counts them; what gains nothing
+    stands at the lower edge.
+    """
+    ax, policy = plt.gca() if ax is None else ax, policy or Policy()
+    least = policy.alpha / 30
+    for kind, accepted in product(MARKERS, (False, True)):
+        chosen = [c for c in history.considerations if (c.kind, c.accepted) == (kind, accepted)]
+        gains = [max(_share(c, policy), least) for c in chosen]
+        name, marker = MARKERS[kind]
+        edge, face = ("tab:green", "tab:green") if accepted else ("0.5", "none")
+        label = f"{name} {'added' if accepted else 'refused'}"
+        ax.scatter(
+            [c.step for c in chosen], gains, s=22, marker=marker, facecolors=face,
+            edgecolors=edge, label=label,
+        )  # fmt: skip
+    ax.axhline(policy.alpha, color="black", ls="--", lw=1, label=f"α = {policy.alpha:g}")
+    ax.set(xlabel="step", ylabel="gain, of what is left", yscale="log", ylim=(least / 1.5, None))
+    ax.legend(frameon=False, fontsize="small")
+    return ax
+
+
+def _share(c: Consideration, policy: Policy) -> float:
+    worth = policy.cautious_score(c.kind, c.units, c.score, c.stderr)
+    return worth / c.reach if c.reach > 0 else 0.0
+
+
+def decision_boundary(
+    estimator: Any, X: Any, y: Any = None, *, ax: Axes | None = None, **settings: Any
+) -> Axes:
+    """What an estimator says over the plane of its two features, and the rows X [N, 2] on it.
+
+    Args:
+        estimator: fitted on two features.
+        X: [N, 2]; its extent is what is shown.
+        y: labels or numbers [N] that colour the rows; None leaves them out.
+        ax: where to draw.
+        settings: passed on to `sklearn.inspection.DecisionBoundaryDisplay.from_estimator`.
+    """
+    ax = plt.gca() if ax is None else ax
+    settings = {"alpha": 0.6, "response_method": "predict", "grid_resolution": 200} | settings
+    DecisionBoundaryDisplay.from_estimator(estimator, X, ax=ax, **settings)
+    if y is not None:
+        x = np.asarray(X)
+        _, codes = np.unique(np.asarray(y), return_inverse=True)
+        ax.scatter(x[:, 0], x[:, 1], c=codes, s=12, edgecolors="white", linewidths=0.4)
+    return ax
+
+
+def score_landscape(
+    network: MLP,
+    data: Any,
+    *,
+    layer: int = 0,
+    loss: str | AbstractLoss = "squared_error",
+    metric: str | AbstractMetric = "fisher",
+    damping: float = Policy.damping,
+    locations: Any = None,
+    scales: Any = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Δη′/η_c of the best new unit at every location and length scale, as in the paper's figure 2.
+
+    A unit of one input bends at its location, over its length scale; its θ is the best one.
+
+    Args:
+        network: with one input.
+        data: (x [N, 1], y) or (x, y, weight).
+        layer: the hidden layer that would get the unit; it must read the input.
+        loss, metric: as in `fit`, and as in `Policy`.
+        damping: relative damping of the Kronecker factors.
+        locations, scales: of the units; by default the range of x, and that down to 1/100 of it.
+        ax: where to draw.
+    """
+    if network.in_size != 1:
+        raise ValueError(
+            f"score_landscape shows units of one input; the network has {network.in_size}."
+        )
+    if not 0 <= layer < len(network.hidden) or network.sources[layer] != (0,):
+        raise ValueError(f"layer={layer!r} is no hidden layer that reads the input alone.")
+    ax, batch, loss = plt.gca() if ax is None else ax, Batch.of(*data), make_loss(loss)
+    low, high = float(batch.x.min()), float(batch.x.max())
+    locations = np.linspace(low, high, 120) if locations is None else np.asarray(locations)
+    scales = (high - low) * np.geomspace(0.01, 1, 60) if scales is None else np.asarray(scales)
+    source, reader = _moments(network, loss, make_metric(metric, loss), batch, layer)
+    fit = residual(*reader, damping=damping)
+    sample = Sample(source.a, fit(reader.a, reader.g))
+    at, scale = (g.ravel() for g in np.meshgrid(locations, scales))
+    w = jnp.asarray(np.stack([1 / scale, -at / scale], axis=1), sample.a.dtype)
+    scores = _best_scores(network.activation, sample, w) / fit.score
+    mesh = ax.pcolormesh(
+        locations, scales, np.asarray(scores).reshape(len(scales), len(locations)), shading="auto"
+    )
+    ax.figure.colorbar(mesh, ax=ax, label=r"$\Delta\eta'/\eta_c$")
+    ax.set(xlabel="location", ylabel="length scale", yscale="log")
+    return ax
+
+
+def _moments(network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, layer: int):
+    """The moments of the map that makes a layer, and of the nearest that reads it."""
+    maps = eqx.filter_jit(moments)(network, loss, metric, batch, jax.random.key(0)).maps
+    return maps[layer], maps[network.readers(layer)[0]]
+
+
+@eqx.filter_jit
+def _best_scores(activation: str, sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
+    return jax.vmap(lambda v: best_theta(activation, sample, v)[0])(w)
+
+
+def architecture(network: MLP, history: History | None = None, *, ax: Axes | None = None) -> Axes:
+    """The network's units and strongest connections; lines are dashed where weights are negative.
+
+    With the `history` of its run, units have the colour of the step at which they came; grey
+    ones were there from the start.
+    """
+    ax = plt.gca() if ax is None else ax
+    sizes = (network.in_size, *network.hidden_sizes, network.out_size)
+    places = [_column(column, n) for column, n in enumerate(sizes)]
+    _draw_connections(ax, network, places)
+    for column, place in enumerate(places):
+        ax.scatter(*place.T, s=30, color=AT_START, edgecolors="white", lw=0.5, zorder=2)
+        ax.annotate(str(sizes[column]), (column, 0.57), ha="center")
+    if history is not None:
+        _colour_units(ax, lineage(history, network.hidden_sizes), places[1:-1])
+    names = ["inputs", *(f"hidden {n}" for n in range(len(network.hidden))), "outputs"]
+    ax.set(xticks=range(len(sizes)), xticklabels=names, yticks=[], ylim=(-0.55, 0.65))
+    ax.set_frame_on(False)
+    return ax
+
+
+def _column(column: int, n: int) -> np.ndarray:
+    """Places [n, 2] of one layer's units."""
+    heights = np.linspace(0.5, -0.5, n) if n > 1 else np.zeros(1)
+    return np.stack([np.full(n, float(column)), heights], axis=1)
+
+
+def _draw_connections(ax: Axes, network: MLP, places: list[np.ndarray]) -> None:
+    lines, weights = [], []
+    for m, (nodes, blocks) in enumerate(zip(network.sources, active_blocks(network), strict=True)):
+        for node, block in zip(nodes, blocks, strict=True):
+            ends = np.broadcast_arrays(places[node][:, None], places[m + 1][None])
+            lines.append(np.stack(ends, axis=2).reshape(-1, 2, 2))
+            weights.append(block.ravel() / (np.abs(block).max(initial=0.0) or 1.0))
+    segments, weight = np.concatenate(lines), np.concatenate(weights)
+    order = np.argsort(-np.abs(weight), kind="stable")[:MOST_CONNECTIONS]
+    order = order[np.abs(weight[order]) > LEAST_CONNECTION]
+    styles = np.where(weight[order] > 0, "solid", "dashed").tolist()
+    strength = 0.6 * np.abs(weight[order])
+    ax.add_collection(
+        LineCollection(list(segments[order]), colors="0.3", alpha=strength, linestyles=styles,
+                       linewidths=0.8, zorder=1)
+    )  # fmt: skip
+
+
+def _colour_units(ax: Axes, grown: Lineage, places: list[np.ndarray]) -> None:
+    added = [
+        (place, grown.additions[n].step)
+        for layer, column in zip(grown.layers, places, strict=True)
+        for n, place in zip(layer, column, strict=True)
+        if n >= 0
+    ]
+    if added:
+        where, steps = np.array([p for p, _ in added]), [s for _, s in added]
+        dots = ax.scatter(
+            *where.T, s=30, c=steps, edgecolors="white", lw=0.5, zorder=3, norm=Normalize(0)
+        )
+        ax.figure.colorbar(dots, ax=ax, label="step at which a unit came", shrink=0.7)

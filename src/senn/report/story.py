@@ -1,0 +1,97 @@
+"""What all sections of the report read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from senn.checkpoint import read_model
+from senn.history import Addition, Consideration
+from senn.lineage import Lineage, lineage
+from senn.nn import MLP
+from senn.policy import Policy
+from senn.runs import Run
+
+WORDS = {"accuracy": "accuracy", "r2": "R²"}
+IMAGES = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28)}
+
+
+@dataclass(frozen=True)
+class Story:
+    """A run, its network, and who is who in it."""
+
+    run: Run
+    network: MLP
+    features: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """Which addition brought each unit of the network that was returned."""
+        return lineage(self.run.history, self.network.hidden_sizes)
+
+    @cached_property
+    def grown_until(self) -> int:
+        """The step of the last addition."""
+        return max((a.step for a in self.run.history.additions), default=0)
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The thresholds of the run; the command leaves the others as they are."""
+        given = {k: self.run.settings.get(k) for k in ("tau", "alpha")}
+        return Policy(**{k: v for k, v in given.items() if v is not None})
+
+    @property
+    def score_word(self) -> str:
+        """What the test score is called."""
+        return WORDS.get(self.run.summary.get("metric", ""), "score")
+
+    @property
+    def image_shape(self) -> tuple[int, int] | None:
+        """Height and width, if the inputs are the pixels of an image."""
+        shape = IMAGES.get(str(self.run.settings.get("data")).lower())
+        return shape if shape and shape[0] * shape[1] == self.network.in_size else None
+
+    def share(self, c: Consideration) -> float:
+        """What α is compared with: the cautious score for its cost, of all that is left to gain."""
+        worth = self.policy.cautious_score(c.kind, c.units, c.score, c.stderr)
+        return worth / c.reach if c.reach > 0 else 0.0
+
+    @cached_property
+    def clock(self) -> tuple[np.ndarray, np.ndarray]:
+        """Steps, and the seconds since the start at which they were done, as the ledger has it."""
+        records = self.run.history.records
+        known = {0: 0.0} | {r.step: r.seconds for r in records if hasattr(r, "seconds")}
+        steps = sorted(known)
+        return np.array(steps), np.array([known[s] for s in steps])
+
+
+def read_story(run: Run) -> Story:
+    """The story of a run; a `senn.checkpoint.ModelFileError` if its model cannot be read."""
+    network, header, _ = read_model(run.model)
+    names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
+    if len(names) != network.out_size:
+        names = [f"output {o}" for o in range(network.out_size)]
+    features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    return Story(run, network, tuple(map(str, features)), tuple(map(str, names)))
+
+
+def place(record: Addition | Consideration) -> str:
+    """Where units were, or might have been, added, in the ledger's words."""
+    if record.kind == "width":
+        return f"hidden layer {record.position}"
+    return f"new layer before map {record.position}"
+
+
+def counted(n: int, what: str) -> str:
+    """`1 unit`, `2 units`."""
+    return f"{n:,} {what}{'' if n == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`5.2 s`, `75 s`, `4:05 min`."""
+    if seconds < 100:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02} min"
