@@ -24,6 +24,8 @@ from senn.checkpoint import ModelFileError, write_model
 from senn.datasets import DataError
 from senn.optimizers import NaturalGradient
 from senn.proposals import Random
+from senn.resume import read_checkpoint, write_checkpoint
+from senn.state import ResumeError
 
 # One shape for all, so that little is compiled.
 N, I = 120, 3  # noqa: E741
@@ -464,6 +466,39 @@ def test_files_of_format_1_stay_readable(name):
     assert model.feature_names_ == ["a", "b", "c"]
     model.set_params(**SMALL).partial_fit(x, LABELS if name == "classifier" else Y2)
     assert model.n_samples_seen_ == N
+
+
+class Keeper(senn.Callback):
+    """Keeps the checkpoint of the third pause."""
+
+    def __init__(self, path: Path):
+        self.path, self.pauses = path, 0
+
+    def on_pause(self, state):
+        self.pauses += 1
+        if self.pauses == 3:
+            write_checkpoint(self.path, state)
+
+
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (regressor, Y2)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_resumed_fit_ends_as_if_undisturbed(make, y, weighted, tmp_path):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    weight = np.where(np.arange(N) < 20, 0.0, 1.0 + np.arange(N) % 3) if weighted else None
+    settings = {"max_iter": 9, "batch_size": 40}
+    keeper = Keeper(tmp_path / "checkpoint")
+    whole = make(**settings, callbacks=[keeper]).fit(frame, y, weight)
+    checkpoint = read_checkpoint(keeper.path)
+    again = make(**settings)
+    assert again.resume(checkpoint, frame, y, weight) is again
+    assert 0 < checkpoint.header["step"] < again.history_.steps == whole.history_.steps
+    np.testing.assert_array_equal(again._outputs(frame), whole._outputs(frame))
+    np.testing.assert_array_equal(again.predict(frame), whole.predict(frame))
+    assert again.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert again.n_samples_seen_ == whole.n_samples_seen_
+    np.testing.assert_array_equal(again.validation_rows_, whole.validation_rows_)
+    with pytest.raises(ResumeError, match="not those of the run"):
+        make(**settings).resume(checkpoint, frame + 1e-3 * X, y, weight)
 
 
 def test_a_loaded_estimator_can_be_saved_and_fitted_again(fitted, tmp_path):

@@ -248,7 +248,8 @@ def test_growth_goes_on_however_long_nothing_was_found(monkeypatch):
 
 
 def test_a_raised_budget_lets_growth_go_on():
-    model = regressor(policy=GROW, proposer=Random(candidates=8), max_units=4)
+    often = dataclasses.replace(GROW, backoff=1.0)
+    model = regressor(policy=often, proposer=Random(candidates=8), max_units=4)
     for _ in range(12):
         model.partial_fit(X, NUMBERS)
     assert model.hidden_sizes_ == (4,)

@@ -24,10 +24,8 @@ from sklearn.datasets import fetch_openml, load_digits, make_moons
 
 Task = Literal["classification", "regression"]
 
-# Training, validation and test each need rows; with fewer, no score means anything.
-MIN_ROWS = 5
-# Whole numbers with at most this many distinct values are taken for classes.
-MAX_INTEGER_CLASSES = 20
+MIN_ROWS = 5  # training, validation and test each need some; with fewer no score means anything
+MAX_INTEGER_CLASSES = 20  # distinct whole numbers that are taken for classes, at most
 
 _MAX_NAMED = 8  # columns listed in one message
 _MAX_SEED = 2**32 - 1
