@@ -15,6 +15,7 @@ import pytest
 
 import senn
 import senn.estimators
+import senn.persistence
 from command import refused, run
 from senn import cli, losses
 from senn.cli import main
@@ -527,7 +528,7 @@ def test_what_cannot_be_saved_is_reported_all_the_same(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(senn.runs, "write_atomically", full)
-    monkeypatch.setattr(senn.estimators, "write_model", full)
+    monkeypatch.setattr(senn.persistence, "write_model", full)
     words = ("train", "moons", "--optimizer", "adam", "--max-iter", "1", "--quiet", "--json")
     code, out, err = run(*words, "--out", tmp_path / "run")
     assert code == 1

@@ -1,10 +1,21 @@
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
+import jax
+import joblib
 import numpy as np
 import optax
+import pandas as pd
 import pytest
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.compose import make_column_transformer
+from sklearn.exceptions import DataConversionWarning, NotFittedError
+from sklearn.impute import SimpleImputer
+from sklearn.model_selection import GridSearchCV, cross_val_predict, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 import senn
 import senn.estimators
@@ -13,6 +24,8 @@ from senn.checkpoint import ModelFileError, write_model
 from senn.datasets import DataError
 from senn.optimizers import NaturalGradient
 from senn.proposals import Random
+from senn.resume import read_checkpoint, write_checkpoint
+from senn.state import ResumeError
 
 # One shape for all, so that little is compiled.
 N, I = 120, 3  # noqa: E741
@@ -21,6 +34,8 @@ X = RNG.normal(size=(N, I)) * [1.0, 10.0, 0.1] + [0.0, 5.0, 0.0]
 CODES = (X[:, 0] > 0).astype(int) + (X[:, 1] > 5)
 LABELS = np.array(["low", "middle", "high"])[CODES]
 NUMBERS = 3 * X[:, 0] - 0.2 * X[:, 1] + 100
+Y2 = np.stack([NUMBERS, -NUMBERS], axis=1)
+FILES = Path(__file__).parent / "files"
 ADAM = optax.adam(1e-3)  # one object for all: what is compiled for it is used again
 FIXED = Policy(width=False, depth=False)
 SMALL = {"hidden_sizes": (3,), "max_iter": 3, "optimizer": ADAM, "policy": FIXED, "random_state": 0}
@@ -224,13 +239,131 @@ def test_before_fitting(make, tmp_path):
             use(make())
 
 
-def test_data_frames(fitted):
-    import pandas as pd
+FRAME = pd.DataFrame(X, columns=["a", "b", "c"])
 
-    frame = pd.DataFrame(X, columns=["a", "b", "c"])
-    model = classifier().fit(frame, pd.Series(LABELS))
+
+def test_data_frames(tmp_path):
+    model = classifier().fit(FRAME, pd.Series(LABELS))
     assert model.feature_names_ == ["a", "b", "c"]
-    np.testing.assert_array_equal(model.predict(frame), classifier().fit(X, LABELS).predict(X))
+    np.testing.assert_array_equal(model.predict(FRAME), classifier().fit(X, LABELS).predict(X))
+    model.save(tmp_path / "m")
+    for known in (model, senn.load(tmp_path / "m")):
+        assert known.feature_names_in_.tolist() == ["a", "b", "c"]
+        with pytest.raises(ValueError, match="must be in the same order"):
+            known.predict(FRAME[["b", "a", "c"]])
+        with pytest.raises(ValueError, match="unseen at fit time"):
+            known.partial_fit(FRAME.rename(columns={"a": "z"}), LABELS)
+        with pytest.warns(UserWarning, match="does not have valid feature names"):
+            known.predict(X)
+    assert not hasattr(model.fit(X, LABELS), "feature_names_in_")
+
+
+def table_of_mixed_quality():
+    """Text, and gaps."""
+    frame = FRAME.assign(place=np.where(X[:, 0] > 0, "north", "south"))
+    return frame.mask(np.arange(frame.size).reshape(frame.shape) % 11 == 3)
+
+
+def test_a_pipeline_with_text_and_gaps():
+    encode = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore"), ["place"]), remainder=SimpleImputer()
+    )
+    model = make_pipeline(encode, classifier(max_iter=60, optimizer="kfac"))
+    table = table_of_mixed_quality()
+    assert model.fit(table, LABELS).score(table, LABELS) > 0.8
+    assert model[-1].n_features_in_ == 6
+    again = clone(model).fit(table, LABELS)
+    np.testing.assert_array_equal(again.predict_proba(table), model.predict_proba(table))
+
+
+def test_cross_validation():
+    learner = classifier(max_iter=60, optimizer="kfac", hidden_sizes=())
+    scores = cross_val_score(learner, X, LABELS, cv=3)
+    assert scores.shape == (3,)
+    assert scores.min() > 0.6
+    p = cross_val_predict(classifier(), X, LABELS, cv=3, method="predict_proba")
+    np.testing.assert_allclose(p.sum(axis=1), 1)
+
+
+def test_a_grid_search_in_two_processes():
+    adam = "adam"  # by name: a transformation of optax holds functions that cannot be pickled
+    search = GridSearchCV(
+        classifier(optimizer=adam, random_state=3), {"hidden_sizes": [(), (3,)]}, cv=2, n_jobs=2
+    ).fit(X, LABELS)
+    assert search.best_params_["hidden_sizes"] in [(), (3,)]
+    alone = classifier(optimizer=adam, random_state=3, **search.best_params_).fit(X, LABELS)
+    np.testing.assert_array_equal(search.predict_proba(X), alone.predict_proba(X))
+
+
+def test_classes_can_be_weighed():
+    """Labels that say nothing of X, one in four "rare"."""
+    labels = np.where(np.arange(N) % 4 == 0, "rare", "common")
+    settings = {"max_iter": 200, "optimizer": "kfac", "validation_fraction": 0.0}
+
+    def share(class_weight, **more):
+        model = classifier(**settings, hidden_sizes=(), class_weight=class_weight)
+        return model.fit(X, labels, **more).predict_proba(X)[:, 1].mean()
+
+    weighed = share({"rare": 3})
+    assert share(None) == pytest.approx(0.25, abs=0.03)
+    assert weighed == pytest.approx(0.5, abs=0.03)
+    assert share("balanced") == pytest.approx(weighed, abs=1e-6)
+    by_row = np.where(labels == "rare", 3, 1)
+    assert share(None, sample_weight=by_row) == pytest.approx(weighed, abs=1e-6)
+    with pytest.raises(ValueError, match="class_weight must be None"):
+        share("even")
+
+
+def test_rows_without_weight_are_left_out():
+    kept = np.arange(N) % 3 > 0
+    weight = kept * np.linspace(1, 2, N)
+    one = classifier().fit(X, LABELS, sample_weight=weight)
+    other = classifier().fit(X[kept], LABELS[kept], sample_weight=weight[kept])
+    np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
+    np.testing.assert_array_equal(one.scaler_.mean_, other.scaler_.mean_)
+    with pytest.raises(DataError, match="only one class"):
+        classifier().fit(X, LABELS, sample_weight=LABELS == "low")
+    two = classifier().fit(X, LABELS, sample_weight=(LABELS != "low") * 1.0)
+    assert two.classes_.tolist() == ["high", "middle"]
+
+
+def test_validation_rows_are_numbers_in_all_of_x():
+    weight = np.arange(N) < 110
+    rows = classifier().fit(X[::-1], LABELS[::-1], sample_weight=weight[::-1]).validation_rows_
+    assert len(rows) == 11
+    assert rows.min() >= 10
+
+
+def test_double_precision_in_and_out():
+    """A large constant beside a small variation, which float32 cannot hold."""
+    far = X + 1e9
+    with jax.enable_x64(False):
+        near, model = classifier().fit(X, LABELS), classifier().fit(far, LABELS)
+        assert model.network_.readout.bias.dtype == np.float32
+        np.testing.assert_allclose(model.predict_proba(far), near.predict_proba(X), atol=1e-3)
+        assert model.predict_proba(far).dtype == np.float64
+        rows = np.concatenate([model.predict_proba(far[i : i + 1]) for i in range(5)])
+        np.testing.assert_allclose(rows, model.predict_proba(far[:5]), rtol=1e-12)
+        coarse = near.predict_proba(X.astype(np.float32))
+        assert coarse.dtype == np.float64
+        np.testing.assert_allclose(coarse, near.predict_proba(X), atol=1e-5)
+
+
+def test_targets_in_double_precision():
+    model = regressor(hidden_sizes=(), max_iter=300, optimizer="kfac")
+    found = model.fit(X, NUMBERS + 1e10).predict(X) - 1e10
+    np.testing.assert_allclose(found, NUMBERS, atol=0.5)
+
+
+def test_labels_in_a_column_are_a_likely_mistake():
+    with pytest.warns(DataConversionWarning, match="column-vector"):
+        model = classifier().fit(X, LABELS[:, None])
+    assert model.predict(X).shape == (N,)
+
+
+def test_passes_over_the_data_are_counted():
+    assert classifier(max_iter=3).fit(X, LABELS).n_iter_ == 3
+    assert classifier(max_iter=3, batch_size=60).fit(X, LABELS).n_iter_ == 3
 
 
 def test_ctrl_c_leaves_the_estimator_fitted():
@@ -247,6 +380,38 @@ def test_verbose_shows_progress(capsys):
 
 
 # --- Keeping -------------------------------------------------------------------------------
+
+
+FRESH = """
+import pickle
+import sys
+from pathlib import Path
+
+import joblib
+import numpy as np
+
+X, labels, expected, later = joblib.load(sys.argv[1])
+for model in (joblib.load(sys.argv[2]), pickle.loads(Path(sys.argv[3]).read_bytes())):
+    np.testing.assert_allclose(model.predict_proba(X), expected, rtol=1e-5)
+    model.partial_fit(X, labels)
+    np.testing.assert_allclose(model.predict_proba(X), later, atol=1e-4)
+print("alike")
+"""
+
+
+def test_in_a_fresh_process(tmp_path):
+    """What a stream has taught so far, dumped, goes on elsewhere as it would have here."""
+    files = [str(tmp_path / name) for name in ("data", "joblib", "pickle")]
+    with jax.enable_x64(False):
+        model = classifier(optimizer="kfac", hidden_sizes=()).partial_fit(X, LABELS)
+        joblib.dump(model, files[1])
+        Path(files[2]).write_bytes(pickle.dumps(model))
+        expected = model.predict_proba(X)
+        later = model.partial_fit(X, LABELS).predict_proba(X)
+    joblib.dump((X, LABELS, expected, later), files[0])
+    command = [sys.executable, "-c", FRESH, *files]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "alike\n", done.stderr
 
 
 def test_pickling(fitted, fitted_regressor):
@@ -283,6 +448,57 @@ def test_saved_labels_keep_their_type(labels, tmp_path):
     again = senn.load(tmp_path / "m.senn")
     np.testing.assert_array_equal(again.predict(X), model.predict(X))
     assert type(again.classes_.tolist()[0]) is type(model.classes_.tolist()[0])
+
+
+@pytest.mark.parametrize("name", ["classifier", "regressor"])
+def test_files_of_format_1_stay_readable(name):
+    """Written by the code of November 2026, and what it predicted."""
+    model = senn.load(FILES / f"{name}-format-1.senn")
+    predict = model.predict_proba if name == "classifier" else model.predict
+    with np.load(FILES / f"{name}-format-1.npz") as expected:
+        found = predict(expected["x"])
+        np.testing.assert_allclose(found, expected["outputs"], rtol=1e-4, atol=1e-5)
+        assert list(model.hidden_sizes_) == expected["hidden_sizes"].tolist()
+        assert any(layer.residual for layer in model.network_.hidden)
+        x = expected["x"]
+    if name == "classifier":
+        assert model.classes_.tolist() == ["high", "low", "middle"]
+    assert model.feature_names_ == ["a", "b", "c"]
+    model.set_params(**SMALL).partial_fit(x, LABELS if name == "classifier" else Y2)
+    assert model.n_samples_seen_ == N
+
+
+class Keeper(senn.Callback):
+    """Keeps the checkpoint of the third pause."""
+
+    def __init__(self, path: Path):
+        self.path, self.pauses = path, 0
+
+    def on_pause(self, state):
+        self.pauses += 1
+        if self.pauses == 3:
+            write_checkpoint(self.path, state)
+
+
+@pytest.mark.parametrize(("make", "y"), [(classifier, LABELS), (regressor, Y2)])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_a_resumed_fit_ends_as_if_undisturbed(make, y, weighted, tmp_path):
+    frame = pd.DataFrame(X, columns=["a", "b", "c"])
+    weight = np.where(np.arange(N) < 20, 0.0, 1.0 + np.arange(N) % 3) if weighted else None
+    settings = {"max_iter": 9, "batch_size": 40}
+    keeper = Keeper(tmp_path / "checkpoint")
+    whole = make(**settings, callbacks=[keeper]).fit(frame, y, weight)
+    checkpoint = read_checkpoint(keeper.path)
+    again = make(**settings)
+    assert again.resume(checkpoint, frame, y, weight) is again
+    assert 0 < checkpoint.header["step"] < again.history_.steps == whole.history_.steps
+    np.testing.assert_array_equal(again._outputs(frame), whole._outputs(frame))
+    np.testing.assert_array_equal(again.predict(frame), whole.predict(frame))
+    assert again.feature_names_in_.tolist() == ["a", "b", "c"]
+    assert again.n_samples_seen_ == whole.n_samples_seen_
+    np.testing.assert_array_equal(again.validation_rows_, whole.validation_rows_)
+    with pytest.raises(ResumeError, match="not those of the run"):
+        make(**settings).resume(checkpoint, frame + 1e-3 * X, y, weight)
 
 
 def test_a_loaded_estimator_can_be_saved_and_fitted_again(fitted, tmp_path):
@@ -334,8 +550,9 @@ BAD_DATA = {
     "y too long": (X[:-1], LABELS, "120 values but X has 119 rows"),
     "y too short": (X, LABELS[:-1], "119 values but X has 120 rows"),
     "no features": (X[:, :0], LABELS, "0 feature"),
-    "no rows": (X[:0], LABELS[:0], "empty"),
-    "one row": (X[:1], LABELS[:1], "one class"),
+    "no rows": (X[:0], LABELS[:0], "Found 0 rows"),
+    "one row": (X[:1], LABELS[:1], "Found 1 row"),
+    "beyond float32": (X * 1e300, LABELS, "beyond the 3.4e.38 of float32.*rescale"),
     "a vector": (X[:, 0], LABELS, "2 dimensions"),
     "fractions as classes": (X, NUMBERS, "fractional"),
     "no y": (X, None, "y is None"),

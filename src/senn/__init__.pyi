@@ -17,6 +17,7 @@ from .callbacks import StopTraining as StopTraining
 from .estimators import SENNClassifier as SENNClassifier
 from .estimators import SENNRegressor as SENNRegressor
 from .estimators import load as load
+from .expand import add_outputs as add_outputs
 from .expand import add_width as add_width
 from .expand import grow_capacity as grow_capacity
 from .expand import insert_layer as insert_layer

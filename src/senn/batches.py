@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 ROWS_AT_ONCE = 8192  # of a product over all the data
+FEWEST_ROWS = 32  # a short batch is filled up to such a power of two, or a larger one
 
 
 class Batch(NamedTuple):
@@ -81,7 +82,7 @@ class ArraySource:
 
     def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):  # noqa: D107
         n = data.x.shape[0]
-        self.targets, self.rows = data.y, n
+        self.targets, self.rows, self.rows_before = data.y, n, 0
         self._data, self._rng, self._n = data, rng, n
         self.steps_per_epoch = -(-n // batch_size)
         self._batch_size = n // self.steps_per_epoch
@@ -138,7 +139,9 @@ class StreamSource:
     """Mini-batches from any iterable of (x, y) or (x, y, weight), re-cut to one batch size.
 
     An iterable that can be iterated again is, until `max_epochs` passes are done; an iterator
-    ends. Growth is judged on the rows seen last, of which up to `memory` are kept.
+    ends, and `go_on` takes up another. Growth is judged on the rows seen last, of which up to
+    `memory` are kept; of all others nothing is. A short last batch is filled up with rows of no
+    weight, its own weighing more for it, so that batches have few lengths and little is compiled.
     """
 
     steps_per_epoch: int | None = None
@@ -153,7 +156,9 @@ class StreamSource:
         max_epochs: float | None = None,
         *,
         watch_inputs: bool = False,
+        rows_before: int = 0,
     ):
+        self.rows_before = rows_before  # that the network was trained on before this stream
         self._max_epochs = np.inf if max_epochs is None else max_epochs
         self._iterable, self._batch_size, self._memory = batches, batch_size, memory
         self._stream: Iterator | None = iter(batches)
@@ -171,6 +176,16 @@ class StreamSource:
         """Passes over the iterable completed so far."""
         return float(self._epochs)
 
+    def go_on(self, batches: Iterator) -> None:
+        """Take up another iterator, where one has ended."""
+        self._iterable, self._stream, self._restarts = batches, batches, False
+        self._pending.clear()
+        self._waiting, self._read_any = [], False
+
+    def map_targets(self, function: Callable[[np.ndarray], np.ndarray]) -> None:
+        """Let the targets of the rows that are kept mean what those to come will."""
+        self._recent = deque((x, function(y), weight) for x, y, weight in self._recent)
+
     def chunk(self, steps: int, at_most: int) -> Chunk | None:
         """The next batches, stacked; None at the end of an iterator."""
         n = min(steps, at_most)
@@ -184,6 +199,7 @@ class StreamSource:
         self.rows += sum(len(batch[0]) for batch in ready)
         if self._watched:
             self._watch(ready)
+        ready = [_filled(batch, self._batch_size) for batch in ready]
         padded = ready + [ready[-1]] * (steps - len(ready))
         data = Batch.of(*(np.concatenate(part) for part in zip(*padded, strict=True)))
         rows = np.arange(data.x.shape[0], dtype=np.int32).reshape(steps, -1)
@@ -200,7 +216,8 @@ class StreamSource:
         """Two random samples of the rows seen last."""
         recent = Batch.of(*(np.concatenate(part) for part in zip(*self._recent, strict=True)))
         n = recent.x.shape[0]
-        size = max(1, min(size, n // 2))
+        if n // 2 < size:  # as long as there are few; powers of two, lest each size be compiled
+            size = 2 ** int(np.log2(max(n // 2, 1)))
         rows = rng.permutation(n)[: 2 * size]
         return recent[rows[:size]], recent[rows[-size:]]
 
@@ -249,7 +266,9 @@ def make_source(
     *,
     watch_inputs: bool = False,
 ) -> "ArraySource | StreamSource":
-    """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such."""
+    """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such; or the given one."""
+    if isinstance(data, StreamSource):
+        return data
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
         return ArraySource(checked(Batch.of(*data)), batch_size, rng)
@@ -289,6 +308,16 @@ def _as_rows(item) -> tuple[np.ndarray, ...]:
 
 def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
+
+
+def _filled(batch: tuple[np.ndarray, ...], batch_size: int) -> tuple[np.ndarray, ...]:
+    """The batch, up to a power of two, with rows of no weight; its weighted means stay the same."""
+    n = len(batch[0])
+    length = min(max(2 ** int(np.ceil(np.log2(n))), FEWEST_ROWS), batch_size)
+    if length == n:
+        return batch
+    x, y, weight = (np.concatenate([part, np.repeat(part[:1], length - n, 0)]) for part in batch)
+    return x, y, np.where(np.arange(length) < n, weight * (length / n), 0)
 
 
 def _equally_long(ready: list, pending: deque) -> list:

@@ -24,10 +24,8 @@ from sklearn.datasets import fetch_openml, load_digits, make_moons
 
 Task = Literal["classification", "regression"]
 
-# Training, validation and test each need rows; with fewer, no score means anything.
-MIN_ROWS = 5
-# Whole numbers with at most this many distinct values are taken for classes.
-MAX_INTEGER_CLASSES = 20
+MIN_ROWS = 5  # training, validation and test each need some; with fewer no score means anything
+MAX_INTEGER_CLASSES = 20  # distinct whole numbers that are taken for classes, at most
 
 _MAX_NAMED = 8  # columns listed in one message
 _MAX_SEED = 2**32 - 1
@@ -35,6 +33,10 @@ _MAX_SEED = 2**32 - 1
 
 class DataError(ValueError):
     """Data that cannot be used; the message is one clear sentence for the user."""
+
+
+class DataTypeError(DataError, TypeError):
+    """Values of a type that no number can be read from."""
 
 
 @dataclass(frozen=True)
@@ -266,14 +268,16 @@ def check_targets(
     task: Task | None = None,
     name: str = "y",
     dtype: type[np.floating] = np.float32,
+    min_classes: int = 2,
 ) -> Targets:
     """Check targets, told to be classes or numbers by `infer_task` unless `task` says so.
 
     `y` is [N], [N, 1] or, for a regression, [N, O]. A classification gives int32 codes [N] and
     the sorted labels; a regression floats [N, O] of `dtype`. `name` is for messages.
 
-    Raises a `DataError` for a length other than `n_rows`, missing or infinite values, a single
-    class, fractional numbers as classes, and anything but numbers in a regression.
+    Raises a `DataError` for a length other than `n_rows`, missing or infinite values, fewer
+    than `min_classes` classes, fractional numbers as classes, and anything but numbers in a
+    regression.
     """
     columns = _target_columns(y, name)
     names = (name,) if len(columns) == 1 else [f"{name}_{index}" for index in range(len(columns))]
@@ -284,7 +288,7 @@ def check_targets(
         task, note = _infer(columns, name)
         notes = (note,)
     if task == "classification":
-        codes, classes, more = _classes(columns, name)
+        codes, classes, more = _classes(columns, name, min_classes)
         return Targets(name, codes, task, classes, notes + more)
     numbers = _stack(columns, names, "target")
     values, more = _finite(numbers, names, "target", dtype)
@@ -351,6 +355,9 @@ def _stack(columns: Sequence[_Column], names: Sequence[str], what: str) -> np.nd
         for kind, found in odd.items()
     ]
     advice = "turn them into numbers (one-hot encoding: pandas.get_dummies) or leave them out"
+    if what == "features" and "objects" in odd:
+        reason = "an argument must be neither object nor string but a number"
+        raise DataTypeError(f"{_SUBJECTS[what]} {_and(phrases)}: {advice}, for {reason}.")
     if what == "target":
         advice = "a regression needs numbers, so choose another target or a classification"
     raise DataError(f"{_SUBJECTS[what]} {_and(phrases)}: {advice}.")
@@ -460,7 +467,7 @@ def _infer(columns: Sequence[_Column], name: str) -> tuple[Task, str]:
 
 
 def _classes(
-    columns: Sequence[_Column], name: str
+    columns: Sequence[_Column], name: str, min_classes: int
 ) -> tuple[np.ndarray, np.ndarray, tuple[str, ...]]:
     """Codes [N] int32, sorted labels, notes."""
     if len(columns) > 1:
@@ -481,7 +488,7 @@ def _classes(
             f"The target {name!r} mixes values of different types "
             f"(Unknown label type: {kind}): make all labels text or all of them numbers."
         ) from error
-    if len(classes) == 1:
+    if len(classes) < min_classes:
         raise DataError(
             f"The target {name!r} has only one class, {str(classes[0])!r}: "
             f"give rows of at least two classes."

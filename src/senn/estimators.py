@@ -2,38 +2,51 @@
 
 import os
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
 import jax
 import numpy as np
-from scipy.special import softmax
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
-from sklearn.model_selection import train_test_split
+from scipy.special import log_softmax, softmax
+from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from senn.callbacks import Callback
 from senn.callbacks.progress import Progress
-from senn.checkpoint import ModelFileError, read_model, write_model
-from senn.datasets import DataError, check_features, check_targets
-from senn.evaluation import outputs
+from senn.datasets import DataError, check_targets
+from senn.evaluation import predict
+from senn.expand import add_outputs
 from senn.history import History
-from senn.losses import SoftmaxCrossEntropy, SquaredError
+from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
+from senn.persistence import Persistent, read_estimator
 from senn.policy import Policy
+from senn.preparation import (
+    Rows,
+    check_array,
+    check_labels,
+    class_weights,
+    merged_classes,
+    scaled,
+    scaler_arrays,
+    scaler_from,
+    split,
+    training_dtype,
+)
 from senn.resume import Checkpoint
 from senn.training import Schedule, fit
 
 MIN_ROWS = 2
-MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 
 
-class _BaseSENN(BaseEstimator):
+@dataclass(eq=False, repr=False)
+class _BaseSENN(Persistent):
     """What classifier and regressor share.
 
     Parameters
@@ -74,52 +87,34 @@ class _BaseSENN(BaseEstimator):
         1 shows progress: a live display on a terminal, lines elsewhere.
     callbacks : sequence of `senn.Callback`, default=()
         Told what happens during training.
+    warm_start : bool, default=False
+        Let `fit` start from the network of the `fit` before, grown as it is, with its scaling of
+        inputs and targets; classes that are new are added.
     random_state : int, RandomState or None, default=None
         Seed of the start, the split, the order of the data and the search.
     """
 
-    def __init__(
-        self,
-        hidden_sizes: Sequence[int] = (10,),
-        *,
-        activation: str = "rational",
-        max_units: int | None = None,
-        max_layers: int | None = None,
-        max_parameters: int | None = None,
-        max_seconds: float | None = None,
-        optimizer: Any = "kfac",
-        metric: str | None = None,
-        proposer: Any = None,
-        policy: Policy | None = None,
-        batch_size: int = 512,
-        max_iter: int | None = None,
-        n_iter_no_change: int | None = None,
-        tol: float = 1e-3,
-        validation_fraction: float = 0.1,
-        standardize: bool = True,
-        verbose: int = 0,
-        callbacks: Sequence[Callback] = (),
-        random_state: Any = None,
-    ):
-        self.hidden_sizes = hidden_sizes
-        self.activation = activation
-        self.max_units = max_units
-        self.max_layers = max_layers
-        self.max_parameters = max_parameters
-        self.max_seconds = max_seconds
-        self.optimizer = optimizer
-        self.metric = metric
-        self.proposer = proposer
-        self.policy = policy
-        self.batch_size = batch_size
-        self.max_iter = max_iter
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.validation_fraction = validation_fraction
-        self.standardize = standardize
-        self.verbose = verbose
-        self.callbacks = callbacks
-        self.random_state = random_state
+    hidden_sizes: Sequence[int] = (10,)
+    _: KW_ONLY
+    activation: str = "rational"
+    max_units: int | None = None
+    max_layers: int | None = None
+    max_parameters: int | None = None
+    max_seconds: float | None = None
+    optimizer: Any = "kfac"
+    metric: str | None = None
+    proposer: Any = None
+    policy: Policy | None = None
+    batch_size: int = 512
+    max_iter: int | None = None
+    n_iter_no_change: int | None = None
+    tol: float = 1e-3
+    validation_fraction: float = 0.1
+    standardize: bool = True
+    verbose: int = 0
+    callbacks: Sequence[Callback] = ()
+    warm_start: bool = False
+    random_state: Any = None
 
     @property
     def hidden_sizes_(self) -> tuple[int, ...]:
@@ -133,6 +128,20 @@ class _BaseSENN(BaseEstimator):
         check_is_fitted(self)
         return self.network_.n_parameters
 
+    @property
+    def n_iter_(self) -> int:
+        """Passes over the data, the last perhaps in part; of `partial_fit` the calls."""
+        check_is_fitted(self)
+        if self._online is not None:
+            return self._online.calls
+        return int(np.ceil(max((e.epoch for e in self.history_.evaluations), default=0)))
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a network to predict with."""
+        return hasattr(self, "network_")
+
+    # --- training -------------------------------------------------------------------------
+
     def resume(self, checkpoint: Checkpoint, X: Any, y: Any, sample_weight: Any = None) -> Any:
         """Go on with a run of `fit` that was ended early, and end as it would have ended.
 
@@ -140,65 +149,59 @@ class _BaseSENN(BaseEstimator):
         `senn.runs.last_checkpoint` reads them. Parameters and data must be those of the run,
         with a whole number as `random_state`; a `senn.state.ResumeError` says so of other data.
         """
-        return self._learn(X, y, sample_weight, checkpoint)
+        return self._train(X, y, sample_weight, checkpoint)
 
     @abstractmethod
-    def _learn(
-        self, x: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
+    def _train(
+        self, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
     ) -> Any:
         """`fit`, or `resume` from a checkpoint."""
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the fitted model to one file (safetensors with a JSON header; no pickle)."""
-        check_is_fitted(self)
-        extra = {
-            "estimator": type(self).__name__,
-            "params": _json_params(self),
-            "feature_names": self.feature_names_,
-            "standardize": self.scaler_ is not None,
-            **self._extra(),
-        }
-        arrays = {} if self.scaler_ is None else _scaler_arrays("input", self.scaler_)
-        write_model(path, self.network_, extra, {**arrays, **self._extra_arrays()})
+    def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
+        """Rows to learn from: the first that this estimator sees, or such as it knows."""
+        return Rows.of(self._checked(X, first=first, min_rows=min_rows), sample_weight)
+
+    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
+        """X as an array, once its values, and the number and names of its columns, are right."""
+        named = hasattr(X, "columns")
+        if named:  # before all else: columns that are missing may be why values are
+            validate_data(self, X, reset=first, skip_check_array=True)
+        x, names = check_array(X, min_rows)
+        if not named:
+            validate_data(self, X, reset=first, skip_check_array=True)
+        if first:
+            self.feature_names_ = list(names)
+        return x
+
+    def _continues(self) -> bool:
+        return self.warm_start and self.__sklearn_is_fitted__()
+
+    def _seed(self) -> int:
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
 
     def _fit(
         self,
-        x: Any,
+        rows: Rows,
         targets: np.ndarray,
-        loss,
+        loss: AbstractLoss,
         out_size: int,
-        sample_weight,
         checkpoint: Checkpoint | None,
-        stratify,
-    ):
-        """Train on checked targets: classes [N] or standardised numbers [N, O]."""
-        policy, schedule = self._policy(), self._schedule()
-        features = check_features(x, min_rows=MIN_ROWS)
-        rng = check_random_state(self.random_state)
-        seed = int(rng.randint(2**31 - 1))
-        weight = _weights(sample_weight, len(features.x))
-        train, held_out = _split(self.validation_fraction, targets, stratify, seed)
-        self.validation_rows_ = held_out
-        self.scaler_ = None
-        if self.standardize:
-            self.scaler_ = StandardScaler().fit(
-                features.x[train].astype(np.float64), sample_weight=weight[train]
-            )
-        self.n_features_in_ = features.x.shape[1]
-        self.feature_names_ = list(features.names)
-        data = [(self._inputs(features.x[r]), targets[r], weight[r]) for r in (train, held_out)]
-        sizes = tuple(self.hidden_sizes)
-        network = MLP(
-            self.n_features_in_,
-            out_size,
-            sizes,
-            key=jax.random.key(seed),
-            activation=self.activation,
-            capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
-        )
-        callbacks = [*self.callbacks, *self._progress()]
+        stratify: bool,
+    ) -> None:
+        """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
+        policy, schedule, seed = self._policy(), self._schedule(), self._seed()
+        warm, dtype = self._continues(), training_dtype()
+        weight = (rows.weight / rows.weight.mean()).astype(dtype)
+        classes = targets if stratify else None
+        train, held_out = split(self.validation_fraction, classes, len(targets), seed)
+        if not warm:
+            self.scaler_ = self._scaler(rows.x[train], weight[train])
+        data = [
+            (scaled(self.scaler_, rows.x[part], dtype), targets[part], weight[part])
+            for part in (train, held_out)
+        ]
         self.network_, self.history_ = fit(
-            network,
+            self.network_ if warm else self._network(out_size, seed, policy),
             data[0],
             validation=data[1] if len(held_out) else None,
             loss=loss,
@@ -207,11 +210,52 @@ class _BaseSENN(BaseEstimator):
             proposer=self.proposer,
             policy=policy,
             schedule=schedule,
-            callbacks=callbacks,
+            callbacks=[*self.callbacks, *self._progress()],
             seed=seed,
             resume=checkpoint and checkpoint.state(make_optimizer(self.optimizer)),
         )
-        return self
+        self.validation_rows_ = rows.kept[held_out]
+        self.n_samples_seen_ = len(train) + (self.n_samples_seen_ if warm else 0)
+        self._online = None
+
+    def _learn(self, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
+        """Go on training, with one pass over these rows."""
+        online = self._online or OnlineTraining(self.network_, self._seed(), self.n_samples_seen_)
+        dtype = training_dtype()
+        self._online = online
+        self.network_, self.history_ = online.learn(
+            (scaled(self.scaler_, rows.x, dtype), targets, rows.weight.astype(dtype)),
+            loss=loss,
+            metric=self.metric,
+            optimizer=make_optimizer(self.optimizer),
+            proposer=self.proposer,
+            policy=self._policy(),
+            batch_size=self.batch_size,
+            callbacks=[*self.callbacks, *self._progress()],
+        )
+        self.n_samples_seen_ += len(rows.x)
+
+    def _start(self, rows: Rows, out_size: int) -> None:
+        """A network that has seen nothing yet; the first rows set the scale of the inputs."""
+        self.scaler_ = self._scaler(rows.x, rows.weight)
+        self.network_ = self._network(out_size, self._seed(), self._policy())
+        self.history_, self.n_samples_seen_, self._online = History(), 0, None
+
+    def _scaler(self, x: np.ndarray, weight: np.ndarray) -> StandardScaler | None:
+        if not self.standardize:
+            return None
+        return StandardScaler().fit(x.astype(np.float64, copy=False), sample_weight=weight)
+
+    def _network(self, out_size: int, seed: int, policy: Policy) -> MLP:
+        sizes = tuple(self.hidden_sizes)
+        return MLP(
+            self.n_features_in_,
+            out_size,
+            sizes,
+            key=jax.random.key(seed),
+            activation=self.activation,
+            capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
+        )
 
     def _policy(self) -> Policy:
         given = {
@@ -244,69 +288,122 @@ class _BaseSENN(BaseEstimator):
             return replace(schedule, anneal_epochs=None)
         return schedule
 
-    def _inputs(self, x: np.ndarray) -> np.ndarray:
-        """Inputs as the network sees them, float32."""
-        if self.scaler_ is None or len(x) == 0:
-            return x
-        return np.asarray(self.scaler_.transform(x.astype(np.float64)), np.float32)
+    # --- prediction -----------------------------------------------------------------------
 
-    def _outputs(self, x: Any) -> np.ndarray:
+    def _outputs(self, X: Any) -> np.ndarray:
+        """The network's outputs in float64, computed in the type of X (see `check_array`)."""
         check_is_fitted(self)
-        features = check_features(x)
-        if features.x.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {features.x.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return outputs(self.network_, self._inputs(features.x)).astype(np.float64)
-
-    def _extra(self) -> dict[str, Any]:
-        return {}
-
-    def _extra_arrays(self) -> dict[str, np.ndarray]:
-        return {}
-
-    def _restore(self, network: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.network_, self.history_ = network, History(stop_reason="loaded from a file")
-        self.n_features_in_ = network.in_size
-        self.feature_names_ = header["feature_names"]
-        self.scaler_ = _scaler("input", arrays) if header["standardize"] else None
+        x = self._checked(X, first=False)
+        return predict(self.network_, scaled(self.scaler_, x, x.dtype))
 
 
+@dataclass(eq=False, repr=False, kw_only=True)
 class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
     __doc__ = f"""A classifier that chooses its own size: it starts small and grows as it trains.
 
     {(_BaseSENN.__doc__ or "").split(chr(10), 2)[2].strip()}
+    class_weight : dict, "balanced" or None, default=None
+        What the rows of each class weigh, by label, and 1 for those left out; "balanced" makes
+        all classes weigh alike.
 
     Attributes
     ----------
     classes_ : labels, in the order of `predict_proba`'s columns.
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`.
+    n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    n_iter_ : passes over the data.
+    n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`.
     scaler_ : the `StandardScaler` of the inputs, or None.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNClassifier":
-        """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted."""
-        return self._learn(X, y, sample_weight)
+    class_weight: Mapping[Any, float] | str | None = None
 
-    def _learn(self, x: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNClassifier":
-        targets = check_targets(y, len(x) if hasattr(x, "__len__") else None, task="classification")
-        assert targets.classes is not None
-        self.classes_ = targets.classes
-        loss, out_size = SoftmaxCrossEntropy(), len(self.classes_)
-        return self._fit(x, targets.y, loss, out_size, sample_weight, checkpoint, stratify=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNClassifier":
+        """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.
+
+        Rows whose weight in `sample_weight` [N] is 0 are left out.
+        """
+        return self._train(X, y, sample_weight)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNClassifier":
+        warm = self._continues()
+        rows = self._rows(X, sample_weight, first=not warm)
+        labels, classes = check_labels(y, rows, min_classes=1 if warm else 2)
+        rows = rows._replace(weight=rows.weight * class_weights(self.class_weight, labels))
+        if warm:
+            self._add_classes(merged_classes(self.classes_, classes), rows)
+        else:
+            self.classes_ = classes
+        codes, loss = self._codes(labels), SoftmaxCrossEntropy()
+        self._fit(rows, codes, loss, len(self.classes_), checkpoint, stratify=True)
+        return self
+
+    def partial_fit(
+        self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> "SENNClassifier":
+        """Go on training, and growing, with one pass over X [N, I] and labels y [N].
+
+        Optimiser, running mean and the cadence of growth are as the call before left them; after
+        `fit` or `senn.load` the optimiser starts anew. Classes never seen before are welcome in
+        any call, and may be announced as `classes`; the network gets an output for each, and
+        those of the others stay as they are, bit for bit. To begin with, no row at hand gives a
+        new class a probability above 1 / (rows seen before + 1): nothing speaks for it yet, and
+        natural gradient does not take longer for starting low.
+
+        The scale of the inputs is that of the first call, whose rows should be like those to
+        come. Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`,
+        `tol` and `validation_fraction` are for `fit` alone.
+        """
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight={self.class_weight!r} needs all rows at once; give partial_fit "
+                "{label: weight} or sample_weight."
+            )
+        first = not self.__sklearn_is_fitted__()
+        rows = self._rows(X, sample_weight, first=first, min_rows=1)
+        labels, found = check_labels(y, rows, min_classes=1)
+        rows = rows._replace(weight=rows.weight * class_weights(self.class_weight, labels))
+        merged = merged_classes(None if first else self.classes_, found, classes)
+        if first:
+            self._start(rows, len(merged))
+            self.classes_ = merged
+        self._add_classes(merged, rows)
+        self._learn(rows, self._codes(labels), SoftmaxCrossEntropy())
+        return self
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities [N, classes], columns in the order of `classes_`."""
         return softmax(self._outputs(X), axis=1)
 
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities [N, classes]."""
+        return log_softmax(self._outputs(X), axis=1)
+
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each row [N]."""
         y = self._outputs(X)
         return self.classes_[y.argmax(axis=1)]
+
+    def _codes(self, labels: np.ndarray) -> np.ndarray:
+        return np.searchsorted(self.classes_, labels).astype(np.int32)
+
+    def _add_classes(self, classes: np.ndarray, rows: Rows) -> None:
+        """An output for each of `classes` that has none, improbable on the rows at hand."""
+        new = np.flatnonzero(~np.isin(classes, self.classes_)).tolist()
+        self.classes_ = classes
+        if not new:
+            return
+        y = predict(self.network_, scaled(self.scaler_, rows.x, rows.x.dtype))
+        least = np.logaddexp.reduce(y, axis=1).min()
+        bias = float(least - np.log(max(self.n_samples_seen_, 1)))
+        if self._online is None:
+            self.network_ = add_outputs(self.network_, new, bias)
+            return
+        self._online.add_outputs(new, bias, make_optimizer(self.optimizer))
+        self.network_ = self._online.network
 
     def _extra(self) -> dict[str, Any]:
         return {"classes": self.classes_.tolist()}
@@ -327,24 +424,44 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
     ----------
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`; its losses are of standardised targets.
+    n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    n_iter_ : passes over the data.
+    n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`; its outputs are standardised.
     scaler_, target_scaler_ : the `StandardScaler` of inputs (or None) and of targets.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 
     def fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":
-        """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted."""
-        return self._learn(X, y, sample_weight)
+        """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted.
 
-    def _learn(self, x: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNRegressor":
-        targets = check_targets(y, len(x) if hasattr(x, "__len__") else None, task="regression")
-        values = targets.y.reshape(len(targets.y), -1).astype(np.float64)
-        weight = _weights(sample_weight, len(values))
-        self.target_scaler_ = StandardScaler().fit(values, sample_weight=weight)
-        self._one_output = np.ndim(y) == 1
-        scaled = np.asarray(self.target_scaler_.transform(values), np.float32)
-        loss, out_size = SquaredError(), scaled.shape[1]
-        return self._fit(x, scaled, loss, out_size, sample_weight, checkpoint, stratify=False)
+        Rows whose weight in `sample_weight` [N] is 0 are left out.
+        """
+        return self._train(X, y, sample_weight)
+
+    def _train(self, X: Any, y: Any, sample_weight: Any, checkpoint=None) -> "SENNRegressor":
+        warm = self._continues()
+        rows = self._rows(X, sample_weight, first=not warm)
+        targets = self._targets(y, rows, first=not warm)
+        self._fit(rows, targets, SquaredError(), targets.shape[1], checkpoint, stratify=False)
+        return self
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> "SENNRegressor":
+        """Go on training, and growing, with one pass over X [N, I] and numbers y [N] or [N, O].
+
+        Optimiser, running mean and the cadence of growth are as the call before left them; after
+        `fit` or `senn.load` the optimiser starts anew. The scale of inputs and targets is that of
+        the first call, whose rows should be like those to come. Weights are taken as they are.
+        `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for
+        `fit` alone.
+        """
+        first = not self.__sklearn_is_fitted__()
+        rows = self._rows(X, sample_weight, first=first, min_rows=1)
+        targets = self._targets(y, rows, first=first)
+        if first:
+            self._start(rows, targets.shape[1])
+        self._learn(rows, targets, SquaredError())
+        return self
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions [N], or [N, O] if `fit` got targets of that shape."""
@@ -352,15 +469,32 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
         values = self.target_scaler_.inverse_transform(y)
         return values[:, 0] if self._one_output else values
 
+    def __sklearn_tags__(self):  # noqa: D105
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _targets(self, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
+        """Standardised numbers [N, O]; the first rows that are seen set the scale."""
+        checked = check_targets(y, rows.n_given, task="regression", dtype=np.float64)
+        values = checked.y.reshape(rows.n_given, -1)[rows.kept]
+        if first:
+            self.target_scaler_ = StandardScaler().fit(values, sample_weight=rows.weight)
+            self._one_output = np.asarray(y).ndim == 1
+        known = self.target_scaler_.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+        if values.shape[1] != known:
+            raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
+        return np.asarray(self.target_scaler_.transform(values), training_dtype())
+
     def _extra(self) -> dict[str, Any]:
         return {"one_output": self._one_output}
 
     def _extra_arrays(self) -> dict[str, np.ndarray]:
-        return _scaler_arrays("target", self.target_scaler_)
+        return scaler_arrays("target", self.target_scaler_)
 
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
-        self.target_scaler_ = _scaler("target", arrays)
+        self.target_scaler_ = scaler_from("target", arrays)
         self._one_output = header["one_output"]
 
 
@@ -371,65 +505,10 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     """The estimator that `save` wrote to `path`.
 
     Raises a `senn.checkpoint.ModelFileError` if the file is no model. Parameters that are
-    objects (an optimiser, a policy) come back as their defaults; they matter for `fit` alone.
+    objects (an optimiser, a policy) come back as their defaults; they matter for training alone.
     """
-    network, header, arrays = read_model(path)
-    if header.get("estimator") not in ESTIMATORS:
-        raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    cls = ESTIMATORS[header["estimator"]]
-    names = cls._get_param_names()
-    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
-    try:
-        estimator._restore(network, header, arrays)
-    except KeyError as error:
-        raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
-    return estimator
+    return read_estimator(path, ESTIMATORS)
 
 
 def _float(value: float | int | None) -> float | None:
     return None if value is None else float(value)
-
-
-def _json_params(estimator: _BaseSENN) -> dict[str, Any]:
-    params = estimator.get_params(deep=False)
-    params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
-    plain = (str, int, float, bool, list, type(None))
-    return {k: v for k, v in params.items() if isinstance(v, plain)}
-
-
-def _weights(sample_weight: Any, n: int) -> np.ndarray:
-    """Weights [N] float32 with mean one."""
-    if sample_weight is None:
-        return np.ones(n, np.float32)
-    weight = np.asarray(sample_weight, np.float64)
-    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
-        raise DataError(
-            f"sample_weight must be {n} finite numbers of 0 or above, one a row; "
-            f"got shape {weight.shape}."
-        )
-    if not weight.sum() > 0:
-        raise DataError("sample_weight is zero for every row; leave some rows to learn from.")
-    return (weight / weight.mean()).astype(np.float32)
-
-
-def _split(fraction: float, targets: np.ndarray, stratify: bool, seed: int):
-    """Row numbers for training and for validation."""
-    rows = np.arange(len(targets))
-    if round(fraction * len(rows)) < MIN_VALIDATION_ROWS:
-        return rows, rows[:0]
-    classes = targets if stratify and np.bincount(targets).min() >= 2 else None
-    if classes is not None and round(fraction * len(rows)) < len(np.unique(classes)):
-        classes = None
-    return train_test_split(rows, test_size=fraction, random_state=seed, stratify=classes)
-
-
-def _scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
-    return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
-
-
-def _scaler(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
-    scaler = StandardScaler()
-    scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
-    scaler.var_ = scaler.scale_**2
-    scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
-    return scaler

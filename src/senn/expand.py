@@ -1,11 +1,14 @@
 """How to add: growing a network without changing what it computes (section 3.1).
 
+Units and layers, and outputs for classes that were not there before.
+
 Growth is done on the host with NumPy, so that writing a unit into a spare slot compiles
 nothing. Trees that hold the network's parameters under another name (an optimiser's moments)
 grow along by `insert_zeros` and `grow_capacity`; adding a unit within capacity leaves them as
 they are, since dormant slots are zero there too.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 import equinox as eqx
@@ -114,6 +117,38 @@ def insert_layer(
         return _insert(network, position, layer, _zero_block)
     inverse = np.linalg.inv(weight.astype(np.float64))
     return _insert(network, position, layer, _Folded(network, position, inverse, bias))
+
+
+def add_outputs(tree: Tree, positions: Sequence[int], bias: float = 0.0) -> Tree:
+    """Give a network more outputs, or make room for them in any tree that holds some.
+
+    Args:
+        tree: a network, or an optimiser's state from before; it is not changed.
+        positions: the number that each new output will have among all, from 0, increasing; the
+            old ones keep their order around them.
+        bias: what a new output is, for every input: its weights are zero. Of a tree other than a
+            network it must be 0.
+
+    The parameters of the old outputs stay as they are. A product of another shape may sum in
+    another order: compared by `senn.evaluation.predict`, whose shapes stay the same, so do the
+    bits of what they compute.
+    """
+
+    def widen(network: MLP) -> MLP:
+        total = network.out_size + len(positions)
+        if sorted({*positions} & {*range(total)}) != list(positions) or not positions:
+            raise ValueError(
+                f"positions must be different numbers in order, below the {total} outputs that "
+                f"there will be; got {list(positions)}."
+            )
+        old = np.setdiff1d(np.arange(total), positions)
+        readout = Dense(
+            tuple(_spread(w, old, total, 0) for w in network.readout.weights),
+            _spread(network.readout.bias, old, total, bias),
+        )
+        return assemble(network.hidden, readout, network.activation)
+
+    return map_networks(widen, tree)
 
 
 def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
@@ -247,6 +282,13 @@ def _split(network: MLP, position: int, weight: np.ndarray) -> list[np.ndarray]:
 def _write(array, index, values):
     out = np.array(array)
     out[index] = values
+    return jnp.asarray(out)
+
+
+def _spread(array, columns: np.ndarray, total: int, fill: float):
+    """The array with its last axis as `columns` of `total`, the others filled."""
+    out = np.full((*array.shape[:-1], total), fill, array.dtype)
+    out[..., columns] = array
     return jnp.asarray(out)
 
 

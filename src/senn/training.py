@@ -189,19 +189,31 @@ def fit(
         "policy": policy,
         "schedule": schedule,
     }
-    state = resume or RunState(
-        train=TrainState.of(network, rule, schedule.averaging),
-        key=jax.random.key(seed),
-        rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
-        next_look=policy.next_look(0, policy.most_units(), 0),
-        growing=policy.width or policy.depth,
-    )
+    state = resume or first_state(network, rule, policy, schedule, seed)
     state.settings = {name: described(value) for name, value in settings.items()}
     _begin(state, source, held_out)
     run = _Run(
         source=source, validation=held_out, callbacks=tuple(callbacks), now=state, **settings
     )
     return run.run()
+
+
+def first_state(
+    network: MLP, optimizer: AbstractOptimizer, policy: Policy, schedule: Schedule, seed: int
+) -> RunState:
+    """The state of a run before its first step.
+
+    Whoever gives it to `senn.fit(..., resume=state)`, which changes it in place, has the state
+    at the end too, and can go on from there, with other data if they are streams.
+    """
+    rng = np.random.default_rng(seed)
+    return RunState(
+        train=TrainState.of(network, optimizer, schedule.averaging),
+        key=jax.random.key(seed),
+        rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
+        next_look=policy.next_look(0, policy.most_units(), 0),
+        growing=policy.width or policy.depth,
+    )
 
 
 def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch | None) -> None:
@@ -425,7 +437,10 @@ class _Run:
         if not moment.rows:  # none that is finite
             return
         self.now.train = self.now.train._replace(
-            optimizer=self.optimizer.observe(self.now.train.optimizer, moment)
+            optimizer=self.optimizer.observe(
+                self.now.train.optimizer,
+                moment._replace(rows=moment.rows + self.source.rows_before),
+            )
         )
         self.now.observed = moment.rows
 

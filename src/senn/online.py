@@ -1,0 +1,124 @@
+"""Training that goes on whenever new data come."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from senn.batches import StreamSource
+from senn.callbacks import Callback
+from senn.expand import add_outputs
+from senn.history import History
+from senn.nn import MLP
+from senn.optimizers import AbstractOptimizer
+from senn.policy import Policy
+from senn.state import RunState
+from senn.training import Schedule, first_state, fit
+
+# Nobody knows where a stream ends: the rate stays as it is, and growth and training go on.
+ENDLESS = {"max_seconds": None, "patience": sys.maxsize, "plateau": sys.maxsize}
+SCHEDULE = Schedule(anneal_epochs=None, stop_after=sys.maxsize, steps_per_call=8)
+MAX_WAITS = 6  # looks in a row after which growth waits no longer than it has, lest it sleep
+
+
+class OnlineTraining:
+    """A network that learns from rows as they come, a call at a time, and grows.
+
+    Between calls all is kept: the optimiser's state, the running mean, the cadence of growth,
+    the ledger, and the rows seen last, on which growth is judged (`StreamSource`). A pickle
+    holds that too, so that a copy goes on as the original would.
+
+    Args:
+        network: where to start.
+        seed: of the order of the rows in a call, and of the search.
+        rows_before: rows that the network was trained on elsewhere; the prior of `KFAC` weighs
+            as much as one row among all.
+    """
+
+    def __init__(self, network: MLP, seed: int, rows_before: int = 0):  # noqa: D107
+        self.network, self.history, self.calls = network, History(), 0
+        self._seed, self._rows_before = seed, rows_before
+        self._rng = np.random.default_rng(seed)
+        self._state: RunState | None = None
+        self._source: StreamSource | None = None
+        self._policy: Policy | None = None
+
+    def learn(
+        self,
+        data: tuple[np.ndarray, np.ndarray, np.ndarray],
+        *,
+        optimizer: AbstractOptimizer,
+        policy: Policy,
+        batch_size: int,
+        callbacks: Sequence[Callback],
+        **settings: Any,
+    ) -> tuple[MLP, History]:
+        """Train for one pass over (x [N, I], y, weight), in a random order.
+
+        The other settings are those of `senn.fit`. Returns the network, and the ledger of all
+        calls.
+        """
+        order = self._rng.permutation(len(data[0]))
+        source = self._fed(tuple(part[order] for part in data), optimizer, batch_size)
+        policy, schedule = replace(policy, **ENDLESS), replace(SCHEDULE, batch_size=batch_size)
+        if self._state is None:
+            self._state = first_state(self.network, optimizer, policy, schedule, self._seed)
+        self._keep_looking(self._state, policy)
+        self.network, self.history = fit(
+            self.network,
+            source,
+            optimizer=optimizer,
+            policy=policy,
+            schedule=schedule,
+            callbacks=callbacks,
+            resume=self._state,
+            **settings,
+        )
+        self.calls += 1
+        return self.network, self.history
+
+    def add_outputs(
+        self, positions: Sequence[int], bias: float, optimizer: AbstractOptimizer
+    ) -> None:
+        """Widen the network by new classes (`senn.add_outputs`), and consider growth soon."""
+        old = np.setdiff1d(np.arange(self.network.out_size + len(positions)), positions)
+        self.network = add_outputs(self.network, positions, bias)
+        state = self._state
+        if self._source is None or state is None:
+            return
+        self._source.map_targets(lambda codes: old[codes])
+        train, network = state.train, add_outputs(state.train.network, positions, bias)
+        state.train = train._replace(
+            network=network,
+            average=add_outputs(train.average, positions, bias),
+            optimizer=optimizer.grown(add_outputs(train.optimizer, positions), network),
+        )
+        state.waits, state.refusals = 0, 0
+        state.next_look = self._look_after(state.step, 0)
+
+    def _fed(self, data: tuple, optimizer: AbstractOptimizer, batch_size: int) -> StreamSource:
+        batches = iter([data])
+        if self._source is None:
+            self._source = StreamSource(
+                batches,
+                batch_size,
+                2 * SCHEDULE.sample_size,
+                watch_inputs=optimizer.watches_inputs,
+                rows_before=self._rows_before,
+            )
+        else:
+            self._source.go_on(batches)
+        return self._source
+
+    def _keep_looking(self, state: RunState, policy: Policy) -> None:
+        """However long nothing was found, data may change; and budgets may have been raised."""
+        before, self._policy = self._policy, policy
+        state.waits = min(state.waits, MAX_WAITS)
+        state.next_look = min(state.next_look, self._look_after(state.step, MAX_WAITS))
+        state.growing = state.growing or before not in (None, policy)
+
+    def _look_after(self, step: int, waits: int) -> int:
+        assert self._policy is not None
+        return self._policy.next_look(step, self._policy.most_units(), waits)

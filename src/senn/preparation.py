@@ -1,0 +1,141 @@
+"""From what users of scikit-learn give to what training takes: rows, weights, classes, scales."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.validation import column_or_1d
+
+from senn.datasets import DataError, check_features, check_targets
+
+MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
+LARGEST = float(np.finfo(np.float32).max)
+
+
+class Rows(NamedTuple):
+    """Rows to learn from: those of a weight above zero."""
+
+    x: np.ndarray  # [N, I]
+    weight: np.ndarray  # [N]
+    kept: np.ndarray  # [N] their numbers in X
+    n_given: int  # rows of X
+
+    @classmethod
+    def of(cls, x: np.ndarray, sample_weight: Any) -> "Rows":
+        """Checked rows, once their weights have been checked too."""
+        weight = check_weights(sample_weight, len(x))
+        kept = np.flatnonzero(weight)
+        if len(kept) < len(x):
+            return cls(x[kept], weight[kept], kept, len(x))
+        return cls(x, weight, kept, len(x))
+
+
+def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """X as an array [N, I] of float32 if that holds its type exactly, else float64; and names."""
+    small = getattr(X, "dtype", None)
+    exact = isinstance(small, np.dtype) and np.can_cast(small, np.float32)
+    features = check_features(X, min_rows=min_rows, dtype=np.float32 if exact else np.float64)
+    largest = max(-float(features.x.min()), float(features.x.max()))
+    if largest > LARGEST:
+        raise DataError(
+            f"X has values up to {largest:.3g}, beyond the {LARGEST:.3g} of float32, in which "
+            "networks are trained: rescale first."
+        )
+    return features.x, features.names
+
+
+def check_weights(sample_weight: Any, n: int) -> np.ndarray:
+    """Weights [N], as they were given."""
+    if sample_weight is None:
+        return np.ones(n)
+    weight = np.asarray(sample_weight, np.float64)
+    if weight.shape != (n,) or not np.isfinite(weight).all() or (weight < 0).any():
+        raise DataError(
+            f"sample_weight must be {n} finite numbers of 0 or above, one a row; "
+            f"got shape {weight.shape}."
+        )
+    if not weight.sum() > 0:
+        raise DataError("sample_weight is zero for every row; leave some rows to learn from.")
+    return weight
+
+
+def check_labels(y: Any, rows: Rows, min_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """The labels of the rows [N], and the different ones among them, sorted."""
+    if getattr(y, "shape", ())[1:] == (1,):
+        y = column_or_1d(y, warn=True)
+    task = "classification"
+    targets = check_targets(y, rows.n_given, task=task, min_classes=min_classes)
+    if len(rows.kept) < rows.n_given:
+        assert targets.classes is not None
+        kept = targets.classes[targets.y][rows.kept]
+        targets = check_targets(kept, task=task, min_classes=min_classes)
+    assert targets.classes is not None
+    return targets.classes[targets.y], targets.classes
+
+
+def class_weights(class_weight: Mapping | str | None, labels: np.ndarray) -> np.ndarray:
+    """What each row weighs for its class [N], by a weight a class, or all classes "balanced"."""
+    if class_weight is None:
+        return np.ones(len(labels))
+    if class_weight != "balanced" and not isinstance(class_weight, Mapping):
+        raise ValueError(
+            f'class_weight must be None, "balanced" or {{label: weight}}; got {class_weight!r}.'
+        )
+    return compute_sample_weight(class_weight, labels)
+
+
+def merged_classes(*parts: Any) -> np.ndarray:
+    """All labels of several arrays, sorted."""
+    arrays = [np.asarray(part) for part in parts if part is not None]
+    kinds = {_kind(array): array for array in arrays}
+    if len(kinds) > 1:
+        found = " and ".join(f"{kind} such as {array[0]!r}" for kind, array in kinds.items())
+        raise DataError(f"Labels must stay of one kind, but there are {found}.")
+    return np.unique(np.concatenate(arrays))
+
+
+def _kind(labels: np.ndarray) -> str:
+    return {"b": "booleans", **dict.fromkeys("iuf", "numbers")}.get(labels.dtype.kind, "text")
+
+
+def split(fraction: float, classes: np.ndarray | None, n: int, seed: int):
+    """Row numbers for training and for validation, stratified by classes where that can be."""
+    rows = np.arange(n)
+    held_out = round(fraction * n)
+    if held_out < MIN_VALIDATION_ROWS:
+        return rows, rows[:0]
+    if classes is not None:
+        counts = np.unique(classes, return_counts=True)[1]
+        if counts.min() < 2 or held_out < len(counts):
+            classes = None
+    return train_test_split(rows, test_size=fraction, random_state=seed, stratify=classes)
+
+
+def scaled(scaler: StandardScaler | None, x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Inputs as the network sees them, in `dtype`; they are scaled in float64."""
+    if scaler is None or len(x) == 0:
+        return x.astype(dtype, copy=False)
+    return np.asarray(scaler.transform(x.astype(np.float64, copy=False)), dtype)
+
+
+def training_dtype() -> Any:
+    """JAX's floating type: float32, or float64 where its `jax_enable_x64` is on."""
+    return jnp.result_type(float)
+
+
+def scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
+    """What a file keeps of a scaler."""
+    return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
+
+
+def scaler_from(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
+    """The scaler of `scaler_arrays`."""
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
+    scaler.var_ = scaler.scale_**2
+    scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
+    return scaler
