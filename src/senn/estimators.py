@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from senn.batches import Batch
 from senn.callbacks import Callback
 from senn.callbacks.progress import Progress
 from senn.datasets import DataError, check_targets
@@ -196,8 +197,8 @@ class _BaseSENN(Persistent):
         train, held_out = split(self.validation_fraction, classes, len(targets), seed)
         if not warm:
             self.scaler_ = self._scaler(rows.x[train], weight[train])
-        data = [
-            (scaled(self.scaler_, rows.x[part], dtype), targets[part], weight[part])
+        data = [  # batches at once: no second copy of a large table is kept
+            Batch.of(scaled(self.scaler_, rows.x[part], dtype), targets[part], weight[part])
             for part in (train, held_out)
         ]
         self.network_, self.history_ = fit(
