@@ -24,6 +24,7 @@ def model():
     made = senn.SENNClassifier(hidden_sizes=(4,), standardize=False)
     made.network_ = random_network((3, 4, 2), dtype=np.float32)
     made.n_features_in_, made.feature_names_, made.scaler_ = 3, NAMES, None
+    made.n_samples_seen_ = 0
     made.classes_ = np.array(["no", "yes"])
     return made
 
@@ -163,6 +164,7 @@ def test_a_named_data_set_by_its_test_rows(tmp_path):
     made.network_ = random_network((64, 4, 10), dtype=np.float32)
     made.n_features_in_, made.scaler_, made.classes_ = 64, None, np.arange(10)
     made.feature_names_ = list(data.feature_names)
+    made.n_samples_seen_ = 0
     made.save(tmp_path / "m.senn")
     code, out, err = run("predict", tmp_path / "m.senn", "digits", "--target", "digit")
     assert code == 0

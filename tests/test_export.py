@@ -47,6 +47,7 @@ def classifier(sizes=(5, 4, 3), activation="rational", residual=(), classes=(0, 
     made.network_ = random_network(sizes, activation, residual, dtype=np.float32)
     made.n_features_in_ = sizes[0]
     made.feature_names_ = [f"x{i}" for i in range(sizes[0])]
+    made.n_samples_seen_ = 0
     made.scaler_ = (
         scaler(RNG.normal(size=sizes[0]), RNG.uniform(1, 3, sizes[0])) if scaled else None
     )
