@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import reprlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -147,16 +148,23 @@ class History:
 
         JSON knows no NaN and no infinity: they are written as null, and read as NaN.
         """
+        Path(path).write_text(self.json_lines(), "utf-8")
+
+    def json_lines(self) -> str:
+        """What `to_json_lines` writes."""
         lines = [{"record": "summary", **self.summary()}, *self.to_records()]
-        text = "".join(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
-        Path(path).write_text(text, "utf-8")
+        return "".join(json.dumps(_finite(line), allow_nan=False) + "\n" for line in lines)
 
     @classmethod
     def from_json_lines(cls, path: str | Path) -> "History":
-        """Read what `to_json_lines` wrote."""
-        summary, *rows = (json.loads(line) for line in Path(path).read_text("utf-8").splitlines())
-        summary.pop("record")
-        return cls(records=[_record(row) for row in rows], **summary)
+        """Read what `to_json_lines` wrote.
+
+        Raises a `ValueError`, one sentence, that names the line if it is not that.
+        """
+        first, *rest = Path(path).read_text("utf-8").splitlines() or [""]
+        history = _record(first, 1, {"summary": cls})
+        history.records = [_record(line, n, RECORDS) for n, line in enumerate(rest, start=2)]
+        return history
 
     def _of(self, cls: type) -> list[Any]:
         return [r for r in self.records if isinstance(r, cls)]
@@ -167,11 +175,32 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if k in bad else v for k, v in row.items()}
 
 
-def _record(row: dict[str, Any]) -> Any:
-    cls = RECORDS[row.pop("record")]
-    if "hidden_sizes" in row:
-        row["hidden_sizes"] = tuple(row["hidden_sizes"])
-    for f in dataclasses.fields(cls):
-        if f.type is float and row[f.name] is None:
-            row[f.name] = math.nan
-    return cls(**row)
+_JSON_TYPES: dict[Any, set[type]] = {
+    int: {int},
+    bool: {bool},
+    str: {str},
+    float: {int, float},
+    float | None: {int, float, type(None)},
+}
+
+
+def _record(line: str, number: int, kinds: dict[str, type]) -> Any:
+    """The record that a line holds."""
+    try:
+        row = json.loads(line)
+        cls = kinds[row.pop("record")]
+        types = {f.name: f.type for f in dataclasses.fields(cls)}
+        return cls(**{name: _typed(name, value, types[name]) for name, value in row.items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"line {number} of the ledger cannot be read: {error}") from error
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """A value as its field holds it: JSON has neither tuples nor NaN."""
+    if kind == tuple[int, ...]:
+        return tuple(_typed(name, n, int) for n in value)
+    if kind is float and value is None:
+        return math.nan
+    if type(value) not in _JSON_TYPES[kind]:
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value

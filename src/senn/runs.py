@@ -17,6 +17,7 @@ import numpy as np
 
 from senn.checkpoint import write_atomically
 from senn.history import History
+from senn.readers import first_sentence
 
 MODEL, LEDGER, CONFIG = "model.senn", "history.jsonl", "config.json"
 FORMAT = "senn-run"
@@ -46,7 +47,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a run."""
     try:
         return _read_config(Path(folder)).get("format") == FORMAT
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -94,7 +95,7 @@ def write_run(
     path = Path(folder)
     create_folder(path)
     estimator.save(path / MODEL)
-    write_atomically(path / LEDGER, _json_lines(estimator.history_))
+    write_atomically(path / LEDGER, estimator.history_.json_lines().encode())
     config = {"format": FORMAT, "version": VERSION, "settings": settings, "summary": summary}
     write_atomically(path / CONFIG, (strict_json(config, indent=2) + "\n").encode())
 
@@ -106,17 +107,22 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise RunFolderError(f"{str(folder)!r} holds no run.")
     try:
         config = _read_config(path)
-        if config["version"] > VERSION:
+        settings, summary, version = (config[key] for key in ("settings", "summary", "version"))
+        if [type(value) for value in (settings, summary, version)] != [dict, dict, int]:
+            raise ValueError(f"its {CONFIG} holds other types than it should")
+        if version > VERSION:
             raise RunFolderError(
-                f"{str(folder)!r} has run format {config['version']}, newer than the {VERSION} "
+                f"{str(folder)!r} has run format {version}, newer than the {VERSION} "
                 "that this senn reads; upgrade senn."
             )
         history = History.from_json_lines(path / LEDGER)
-        return Run(path, config["settings"], config["summary"], history)
+        return Run(path, settings, summary, history)
     except RunFolderError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunFolderError(f"{str(folder)!r} is a damaged run ({error}).") from error
+        raise RunFolderError(
+            f"{str(folder)!r} is a damaged run ({first_sentence(error)})."
+        ) from error
 
 
 def strict_json(value: Any, **options: Any) -> str:
@@ -139,10 +145,3 @@ def _plain(value: Any) -> Any:
 def _read_config(folder: Path) -> dict[str, Any]:
     config = json.loads((folder / CONFIG).read_text("utf-8"))
     return config if isinstance(config, dict) else {}
-
-
-def _json_lines(history: History) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        aside = Path(folder) / LEDGER
-        history.to_json_lines(aside)
-        return aside.read_bytes()
