@@ -24,6 +24,7 @@ from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.policy import Policy
 from senn.progress import Progress
+from senn.readers import first_sentence
 from senn.training import Schedule, fit
 
 MIN_ROWS = 2
@@ -242,7 +243,10 @@ class _BaseSENN(BaseEstimator):
         self.network_, self.history_ = network, History(stop_reason="loaded from a file")
         self.n_features_in_ = network.in_size
         self.feature_names_ = header["feature_names"]
-        self.scaler_ = _scaler("input", arrays) if header["standardize"] else None
+        if [type(name) for name in self.feature_names_] != [str] * network.in_size:
+            raise ValueError(f"its feature names are not {network.in_size} texts")
+        scaled = header["standardize"]
+        self.scaler_ = _scaler("input", arrays, network.in_size) if scaled else None
 
 
 class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -283,6 +287,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
         self.classes_ = np.array(header["classes"])
+        if self.classes_.shape != (network.out_size,):
+            raise ValueError(f"its classes have shape {self.classes_.shape}")
 
 
 class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -325,7 +331,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
 
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
-        self.target_scaler_ = _scaler("target", arrays)
+        self.target_scaler_ = _scaler("target", arrays, network.out_size)
         self._one_output = header["one_output"]
 
 
@@ -339,15 +345,17 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     objects (an optimiser, a policy) come back as their defaults; they matter for `fit` alone.
     """
     network, header, arrays = read_model(path)
-    if header.get("estimator") not in ESTIMATORS:
+    cls = ESTIMATORS.get(str(header.get("estimator")))
+    if cls is None:
         raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    cls = ESTIMATORS[header["estimator"]]
-    names = cls._get_param_names()
-    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
     try:
+        names = cls._get_param_names()
+        estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
         estimator._restore(network, header, arrays)
     except KeyError as error:
         raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{str(path)!r} is damaged ({first_sentence(error)}).") from error
     return estimator
 
 
@@ -392,9 +400,15 @@ def _scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
     return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
 
 
-def _scaler(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
+def _scaler(name: str, arrays: dict[str, np.ndarray], size: int) -> StandardScaler:
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
-    scaler.var_ = scaler.scale_**2
+    for array in (scaler.mean_, scaler.scale_):
+        if array.shape != (size,) or array.dtype != float or not np.isfinite(array).all():
+            raise ValueError(f"its {name} scaler is not {size} finite numbers each")
+    if not (scaler.scale_ > 0).all():
+        raise ValueError(f"its {name} scaler divides by what is not above 0")
+    with np.errstate(over="ignore"):
+        scaler.var_ = scaler.scale_**2
     scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
     return scaler
