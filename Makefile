@@ -7,9 +7,14 @@ BIN := $(VENV)/bin
 # Stamps: what has been installed into .venv, and is not installed again until pyproject.toml changes.
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
+AUDIT := $(VENV)/.audit
+
+# What development installs.
+EVERYTHING := .[tables]
+GROUPS := --group bench --group lint
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint seeds seeds-quick bench bench-quick clean
+.PHONY: help setup demo test lint seeds seeds-quick bench bench-quick fuzz long-run lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -43,6 +48,20 @@ bench-quick: $(TOOLS) ## a small form of each, only to see them work (3 minutes)
 	for name in $(BENCHMARKS); do \
 	  $(BIN)/python benchmarks/$$name.py --quick --out build/bench/$$name.json || exit 1; done
 
+fuzz: $(TOOLS) ## 100,000 damaged files for every reader (minutes each)
+	$(BIN)/python experiments/fuzz.py
+
+long-run: $(TOOLS) ## 10,000 steps: does memory stay flat, do steps stay as fast?
+	$(BIN)/python experiments/long_run.py
+
+lock: $(AUDIT) ## write requirements-dev.lock anew: what development installs, with checksums
+	echo '-e $(EVERYTHING)' | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --upgrade $(GROUPS) --no-emit-package senn \
+	  --custom-compile-command 'make lock' --output-file requirements-dev.lock
+
+audit: $(AUDIT) ## ask for known vulnerabilities of what is locked
+	$(BIN)/pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip --strict
+
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist
 	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -55,8 +74,15 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
+# The lock first, then what it lacks, if pyproject.toml has grown since `make lock`.
 # pip knows dependency groups from version 25.1 on.
-$(TOOLS): pyproject.toml | $(BIN)/python
+$(TOOLS): pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[tables]' --group bench --group lint
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --editable '$(EVERYTHING)' $(GROUPS)
 	@touch $@ $(RUNTIME)
+
+$(AUDIT): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group audit
+	@touch $@
