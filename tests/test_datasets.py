@@ -522,6 +522,13 @@ def test_an_npz_file_with_a_member_that_is_no_array(tmp_path):
         load(source)
 
 
+def test_an_idx_file_of_more_dimensions_than_images_have(tmp_path):
+    (tmp_path / "images").write_bytes(b"\0\0\x08\xff" + b"\xff" * 4 * 255)
+    with pytest.raises(DataError, match="is no IDX file of bytes") as caught:
+        readers.read_idx(tmp_path / "images")
+    assert_one_sentence(str(caught.value))
+
+
 @pytest.fixture
 def little_memory(monkeypatch):
     monkeypatch.setattr(readers, "_machine_memory", lambda: 2 * 2**20)

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 MOST_IDX_BYTES = 2**28  # MNIST's largest file has 47 million
+MOST_IDX_DIMS = 8  # its images have 3
 
 
 class DataError(ValueError):
@@ -72,7 +73,7 @@ def read_idx(path: Path) -> np.ndarray:
         ) from error
     n_dims = content[3] if content.startswith(b"\x00\x00\x08") and len(content) > 3 else 0
     start = 4 + 4 * n_dims
-    if n_dims == 0 or len(content) < start:
+    if not 0 < n_dims <= MOST_IDX_DIMS or len(content) < start:
         raise DataError(
             f"{str(path)!r} is no IDX file of bytes, for it starts with "
             f"{content[:8].hex() or 'nothing'}, not with 000008 and a shape: fetch the file again."
