@@ -1,6 +1,7 @@
 """SENN for people who know scikit-learn."""
 
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,6 +10,7 @@ import jax
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -16,7 +18,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from senn.callbacks import Callback
 from senn.checkpoint import ModelFileError, read_model, write_model
-from senn.datasets import DataError, check_features, check_targets
+from senn.datasets import DataError, Features, check_features, check_targets
 from senn.evaluation import outputs
 from senn.history import History
 from senn.losses import SoftmaxCrossEntropy, SquaredError
@@ -25,9 +27,10 @@ from senn.nn.network import next_capacity
 from senn.policy import Policy
 from senn.progress import Progress
 from senn.readers import first_sentence
-from senn.training import Schedule, fit
+from senn.training import NOT_FINITE, Schedule, fit
 
 MIN_ROWS = 2
+LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 
 
@@ -148,6 +151,8 @@ class _BaseSENN(BaseEstimator):
         """Train on checked targets: classes [N] or standardised numbers [N, O]."""
         policy, schedule = self._policy(), self._schedule()
         features = check_features(x, min_rows=MIN_ROWS)
+        if not self.standardize:
+            _refuse_huge(features)
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         weight = _weights(sample_weight, len(features.x))
@@ -184,6 +189,13 @@ class _BaseSENN(BaseEstimator):
             callbacks=callbacks,
             seed=seed,
         )
+        if self.history_.stop_reason.startswith(NOT_FINITE):
+            warnings.warn(
+                f"Training ended early, at the last good network: {self.history_.stop_reason}. "
+                "Rescale the data (standardize=True) or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
 
     def _policy(self) -> Policy:
@@ -231,7 +243,14 @@ class _BaseSENN(BaseEstimator):
                 f"X has {features.x.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return outputs(self.network_, self._inputs(features.x)).astype(np.float64)
+        y = outputs(self.network_, self._inputs(features.x)).astype(np.float64)
+        overflow = ~np.isfinite(y).all(axis=1)
+        if overflow.any():
+            raise DataError(
+                f"The outputs for {overflow.sum()} of {len(y)} rows overflow, the first of them "
+                f"row {overflow.argmax()}: its features are too large, or the model is damaged."
+            )
+        return y
 
     def _extra(self) -> dict[str, Any]:
         return {}
@@ -357,6 +376,17 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     except (AttributeError, TypeError, ValueError) as error:
         raise ModelFileError(f"{str(path)!r} is damaged ({first_sentence(error)}).") from error
     return estimator
+
+
+def _refuse_huge(features: Features) -> None:
+    """Refuse inputs that are used as they are and whose squares come near to overflow."""
+    size = np.abs(features.x).max(axis=0)
+    if size.max() > LARGEST_RAW:
+        raise DataError(
+            f"The features have values up to {size.max():.3g} in column "
+            f"{features.names[size.argmax()]!r}, of which the squares overflow: "
+            "say standardize=True, or rescale first."
+        )
 
 
 def _float(value: float | int | None) -> float | None:
