@@ -92,7 +92,8 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
         if not zipfile.is_zipfile(path):
             raise ValueError("it is no zip archive")
-        with np.load(path, allow_pickle=False) as loaded:
+        # Opened here: NumPy leaves a file open that it cannot read.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as loaded:
             check_memory(sum(member.file_size for member in loaded.zip.infolist()))
             arrays = {key: loaded[key] for key in loaded}
         if odd := [key for key, array in arrays.items() if not isinstance(array, np.ndarray)]:
