@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 import scipy.sparse
 
@@ -514,6 +516,14 @@ def test_unreadable_npz(content, tmp_path):
     assert_one_sentence(str(caught.value))
 
 
+def test_long_names_are_cut(tmp_path):
+    (tmp_path / "t.csv").write_text(f"{'a' * 9000},{'b' * 9000},y\n" + "1,,0\n" * 9)
+    with pytest.raises(DataError, match=r"'b{57}\.\.\.' \(9 of 9 rows\)") as caught:
+        load(str(tmp_path / "t.csv"))
+    assert_one_sentence(str(caught.value))
+    assert len(str(caught.value)) < 500
+
+
 def test_an_npz_file_with_a_member_that_is_no_array(tmp_path):
     source = npz_file(tmp_path, X=X, y=Y)
     with zipfile.ZipFile(source, "a") as archive:
@@ -555,6 +565,15 @@ def test_a_parquet_file_of_few_bytes_a_row(tmp_path, little_memory):
     assert (tmp_path / "long.parquet").stat().st_size < 2**14
     with pytest.raises(DataError, match="more than half of this machine's"):
         load(str(tmp_path / "long.parquet"))
+
+
+def test_a_parquet_file_whose_text_is_none(tmp_path):
+    text = pyarrow.array([b"\xff\xfe"] * 10).cast(pyarrow.string(), safe=False)
+    table = pyarrow.table({"a": np.arange(10.0), "y": text})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="A column cannot be read") as caught:
+        load(str(tmp_path / "t.parquet"))
+    assert_one_sentence(str(caught.value))
 
 
 def test_an_idx_file_that_unpacks_without_end_is_not_read_to_the_end(tmp_path, monkeypatch):

@@ -87,7 +87,13 @@ class _Options:
 
 def _quote(names: Iterable[object]) -> str:
     """`'a', 'b' and 3 more`."""
-    return _and([repr(str(name)) for name in names])
+    return _and([_short(name) for name in names])
+
+
+def _short(name: object) -> str:
+    """A name in quotes, cut where no reader wants the rest."""
+    text = str(name)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _and(parts: Sequence[str]) -> str:
@@ -166,7 +172,10 @@ def _simplify(values: np.ndarray) -> np.ndarray:
 
 def _column(values: Any) -> _Column:
     """Tell what a one-dimensional array or pandas Series holds."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # pyarrow's, for bytes that are no text
+        raise DataError(f"A column cannot be read ({first_sentence(error)}).") from error
     if array.dtype == object:
         array = _simplify(array)
     if str(getattr(values, "dtype", "")) == "category":
@@ -384,7 +393,7 @@ def _refuse_gaps(columns: Sequence[np.ndarray], names: Sequence[str], what: str)
     for name, values in zip(names, columns, strict=True):
         for word, count in zip(found, _gaps(values), strict=True):
             if count:
-                found[word].append(f"{name!r} ({count} of {_count(len(values), 'row')})")
+                found[word].append(f"{_short(name)} ({count} of {_count(len(values), 'row')})")
     phrases = [
         f"{word} in column{'s' if where[1:] else ''} {_and(where)}"
         for word, where in found.items()
