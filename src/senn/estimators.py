@@ -1,6 +1,7 @@
 """SENN for people who know scikit-learn."""
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from scipy.special import softmax
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
@@ -18,7 +20,7 @@ from sklearn.utils.validation import check_is_fitted
 from senn.callbacks import Callback
 from senn.callbacks.progress import Progress
 from senn.checkpoint import ModelFileError, read_model, write_model
-from senn.datasets import DataError, check_features, check_targets
+from senn.datasets import DataError, Features, check_features, check_targets
 from senn.evaluation import outputs
 from senn.history import History
 from senn.losses import SoftmaxCrossEntropy, SquaredError
@@ -26,10 +28,12 @@ from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
+from senn.readers import first_sentence
 from senn.resume import Checkpoint
-from senn.training import Schedule, fit
+from senn.training import NOT_FINITE, Schedule, fit
 
 MIN_ROWS = 2
+LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 
 
@@ -174,6 +178,8 @@ class _BaseSENN(BaseEstimator):
         """Train on checked targets: classes [N] or standardised numbers [N, O]."""
         policy, schedule = self._policy(), self._schedule()
         features = check_features(x, min_rows=MIN_ROWS)
+        if not self.standardize:
+            _refuse_huge(features)
         rng = check_random_state(self.random_state)
         seed = int(rng.randint(2**31 - 1))
         weight = _weights(sample_weight, len(features.x))
@@ -211,6 +217,13 @@ class _BaseSENN(BaseEstimator):
             seed=seed,
             resume=checkpoint and checkpoint.state(make_optimizer(self.optimizer)),
         )
+        if self.history_.stop_reason.startswith(NOT_FINITE):
+            warnings.warn(
+                f"Training ended early, at the last good network: {self.history_.stop_reason}. "
+                "Rescale the data (standardize=True) or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         return self
 
     def _policy(self) -> Policy:
@@ -258,7 +271,14 @@ class _BaseSENN(BaseEstimator):
                 f"X has {features.x.shape[1]} features, but {type(self).__name__} is expecting "
                 f"{self.n_features_in_} features as input."
             )
-        return outputs(self.network_, self._inputs(features.x)).astype(np.float64)
+        y = outputs(self.network_, self._inputs(features.x)).astype(np.float64)
+        overflow = ~np.isfinite(y).all(axis=1)
+        if overflow.any():
+            raise DataError(
+                f"The outputs for {overflow.sum()} of {len(y)} rows overflow, the first of them "
+                f"row {overflow.argmax()}: its features are too large, or the model is damaged."
+            )
+        return y
 
     def _extra(self) -> dict[str, Any]:
         return {}
@@ -270,7 +290,10 @@ class _BaseSENN(BaseEstimator):
         self.network_, self.history_ = network, History(stop_reason="loaded from a file")
         self.n_features_in_ = network.in_size
         self.feature_names_ = header["feature_names"]
-        self.scaler_ = _scaler("input", arrays) if header["standardize"] else None
+        if [type(name) for name in self.feature_names_] != [str] * network.in_size:
+            raise ValueError(f"its feature names are not {network.in_size} texts")
+        scaled = header["standardize"]
+        self.scaler_ = _scaler("input", arrays, network.in_size) if scaled else None
 
 
 class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -314,6 +337,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
         self.classes_ = np.array(header["classes"])
+        if self.classes_.shape != (network.out_size,):
+            raise ValueError(f"its classes have shape {self.classes_.shape}")
 
 
 class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -360,7 +385,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
 
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
-        self.target_scaler_ = _scaler("target", arrays)
+        self.target_scaler_ = _scaler("target", arrays, network.out_size)
         self._one_output = header["one_output"]
 
 
@@ -374,16 +399,29 @@ def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
     objects (an optimiser, a policy) come back as their defaults; they matter for `fit` alone.
     """
     network, header, arrays = read_model(path)
-    if header.get("estimator") not in ESTIMATORS:
+    cls = ESTIMATORS.get(str(header.get("estimator")))
+    if cls is None:
         raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    cls = ESTIMATORS[header["estimator"]]
-    names = cls._get_param_names()
-    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
     try:
+        names = cls._get_param_names()
+        estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
         estimator._restore(network, header, arrays)
     except KeyError as error:
         raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{str(path)!r} is damaged ({first_sentence(error)}).") from error
     return estimator
+
+
+def _refuse_huge(features: Features) -> None:
+    """Refuse inputs that are used as they are and whose squares come near to overflow."""
+    size = np.abs(features.x).max(axis=0)
+    if size.max() > LARGEST_RAW:
+        raise DataError(
+            f"The features have values up to {size.max():.3g} in column "
+            f"{features.names[size.argmax()]!r}, of which the squares overflow: "
+            "say standardize=True, or rescale first."
+        )
 
 
 def _float(value: float | int | None) -> float | None:
@@ -427,9 +465,15 @@ def _scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
     return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
 
 
-def _scaler(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
+def _scaler(name: str, arrays: dict[str, np.ndarray], size: int) -> StandardScaler:
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
-    scaler.var_ = scaler.scale_**2
+    for array in (scaler.mean_, scaler.scale_):
+        if array.shape != (size,) or array.dtype != float or not np.isfinite(array).all():
+            raise ValueError(f"its {name} scaler is not {size} finite numbers each")
+    if not (scaler.scale_ > 0).all():
+        raise ValueError(f"its {name} scaler divides by what is not above 0")
+    with np.errstate(over="ignore"):
+        scaler.var_ = scaler.scale_**2
     scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
     return scaler
