@@ -8,10 +8,15 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 TOOLS := $(VENV)/.tools
 DOCS := $(VENV)/.docs
+AUDIT := $(VENV)/.audit
+
+# What development installs.
+EVERYTHING := .[completion,onnx,plot,tables,tensorboard]
+GROUPS := --group bench --group lint
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs choices seeds seeds-quick faults bench bench-quick check-extras \
-  clean
+.PHONY: help setup demo test lint docs choices seeds seeds-quick faults fuzz long-run bench bench-quick \
+  check-extras lock audit clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -58,6 +63,20 @@ bench-quick: $(TOOLS) ## a small form of each, only to see them work (3 minutes)
 check-extras: $(TOOLS) ## install senn afresh, alone and with each extra (minutes)
 	$(BIN)/python .ci/check_extras.py
 
+fuzz: $(TOOLS) ## 100,000 damaged files for every reader (minutes each)
+	$(BIN)/python experiments/fuzz.py
+
+long-run: $(TOOLS) ## 10,000 steps: does memory stay flat, do steps stay as fast?
+	$(BIN)/python experiments/long_run.py
+
+lock: $(AUDIT) ## write requirements-dev.lock anew: what development installs, with checksums
+	echo '-e $(EVERYTHING)' | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 \
+	  --fork-strategy fewest --generate-hashes --upgrade $(GROUPS) --no-emit-package senn \
+	  --custom-compile-command 'make lock' --output-file requirements-dev.lock
+
+audit: $(AUDIT) ## ask for known vulnerabilities of what is locked
+	$(BIN)/pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip --strict
+
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/gallery
 	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
@@ -70,12 +89,19 @@ $(RUNTIME): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --no-compile --editable .
 	@touch $@
 
+# The lock first, then what it lacks, if pyproject.toml has grown since `make lock`.
 # pip knows dependency groups from version 25.1 on.
-$(TOOLS): pyproject.toml | $(BIN)/python
+$(TOOLS): pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[completion,onnx,plot,tables,tensorboard]' --group bench --group lint
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --editable '$(EVERYTHING)' $(GROUPS)
 	@touch $@ $(RUNTIME)
 
 $(DOCS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	@touch $@ $(RUNTIME)
+
+$(AUDIT): pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --group audit
+	@touch $@

@@ -87,10 +87,12 @@ def test_only_active_units_are_stored(tmp_path):
     assert sum(array.size for array in arrays.values()) == written.n_parameters
 
 
-def spoiled(change) -> bytes:
-    """A model file of version 1, which has no checksum, whose header was changed."""
+def spoiled(change, weight=None) -> bytes:
+    """A model file of version 1, which has no checksum, whose header or weight was changed."""
     made = network((3,))
     arrays = checkpoint.network_arrays(made)
+    if weight is not None:
+        arrays["map0.weight"] = np.where(np.eye(5, 3), weight, arrays["map0.weight"])
     header = {"format": "senn-model", "version": 1, "in_size": 5, "out_size": 2,
               "hidden_sizes": [3], "residual": [False], "activation": "rational"}  # fmt: skip
     return save(arrays, {"senn": json.dumps({**header, **change})})
@@ -116,6 +118,36 @@ UNREADABLE = {
     "negative size": (spoiled({"hidden_sizes": [-3]}), "damaged"),
     "unknown activation": (spoiled({"activation": "magic"}), "damaged"),
     "lists of unequal length": (spoiled({"residual": []}), "damaged"),
+    "a size of nothing": (
+        save(
+            {"map0.weight": np.ones((10**9, 0)), "map0.bias": np.ones(0)},
+            {
+                "senn": json.dumps(
+                    {
+                        "format": "senn-model",
+                        "version": 1,
+                        "in_size": 10**9,
+                        "out_size": 2,
+                        "hidden_sizes": [0],
+                        "residual": [False],
+                        "activation": "relu",
+                    }
+                )
+            },
+        ),
+        "not all whole numbers above 0",
+    ),
+    "sizes no numbers": (spoiled({"out_size": True}), "not all whole numbers above 0"),
+    "residual no truth values": (spoiled({"residual": [[1]]}), "not true or false each"),
+    "weights that are NaN": (spoiled({}, np.nan), "other values than finite"),
+    "a header nested without end": (
+        save({"a": np.ones(2)}, {"senn": "[" * 100_000}),
+        "is no senn model",
+    ),
+    "a version without end": (
+        spoiled({"version": "x" * 10_000}),
+        "format xxxxxxxxxxxxxxxxxxxx, and",
+    ),
     "sizes no list": (spoiled({"hidden_sizes": 3}), "damaged"),
 }
 

@@ -5,14 +5,17 @@ import os
 import re
 import sys
 import urllib.error
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow
+import pyarrow.parquet
 import pytest
 import scipy.sparse
 
-from senn import datasets
+from senn import datasets, readers
 from senn.datasets import DataError, check_features, check_targets, infer_task, load, split_rows
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -482,6 +485,10 @@ BAD_ARRAYS = {
         {"X": X, "y": Y, "X_test": X[:, 1:], "y_test": Y},
         r"'X_test' has shape \(30, 2\) but its training array \(30, 3\)",
     ),
+    "test of another kind": (
+        {"X": X, "y": Y, "X_test": X.astype("datetime64[s]"), "y_test": Y},
+        r"'X_test' holds datetime64\[s\] but its training array float64",
+    ),
     "short test": (
         {"X": X, "y": Y, "X_test": X, "y_test": Y[:4]},
         "y_test has 4 values but X_test has 30 rows",
@@ -507,6 +514,74 @@ def test_unreadable_npz(content, tmp_path):
     with pytest.raises(DataError, match="no npz file of plain arrays") as caught:
         load(str(source))
     assert_one_sentence(str(caught.value))
+
+
+def test_long_names_are_cut(tmp_path):
+    (tmp_path / "t.csv").write_text(f"{'a' * 9000},{'b' * 9000},y\n" + "1,,0\n" * 9)
+    with pytest.raises(DataError, match=r"'b{57}\.\.\.' \(9 of 9 rows\)") as caught:
+        load(str(tmp_path / "t.csv"))
+    assert_one_sentence(str(caught.value))
+    assert len(str(caught.value)) < 500
+
+
+def test_an_npz_file_with_a_member_that_is_no_array(tmp_path):
+    source = npz_file(tmp_path, X=X, y=Y)
+    with zipfile.ZipFile(source, "a") as archive:
+        archive.writestr("notes.txt", "text")
+    with pytest.raises(DataError, match=r"'notes\.txt' in it is no array"):
+        load(source)
+
+
+def test_an_idx_file_of_more_dimensions_than_images_have(tmp_path):
+    (tmp_path / "images").write_bytes(b"\0\0\x08\xff" + b"\xff" * 4 * 255)
+    with pytest.raises(DataError, match="is no IDX file of bytes") as caught:
+        readers.read_idx(tmp_path / "images")
+    assert_one_sentence(str(caught.value))
+
+
+@pytest.fixture
+def little_memory(monkeypatch):
+    monkeypatch.setattr(readers, "_machine_memory", lambda: 2 * 2**20)
+
+
+def test_an_archive_that_unpacks_to_more_than_memory_holds(tmp_path, little_memory):
+    np.savez_compressed(tmp_path / "bomb.npz", X=np.zeros((2**18, 1)), y=np.zeros(2**18))
+    assert (tmp_path / "bomb.npz").stat().st_size < 2**14
+    with pytest.raises(
+        DataError, match=r"0\.00391 GiB of memory, more than half of this machine's"
+    ):
+        load(str(tmp_path / "bomb.npz"))
+
+
+def test_a_table_that_is_filled_up_to_more_than_memory_holds(tmp_path, little_memory):
+    names = ",".join(f"c{k}" for k in range(2000))
+    (tmp_path / "short.csv").write_text(names + "\n" + "1\n" * 1000)
+    with pytest.raises(DataError, match="more than half of this machine's"):
+        load(str(tmp_path / "short.csv"))
+
+
+def test_a_parquet_file_of_few_bytes_a_row(tmp_path, little_memory):
+    pd.DataFrame({"a": np.zeros(2**20), "y": 0}).to_parquet(tmp_path / "long.parquet")
+    assert (tmp_path / "long.parquet").stat().st_size < 2**14
+    with pytest.raises(DataError, match="more than half of this machine's"):
+        load(str(tmp_path / "long.parquet"))
+
+
+def test_a_parquet_file_whose_text_is_none(tmp_path):
+    text = pyarrow.array([b"\xff\xfe"] * 10).cast(pyarrow.string(), safe=False)
+    table = pyarrow.table({"a": np.arange(10.0), "y": text})
+    pyarrow.parquet.write_table(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="A column cannot be read") as caught:
+        load(str(tmp_path / "t.parquet"))
+    assert_one_sentence(str(caught.value))
+
+
+def test_an_idx_file_that_unpacks_without_end_is_not_read_to_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "MOST_IDX_BYTES", 2**16)
+    path = tmp_path / "images.gz"
+    path.write_bytes(gzip.compress(b"\0\0\x08\x01\xff\xff\xff\xff" + bytes(2**20)))
+    with pytest.raises(DataError, match="holds 65529 bytes of data but its header says"):
+        readers.read_idx(path)
 
 
 def test_npz_never_unpickles(tmp_path):

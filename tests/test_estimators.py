@@ -516,10 +516,31 @@ def test_a_network_is_no_estimator(fitted, tmp_path):
         senn.load(tmp_path / "m")
 
 
-def test_a_file_without_the_arrays_of_its_scaler(fitted, tmp_path):
-    header = {"estimator": "SENNClassifier", "params": {}, "feature_names": [], "classes": [0, 1]}
-    write_model(tmp_path / "m", fitted.network_, {**header, "standardize": True}, {})
-    with pytest.raises(ModelFileError, match="damaged"):
+INPUTS = len(X[0])
+HEADER = {
+    "estimator": "SENNClassifier", "params": {}, "standardize": True,
+    "feature_names": [f"f{k}" for k in range(INPUTS)],
+}  # fmt: skip
+SCALER = {"input_mean": np.zeros(INPUTS), "input_scale": np.ones(INPUTS)}
+DAMAGED = {
+    "no scaler": ({}, {}, "lacks 'input_mean'"),
+    "no parameters": ({"params": []}, SCALER, "damaged"),
+    "names no list": ({"feature_names": None}, SCALER, "damaged"),
+    "too few names": ({"feature_names": ["a"]}, SCALER, f"not {INPUTS} texts"),
+    "too many classes": ({"classes": list(range(99))}, SCALER, r"classes have shape \(99,\)"),
+    "a narrow scaler": ({}, {**SCALER, "input_mean": np.zeros(1)}, "finite numbers each"),
+    "a scaler of NaN": ({}, {**SCALER, "input_mean": np.full(INPUTS, np.nan)}, "finite numbers"),
+    "division by zero": ({}, {**SCALER, "input_scale": np.zeros(INPUTS)}, "not above 0"),
+    "no such estimator": ({"estimator": ["SENNClassifier"]}, SCALER, "no estimator"),
+}
+
+
+@pytest.mark.parametrize("case", DAMAGED)
+def test_a_file_that_is_no_whole_estimator(case, fitted, tmp_path):
+    header, arrays, message = DAMAGED[case]
+    classes = {"classes": fitted.classes_.tolist()}
+    write_model(tmp_path / "m", fitted.network_, {**HEADER, **classes, **header}, arrays)
+    with pytest.raises(ModelFileError, match=message):
         senn.load(tmp_path / "m")
 
 

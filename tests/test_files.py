@@ -84,6 +84,8 @@ def stored(header: dict, *, checksum: bool = False) -> bytes:
         (stored({"format": "test", "version": 4}), "format 4, and .* up to 3; upgrade senn"),
         (stored({"format": "test", "version": 0}), "format 0"),
         (stored({"format": "test"}), "format None"),
+        (stored({"format": "test", "version": True}), "format True"),
+        (stored({"format": "test", "version": "x" * 10_000}), "format x{20}, and"),
         (stored({"format": "test", "version": 2}), "damaged: its checksum"),
         (stored({"format": "test", "version": 3}), "damaged: its checksum"),
     ],

@@ -102,3 +102,30 @@ def test_frame_errors(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"pip install 'senn\[tables\]'"):
         FULL.to_frame()
+
+
+SUMMARY = json.dumps({"record": "summary", "steps": 3})
+SPOILED = {
+    "nothing": ("", "no ledger"),
+    "nothing whole": (SUMMARY[:9], "no ledger"),
+    "no JSON": (SUMMARY + "\n{\n", "line 2"),
+    "no object": (SUMMARY + "\n3\n", "line 2"),
+    "an unknown record": (SUMMARY + '\n{"record": "poem"}\n', "line 2 .* 'poem'"),
+    "a record without its fields": (SUMMARY + '\n{"record": "recovery"}\n', "line 2 .* missing"),
+    "text for a number": (
+        '{"record": "summary", "steps": "three"}\n',
+        "line 1 .* steps is 'three'",
+    ),
+    "no number of steps": ('{"record": "summary", "steps": null}\n', "steps is None"),
+    "a field that no summary has": ('{"record": "summary", "records": []}\n', "line 1"),
+    "nested without end": ("[" * 100_000 + "\n", "line 1"),
+}
+
+
+@pytest.mark.parametrize("case", SPOILED)
+def test_a_spoiled_ledger_is_told_by_its_line(case, tmp_path):
+    text, message = SPOILED[case]
+    (tmp_path / "h").write_text(text)
+    with pytest.raises(ValueError, match=message) as caught:
+        History.from_json_lines(tmp_path / "h")
+    assert len(str(caught.value)) < 300

@@ -142,6 +142,13 @@ def test_a_folder_that_may_not_be_written(tmp_path):
         create_folder(tmp_path)
 
 
+NO_TEXT = np.array([65, 2**31], np.uint32).view("U1")
+
+
+def save_predictions(run, targets, predicted, names=("a", "b")):
+    np.savez(run / PREDICTIONS, targets=targets, predicted=predicted, names=names)
+
+
 def spoil_config(run, **changes):
     config = json.loads((run / CONFIG).read_text())
     (run / CONFIG).write_text(json.dumps({**config, **changes}))
@@ -153,12 +160,21 @@ def spoil_config(run, **changes):
         (lambda run: (run / CONFIG).unlink(), "holds no run"),
         (lambda run: spoil_config(run, version=99), "run format 99, newer than"),
         (lambda run: spoil_config(run, version="one"), "damaged"),
+        (lambda run: spoil_config(run, settings=[]), "damaged .* holds other types"),
+        (lambda run: (run / CONFIG).write_text("[" * 100_000), "holds no run"),
+        (lambda run: (run / LEDGER).write_text("3\n"), r"damaged .*line 1 of the ledger"),
+        (lambda run: (run / LEDGER).write_text("[" * 100_000 + "\n"), "damaged"),
         (lambda run: (run / LEDGER).unlink(), "damaged"),
         (lambda run: (run / LEDGER).write_text(""), "damaged"),
         (lambda run: (run / LEDGER).write_text('{"record": "summary"'), "damaged"),
         (lambda run: (run / PREDICTIONS).write_bytes(b""), "damaged"),
         (lambda run: (run / PREDICTIONS).write_bytes(b"PK\x03\x04"), "damaged"),
         (lambda run: np.savez(run / PREDICTIONS, targets=np.ones(3)), "damaged"),
+        (lambda run: save_predictions(run, np.zeros(3, int), np.zeros(2, int)), "do not fit"),
+        (lambda run: save_predictions(run, np.zeros(3, int), np.full(3, 2)), "do not fit"),
+        (lambda run: save_predictions(run, np.zeros(3), np.zeros(3)), "do not fit"),
+        (lambda run: save_predictions(run, np.zeros((3, 1)), np.zeros((3, 1))), "do not fit"),
+        (lambda run: save_predictions(run, *np.zeros((2, 3), int), NO_TEXT), "no character"),
     ],
 )
 def test_a_run_that_cannot_be_read(run, spoil, message):

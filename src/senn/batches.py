@@ -36,7 +36,7 @@ class Batch(NamedTuple):
 class InputMoment(NamedTuple):
     """E[w · (x, 1)(x, 1)ᵀ], the second moment of the inputs and the constant, over `rows` rows.
 
-    Rows that are not finite are left out.
+    Rows that are not finite, or whose squares are not, are left out.
     """
 
     matrix: np.ndarray  # [I + 1, I + 1]
@@ -50,10 +50,11 @@ class InputMoment(NamedTuple):
             piece = slice(start, start + ROWS_AT_ONCE)
             root = np.sqrt(weight[piece, None])
             a = np.concatenate([x[piece] * root, root], axis=1)
-            product = a.T @ a
-            if not np.isfinite(product).all():
-                a = a[np.isfinite(a).all(axis=1)]
+            with np.errstate(over="ignore", invalid="ignore"):
                 product = a.T @ a
+                if not np.isfinite(product).all():
+                    a = a[np.isfinite(a * a * len(a)).all(axis=1)]
+                    product = a.T @ a
             total, rows = total + product, rows + len(a)
         return InputMoment(total / max(rows, 1), rows)
 

@@ -5,6 +5,7 @@ they fit together. Capacities are an implementation detail and are not stored.
 """
 
 import os
+import reprlib
 from typing import Any
 
 import jax
@@ -15,6 +16,7 @@ from senn.files import FileError, Format, read_file, write_file
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational, check_activation
 from senn.nn.network import assemble, next_capacity, source_nodes
+from senn.readers import first_sentence
 
 
 class ModelFileError(FileError):
@@ -40,7 +42,8 @@ def read_model(path: str | os.PathLike[str]) -> tuple[MLP, dict[str, Any], dict[
         network = network_from(header, tensors)
     except (KeyError, ValueError, TypeError) as error:
         raise ModelFileError(
-            f"{os.fspath(path)!r} is damaged: its arrays do not fit its header ({error})."
+            f"{os.fspath(path)!r} is damaged: its arrays do not fit its header "
+            f"({first_sentence(error)})."
         ) from error
     owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
     return network, header, owned
@@ -74,6 +77,7 @@ def network_arrays(network: MLP) -> dict[str, np.ndarray]:
 def network_from(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
     """The network that `network_arrays` and the header describe, with room to grow."""
     check_activation(header["activation"])
+    _check_sizes(header)
     nodes = (header["in_size"], *header["hidden_sizes"])
     slots = (header["in_size"], *(next_capacity(n) for n in header["hidden_sizes"]))
     sizes = (*header["hidden_sizes"], header["out_size"])
@@ -95,10 +99,20 @@ def network_from(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
     return assemble(hidden, maps[-1], header["activation"])
 
 
+def _check_sizes(header: dict[str, Any]) -> None:
+    sizes = [header["in_size"], *header["hidden_sizes"], header["out_size"]]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"sizes {reprlib.repr(sizes)} are not all whole numbers above 0")
+    if not all(type(beside) is bool for beside in header["residual"]):
+        raise ValueError(f"residual {reprlib.repr(header['residual'])} is not true or false each")
+
+
 def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
     array = arrays[name]
     if array.shape != shape:
         raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError(f"{name} holds other values than finite floating-point numbers")
     return array
 
 

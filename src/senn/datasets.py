@@ -5,15 +5,12 @@ Everything here ends in NumPy arrays; nothing here knows a network.
 
 import csv
 import difflib
-import gzip
 import math
 import os
 import warnings
-import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from functools import partial
 from importlib.util import find_spec
 from numbers import Complex, Integral, Real
 from pathlib import Path
@@ -22,6 +19,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from sklearn.datasets import fetch_openml, load_digits, make_moons
 
+from senn.readers import DataError, first_sentence, is_number, read_idx, read_npz, read_table
+
 Task = Literal["classification", "regression"]
 
 MIN_ROWS = 5  # training, validation and test each need some; with fewer no score means anything
@@ -29,10 +28,6 @@ MAX_INTEGER_CLASSES = 20  # distinct whole numbers that are taken for classes, a
 
 _MAX_NAMED = 8  # columns listed in one message
 _MAX_SEED = 2**32 - 1
-
-
-class DataError(ValueError):
-    """Data that cannot be used; the message is one clear sentence for the user."""
 
 
 class DataTypeError(DataError, TypeError):
@@ -94,7 +89,13 @@ class _Options:
 
 def _quote(names: Iterable[object]) -> str:
     """`'a', 'b' and 3 more`."""
-    return _and([repr(str(name)) for name in names])
+    return _and([_short(name) for name in names])
+
+
+def _short(name: object) -> str:
+    """A name in quotes, cut where no reader wants the rest."""
+    text = str(name)
+    return repr(text if len(text) <= 60 else text[:57] + "...")
 
 
 def _and(parts: Sequence[str]) -> str:
@@ -122,13 +123,6 @@ def _close(name: str, choices: Iterable[str]) -> str:
     lower = {choice.lower(): choice for choice in choices}
     found = difflib.get_close_matches(name.lower(), lower, n=1)
     return f", did you mean {lower[found[0]]!r}" if found else ""
-
-
-def _reason(error: BaseException) -> str:
-    """The first sentence of another library's error, short enough for one of ours."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    text = lines[0].removeprefix("Error tokenizing data. C error: ").split(". ")[0].rstrip(".")
-    return text if len(text) <= 160 else text[:157] + "..."
 
 
 # --- Checks of arrays in memory ----------------------------------------------------------
@@ -180,7 +174,10 @@ def _simplify(values: np.ndarray) -> np.ndarray:
 
 def _column(values: Any) -> _Column:
     """Tell what a one-dimensional array or pandas Series holds."""
-    array = np.asarray(values)
+    try:
+        array = np.asarray(values)
+    except Exception as error:  # pyarrow's, for bytes that are no text
+        raise DataError(f"A column cannot be read ({first_sentence(error)}).") from error
     if array.dtype == object:
         array = _simplify(array)
     if str(getattr(values, "dtype", "")) == "category":
@@ -194,16 +191,8 @@ def _column(values: Any) -> _Column:
 def _example(column: _Column) -> str:
     """A value that shows why the column is not one of numbers."""
     present = [value for value in column.values if not _is_missing(value)]
-    odd = (value for value in present if isinstance(value, str) and not _is_number(value))
+    odd = (value for value in present if isinstance(value, str) and not is_number(value))
     return repr(str(next(odd, present[0] if present else None))[:40])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _columns(table: Any) -> list[_Column]:
@@ -229,8 +218,9 @@ def _as_array(values: Any, name: str) -> np.ndarray:
         if array.dtype.kind in "US" and not hasattr(values, "dtype"):
             array = np.asarray(values, dtype=object)
     except (ValueError, TypeError) as error:
-        reason = _reason(error)
-        raise DataError(f"{name} is no array ({reason}): give rows of equal length.") from error
+        raise DataError(
+            f"{name} is no array ({first_sentence(error)}): give rows of equal length."
+        ) from error
     return array
 
 
@@ -410,7 +400,7 @@ def _refuse_gaps(columns: Sequence[np.ndarray], names: Sequence[str], what: str)
     for name, values in zip(names, columns, strict=True):
         for word, count in zip(found, _gaps(values), strict=True):
             if count:
-                found[word].append(f"{name!r} ({count} of {_count(len(values), 'row')})")
+                found[word].append(f"{_short(name)} ({count} of {_count(len(values), 'row')})")
     phrases = [
         f"{word} in column{'s' if where[1:] else ''} {_and(where)}"
         for word, where in found.items()
@@ -658,33 +648,6 @@ def _read_idx_folder(folder: Path) -> list[np.ndarray]:
     return [read_idx(file) for file in files.values() if file is not None]
 
 
-def read_idx(path: Path) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, gzipped or not, as an array of its own shape.
-
-    Raises a `DataError` for a file that is not one, or is shorter or longer than it says.
-    """
-    try:
-        content = path.read_bytes()
-        content = gzip.decompress(content) if path.suffix == ".gz" else content
-    except Exception as error:  # gzip raises OSError, EOFError, zlib.error
-        reason = _reason(error)
-        raise DataError(f"Cannot read {str(path)!r} ({reason}): fetch the file again.") from error
-    n_dims = content[3] if content.startswith(b"\x00\x00\x08") and len(content) > 3 else 0
-    start = 4 + 4 * n_dims
-    if n_dims == 0 or len(content) < start:
-        raise DataError(
-            f"{str(path)!r} is no IDX file of bytes, for it starts with "
-            f"{content[:8].hex() or 'nothing'}, not with 000008 and a shape: fetch the file again."
-        )
-    shape = tuple(np.frombuffer(content, dtype=">u4", count=n_dims, offset=4).tolist())
-    if len(content) - start != math.prod(shape):
-        raise DataError(
-            f"{str(path)!r} holds {len(content) - start} bytes of data but its header says shape "
-            f"{shape}: fetch the file again."
-        )
-    return np.frombuffer(content, dtype=np.uint8)[start:].reshape(shape)
-
-
 def _check_idx_set(name: str, parts: Sequence[np.ndarray], origin: str) -> None:
     """Refuse four arrays that are not training and test images with their labels."""
     for part, images, labels in (("training", *parts[:2]), ("test", *parts[2:])):
@@ -717,9 +680,9 @@ def _fetch_idx(name: str) -> list[np.ndarray]:
             raise ValueError("its copy is not in the official order")
     except Exception as error:
         raise DataError(
-            f"{name} is not on this machine and cannot be had from OpenML ({_reason(error)}): "
-            f"give the folder of {_IDX_PARTS[0]}.gz and the other three files with --data-dir or "
-            f"in the environment variable SENN_DATA."
+            f"{name} is not on this machine and cannot be had from OpenML "
+            f"({first_sentence(error)}): give the folder of {_IDX_PARTS[0]}.gz and the other "
+            f"three files with --data-dir or in the environment variable SENN_DATA."
         ) from error
     train, test = _first_rows(60_000)
     return [images[train], labels[train], images[test], labels[test]]
@@ -729,88 +692,9 @@ def _fetch_idx(name: str) -> list[np.ndarray]:
 
 
 def _table(path: Path, options: _Options) -> Dataset:
-    """A .csv or .parquet file; pandas is optional, and so imported where it is needed."""
-    suffix = path.suffix.lower()
-    try:
-        import pandas
-
-        if suffix == ".csv":
-            frame, notes = _read_csv(pandas, path)
-        else:
-            frame, notes = pandas.read_parquet(path, engine="pyarrow"), ()
-    except DataError:
-        raise
-    except ImportError as error:
-        raise DataError(
-            f"reading tables needs pandas and pyarrow ({_reason(error)}): "
-            f"install them with pip install 'senn[tables]'."
-        ) from error
-    except Exception as error:  # pandas and pyarrow raise many kinds
-        advice = "give UTF-8 text with as many fields in every row as there are column names"
-        raise DataError(
-            f"this is no readable {suffix} file ({_reason(error)})"
-            f"{': ' + advice if suffix == '.csv' else ''}."
-        ) from error
+    """A .csv or .parquet file."""
+    frame, notes = read_table(path)
     return _from_frame(path.name, frame, options, notes)
-
-
-def _read_csv(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """A DataFrame, and notes on what was assumed about the file."""
-    separator, first_row = _csv_start(path)
-    options = {"sep": separator, "index_col": False, "skipinitialspace": True, "low_memory": False}
-    read = partial(pandas.read_csv, path, encoding="utf-8-sig", **options)
-    with warnings.catch_warnings():
-        # "Length of header does not match": pandas would drop the last columns.
-        warnings.simplefilter("error", pandas.errors.ParserWarning)
-        frame = read()
-        # pandas itself writes 0, 1, 2, ... above columns without names.
-        counted = first_row == [str(index) for index in range(len(first_row))]
-        headless = not counted and _is_data(first_row, frame)
-        frame = read(header=None) if headless else frame
-    notes: list[str] = []
-    if separator != ",":
-        notes.append(f"Columns are taken to be separated by {separator!r}.")
-    if headless:
-        frame.columns = _feature_names(None, frame.shape[1])
-        notes.append(
-            "The first row looks like data, so the columns are called column_0, column_1, ...; "
-            "add a row of names if that is wrong."
-        )
-    elif counted:
-        notes.append("The first row, 0, 1, 2, ..., is taken for the names of the columns.")
-    return _without_index(frame, notes), tuple(notes)
-
-
-def _csv_start(path: Path) -> tuple[str, list[str]]:
-    """The separator and the fields of the first row that is not blank."""
-    with path.open("rb") as file:
-        if b"\0" in file.read(8192):
-            raise DataError("it is binary, or UTF-16, where UTF-8 text is wanted: save it as csv.")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = next((line for line in file if line.strip()), None)
-        if line is None:
-            raise DataError("it is empty, where column names and rows of values are wanted.")
-        separator = max(",;\t", key=line.count)  # the comma if none occurs more often
-        return separator, next(csv.reader([line], delimiter=separator, skipinitialspace=True))
-
-
-def _is_data(first_row: Sequence[str], frame: Any) -> bool:
-    """Whether the first row holds values: numbers, beside words that its column has again."""
-    return any(map(_is_number, first_row)) and all(
-        _is_number(field) or (frame.iloc[:, index] == field).any()
-        for index, field in enumerate(first_row)
-    )
-
-
-def _without_index(frame: Any, notes: list[str]) -> Any:
-    """Leave out the row numbers that pandas and R write as a first column without a name."""
-    if frame.shape[1] < 2 or frame.shape[0] < 2 or str(frame.columns[0]) != "Unnamed: 0":
-        return frame
-    first, start = frame.iloc[:, 0], frame.iloc[0, 0]
-    if start not in (0, 1) or not np.array_equal(first, np.arange(len(frame)) + start):
-        return frame
-    notes.append("The first column has no name and counts the rows, so it is left out.")
-    return frame.iloc[:, 1:]
 
 
 def _from_frame(name: str, frame: Any, options: _Options, notes: tuple[str, ...]) -> Dataset:
@@ -839,7 +723,7 @@ def _target_index(names: Sequence[str], target: str | None) -> int:
 
 
 def _npz(path: Path, options: _Options) -> Dataset:
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     y_names = ("y", "y_train") if options.target is None else (options.target,)
     x_key = _key(arrays, ("X", "x", "X_train", "x_train"), "features")
     y_key = _key(arrays, y_names, "target")
@@ -872,6 +756,12 @@ def _test_arrays(
                 f"{key!r} has shape {test.shape} but its training array {train.shape}: "
                 f"only the number of rows may differ."
             )
+        if {test.dtype.kind, train.dtype.kind} - set(
+            "biuf"
+        ) and test.dtype.kind != train.dtype.kind:
+            raise DataError(
+                f"{key!r} holds {test.dtype} but its training array {train.dtype}: make both alike."
+            )
     _check_length(len(arrays[y_key]), len(arrays[x_key]), y_key, x_key)
     return arrays[x_key], arrays[y_key]
 
@@ -892,21 +782,6 @@ def _given_rows(targets: Targets, n_train: int) -> Rows:
                 f"{_quote(targets.classes[unseen])}: add training rows of them, or drop those rows."
             )
     return train, test
-
-
-def _read_npz(path: Path) -> dict[str, np.ndarray]:
-    """All arrays of the file; unpickling is never allowed, for it could run any code."""
-    try:
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no zip archive")
-        with np.load(path, allow_pickle=False) as loaded:
-            return {key: loaded[key] for key in loaded}
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        reason = "it holds objects" if "pickle" in str(error) else _reason(error)
-        raise DataError(
-            f"this is no npz file of plain arrays ({reason}): "
-            f"save numbers or text with numpy.savez(path, X=..., y=...)."
-        ) from error
 
 
 def _key(arrays: Mapping[str, np.ndarray], names: Sequence[str], what: str) -> str:
@@ -965,7 +840,7 @@ def load(
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
     except (OSError, csv.Error) as error:
-        raise DataError(f"{name}: it cannot be read ({_reason(error)}).") from error
+        raise DataError(f"{name}: it cannot be read ({first_sentence(error)}).") from error
 
 
 def _check_options(

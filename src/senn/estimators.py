@@ -1,6 +1,7 @@
 """SENN for people who know scikit-learn."""
 
 import os
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -34,6 +36,7 @@ from senn.preparation import (
     check_labels,
     class_weights,
     merged_classes,
+    refuse_huge,
     scaled,
     scaler_arrays,
     scaler_from,
@@ -41,7 +44,7 @@ from senn.preparation import (
     training_dtype,
 )
 from senn.resume import Checkpoint
-from senn.training import Schedule, fit
+from senn.training import NOT_FINITE, Schedule, fit
 
 MIN_ROWS = 2
 
@@ -170,6 +173,8 @@ class _BaseSENN(Persistent):
         x, names = check_array(X, min_rows)
         if not named:
             validate_data(self, X, reset=first, skip_check_array=True)
+        if not self.standardize:
+            refuse_huge(x, names)
         if first:
             self.feature_names_ = list(names)
         return x
@@ -218,6 +223,13 @@ class _BaseSENN(Persistent):
         self.validation_rows_ = rows.kept[held_out]
         self.n_samples_seen_ = len(train) + (self.n_samples_seen_ if warm else 0)
         self._online = None
+        if self.history_.stop_reason.startswith(NOT_FINITE):
+            warnings.warn(
+                f"Training ended early, at the last good network: {self.history_.stop_reason}. "
+                "Rescale the data (standardize=True) or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _learn(self, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
         """Go on training, with one pass over these rows."""
@@ -295,7 +307,14 @@ class _BaseSENN(Persistent):
         """The network's outputs in float64, computed in the type of X (see `check_array`)."""
         check_is_fitted(self)
         x = self._checked(X, first=False)
-        return predict(self.network_, scaled(self.scaler_, x, x.dtype))
+        y = predict(self.network_, scaled(self.scaler_, x, x.dtype))
+        overflow = ~np.isfinite(y).all(axis=1)
+        if overflow.any():
+            raise DataError(
+                f"The outputs for {overflow.sum()} of {len(y)} rows overflow, the first of them "
+                f"row {overflow.argmax()}: its features are too large, or the model is damaged."
+            )
+        return y
 
 
 @dataclass(eq=False, repr=False, kw_only=True)
@@ -412,6 +431,8 @@ class SENNClassifier(ClassifierMixin, _BaseSENN):  # noqa: D101  it is composed
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
         self.classes_ = np.array(header["classes"])
+        if self.classes_.shape != (network.out_size,):
+            raise ValueError(f"its classes have shape {self.classes_.shape}")
 
 
 class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
@@ -495,7 +516,7 @@ class SENNRegressor(RegressorMixin, _BaseSENN):  # noqa: D101  it is composed
 
     def _restore(self, network, header, arrays) -> None:
         super()._restore(network, header, arrays)
-        self.target_scaler_ = scaler_from("target", arrays)
+        self.target_scaler_ = scaler_from("target", arrays, network.out_size)
         self._one_output = header["one_output"]
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from senn.readers import first_sentence
+
 HEADER = "senn"  # the one entry of the metadata: safetensors writes several in any order
 CHECKSUM = "sha256"  # the name of an array
 
@@ -56,14 +58,16 @@ def read_file(
             header = json.loads(text)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError, OSError, RecursionError) as error:
-        raise kind.error(f"{str(path)!r} is no senn {kind.what} ({_short(error)}).") from error
+        raise kind.error(
+            f"{str(path)!r} is no senn {kind.what} ({first_sentence(error)})."
+        ) from error
     if not isinstance(header, dict) or header.get("format") != kind.name:
         raise kind.error(f"{str(path)!r} is no senn {kind.what}: its header does not say so.")
     version = header.get("version")
-    if not isinstance(version, int) or not 1 <= version <= kind.version:
+    if type(version) is not int or not 1 <= version <= kind.version:
         raise kind.error(
-            f"{str(path)!r} has {kind.what} format {version}, and this senn reads up to "
-            f"{kind.version}; upgrade senn."
+            f"{str(path)!r} has {kind.what} format {str(version)[:20]}, and this senn reads "
+            f"up to {kind.version}; upgrade senn."
         )
     said = tensors.pop(CHECKSUM, None)
     if said is None and version < kind.checked_from:
@@ -111,7 +115,3 @@ def _checksum(header: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return np.frombuffer(digest.digest(), np.uint8)
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

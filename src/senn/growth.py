@@ -63,14 +63,15 @@ def propose_all(
     locations: Sequence[Location],
     key: PRNGKeyArray,
 ) -> list[list[Proposal]]:
-    """What the search selects for each location, in turn."""
+    """What the search selects for each location, in turn; nothing where numbers overflow."""
     if not locations:
         return []
     keys = jax.random.split(key, len(locations))
-    return [
+    found = [
         propose_at(network, seen, proposer, policy, location, k)
         for location, k in zip(locations, keys, strict=True)
     ]
+    return [proposals for proposals in found if proposals]
 
 
 def propose_at(
@@ -81,7 +82,10 @@ def propose_at(
     location: Location,
     key: PRNGKeyArray,
 ) -> list[Proposal]:
-    """Single units for one location, each scored beside those before it, or one layer."""
+    """Single units for one location, each scored beside those before it, or one layer.
+
+    Nothing if what they score is not finite, as where the squares of inputs overflow.
+    """
     layer = location.kind == "layer"
     identity = layer and policy.layer_kind == "identity"
     inputs = _active_inputs(network, location.position)
@@ -104,6 +108,8 @@ def propose_at(
     search = proposer.at(network, location, seen.fit.maps[location.reader])
     found = _search(search, problem, key, count=most, unit_scale=scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
+    if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
+        return []
     weight, bias, theta = found.units
     weight = weight[:, : len(inputs)]
     gained = np.cumsum(found.score) - found.score
@@ -147,6 +153,10 @@ def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[M
         grow = partial(grow_capacity, layer=position, capacity=capacity)
         network, state = grow(network), grow(state)
     return add_width(network, position, *units, proposal.activation), state
+
+
+def _finite(numbers: Any) -> bool:
+    return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(numbers))
 
 
 def _active_inputs(network: MLP, position: int) -> np.ndarray:

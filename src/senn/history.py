@@ -3,7 +3,8 @@
 import dataclasses
 import json
 import math
-from collections.abc import Iterable
+import reprlib
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -149,15 +150,19 @@ class History:
 
         JSON knows no NaN and no infinity: they are written as null, and read as NaN.
         """
-        text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.to_rows())
-        Path(path).write_text(text, "utf-8")
+        Path(path).write_text(self.json_lines(), "utf-8")
+
+    def json_lines(self) -> str:
+        """What `to_json_lines` writes."""
+        return "".join(json.dumps(row, allow_nan=False) + "\n" for row in self.to_rows())
 
     @classmethod
     def from_json_lines(cls, path: str | Path) -> "History":
         """Read what `to_json_lines` wrote, or the callback `JSONLines`, also if it was killed.
 
         Without a summary, as a killed run leaves it, times and counts are zero, and
-        `stop_reason` is empty. A last line that was cut off is left out.
+        `stop_reason` is empty. A last line that was cut off is left out. Raises a `ValueError`,
+        one sentence, that names the line of anything else.
         """
         return cls.from_rows(_whole_rows(Path(path).read_text("utf-8")))
 
@@ -168,14 +173,15 @@ class History:
     @classmethod
     def from_rows(cls, rows: Iterable[dict[str, Any]]) -> "History":
         """Read what `to_rows` made; the summary may come anywhere, or be missing."""
-        summary: dict[str, Any] = {}
-        records = []
-        for row in rows:
-            if row["record"] == "summary":
-                summary = {k: v for k, v in row.items() if k != "record"}
+        history, records = cls(), []
+        for number, row in enumerate(rows, start=1):
+            record = _record(row, number)
+            if isinstance(record, History):
+                history = record
             else:
-                records.append(_record({**row}))
-        return cls(records=records, **summary)
+                records.append(record)
+        history.records = records
+        return history
 
     def _of(self, cls: type) -> list[Any]:
         return [r for r in self.records if isinstance(r, cls)]
@@ -188,12 +194,17 @@ def to_row(record: Any) -> dict[str, Any]:
     return _finite({"record": NAMES[type(record)], **dataclasses.asdict(record)})
 
 
-def _whole_rows(text: str) -> list[dict[str, Any]]:
+def _whole_rows(text: str) -> Iterator[Any]:
     """One object a line; what follows the last line break was cut off."""
     whole = text[: text.rfind("\n") + 1].splitlines()
     if not whole:
         raise ValueError("there is no ledger in it")
-    return [json.loads(line) for line in whole]
+    for number, line in enumerate(whole, start=1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise _unreadable(number, error) from error
+        yield row
 
 
 def _finite(row: dict[str, Any]) -> dict[str, Any]:
@@ -201,11 +212,37 @@ def _finite(row: dict[str, Any]) -> dict[str, Any]:
     return {k: None if k in bad else v for k, v in row.items()}
 
 
-def _record(row: dict[str, Any]) -> Any:
-    cls = RECORDS[row.pop("record")]
-    if "hidden_sizes" in row:
-        row["hidden_sizes"] = tuple(row["hidden_sizes"])
-    for f in dataclasses.fields(cls):
-        if f.type is float and row[f.name] is None:
-            row[f.name] = math.nan
-    return cls(**row)
+_JSON_TYPES: dict[Any, set[type]] = {
+    int: {int},
+    bool: {bool},
+    str: {str},
+    float: {int, float},
+    int | None: {int, type(None)},
+    float | None: {int, float, type(None)},
+}
+
+
+def _record(row: Any, number: int) -> Any:
+    """The record that the line of this number holds, or the summary without its records."""
+    try:
+        cls = History if row["record"] == "summary" else RECORDS[row["record"]]
+        types = {f.name: f.type for f in dataclasses.fields(cls)}
+        values = {name: value for name, value in row.items() if name != "record"}
+        return cls(**{name: _typed(name, value, types[name]) for name, value in values.items()})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(number, error) from error
+
+
+def _unreadable(number: int, error: Exception) -> ValueError:
+    return ValueError(f"line {number} of the ledger cannot be read: {error}")
+
+
+def _typed(name: str, value: Any, kind: Any) -> Any:
+    """A value as its field holds it: JSON has neither tuples nor NaN."""
+    if kind == tuple[int, ...]:
+        return tuple(_typed(name, n, int) for n in value)
+    if kind is float and value is None:
+        return math.nan
+    if type(value) not in _JSON_TYPES[kind]:
+        raise ValueError(f"{name} is {reprlib.repr(value)}")
+    return value

@@ -14,6 +14,7 @@ from senn.history import History
 from senn.nn import MLP
 from senn.online import OnlineTraining
 from senn.preparation import scaler_arrays, scaler_from
+from senn.readers import first_sentence
 
 
 class Persistent(BaseEstimator):
@@ -49,11 +50,13 @@ class Persistent(BaseEstimator):
         self.history_ = History(stop_reason="loaded from a file")
         self.n_features_in_ = network.in_size
         self.feature_names_: list[str] = header["feature_names"]
+        if [type(name) for name in self.feature_names_] != [str] * network.in_size:
+            raise ValueError(f"its feature names are not {network.in_size} texts")
         if header.get("named_features"):
             self.feature_names_in_ = np.array(self.feature_names_, object)
         self.n_samples_seen_: int = header.get("n_samples_seen", 0)
         self.scaler_: StandardScaler | None = (
-            scaler_from("input", arrays) if header["standardize"] else None
+            scaler_from("input", arrays, network.in_size) if header["standardize"] else None
         )
         self._online: OnlineTraining | None = None
 
@@ -67,15 +70,17 @@ def read_estimator(path: str | os.PathLike[str], kinds: Mapping[str, type[Estima
     Raises a `senn.checkpoint.ModelFileError` if the file is no model.
     """
     network, header, arrays = read_model(path)
-    if header.get("estimator") not in kinds:
+    cls = kinds.get(str(header.get("estimator")))
+    if cls is None:
         raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    cls = kinds[header["estimator"]]
-    names = cls._get_param_names()
-    estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
     try:
+        names = cls._get_param_names()
+        estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
         estimator._restore(network, header, arrays)
     except KeyError as error:
         raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ModelFileError(f"{str(path)!r} is damaged ({first_sentence(error)}).") from error
     return estimator
 
 

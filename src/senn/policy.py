@@ -260,7 +260,7 @@ class Policy:
 
     def _nothing(self, proposals, refusals) -> str:
         if not proposals:
-            return "no place to add: the budgets are used up"
+            return "no place to add: none has a finite score"
         closest = max(range(len(proposals)), key=lambda i: self.worth(proposals[i]))
         return f"best, {proposals[closest].location}: {refusals[closest]}"
 

@@ -1,6 +1,6 @@
 """From what users of scikit-learn give to what training takes: rows, weights, classes, scales."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -14,6 +14,7 @@ from senn.datasets import DataError, check_features, check_targets
 
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 LARGEST = float(np.finfo(np.float32).max)
+LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 
 
 class Rows(NamedTuple):
@@ -46,6 +47,17 @@ def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
             "networks are trained: rescale first."
         )
     return features.x, features.names
+
+
+def refuse_huge(x: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse inputs [N, I] that are used as they are and whose squares come near to overflow."""
+    size = np.abs(x).max(axis=0)
+    if size.max() > LARGEST_RAW:
+        raise DataError(
+            f"The features have values up to {size.max():.3g} in column "
+            f"{names[size.argmax()]!r}, of which the squares overflow: "
+            "say standardize=True, or rescale first."
+        )
 
 
 def check_weights(sample_weight: Any, n: int) -> np.ndarray:
@@ -132,10 +144,16 @@ def scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
     return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
 
 
-def scaler_from(name: str, arrays: dict[str, np.ndarray]) -> StandardScaler:
-    """The scaler of `scaler_arrays`."""
+def scaler_from(name: str, arrays: dict[str, np.ndarray], size: int) -> StandardScaler:
+    """The scaler of `scaler_arrays`, of `size` columns; a `ValueError` if it cannot be that."""
     scaler = StandardScaler()
     scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
-    scaler.var_ = scaler.scale_**2
-    scaler.n_features_in_ = len(scaler.mean_)  # pyright: ignore[reportAttributeAccessIssue]
+    for array in (scaler.mean_, scaler.scale_):
+        if array.shape != (size,) or array.dtype != float or not np.isfinite(array).all():
+            raise ValueError(f"its {name} scaler is not {size} finite numbers each")
+    if not (scaler.scale_ > 0).all():
+        raise ValueError(f"its {name} scaler divides by what is not above 0")
+    with np.errstate(over="ignore"):
+        scaler.var_ = scaler.scale_**2
+    scaler.n_features_in_ = size  # pyright: ignore[reportAttributeAccessIssue]
     return scaler

@@ -24,6 +24,7 @@ from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational
 from senn.nn.network import assemble, source_nodes
 from senn.optimizers import AbstractOptimizer, StepInfo
+from senn.readers import first_sentence
 from senn.state import Annealing, Best, RunState, TrainState, described
 
 # Of `RunState`, plain numbers and words; what else it holds has a place of its own below.
@@ -57,7 +58,8 @@ class Checkpoint:
             return _state(self.header, self.arrays, optimizer)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise CheckpointError(
-                f"{self.path!r} is damaged: its arrays do not fit its header ({error})."
+                f"{self.path!r} is damaged: its arrays do not fit its header "
+                f"({first_sentence(error)})."
             ) from error
 
 

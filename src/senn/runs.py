@@ -19,7 +19,6 @@ import re
 import tempfile
 import time
 import warnings
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +30,7 @@ import numpy as np
 from senn.callbacks import Callback
 from senn.files import write_atomically
 from senn.history import Addition, History
+from senn.readers import first_sentence, plain_arrays
 from senn.resume import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from senn.state import RunState
 
@@ -89,7 +89,7 @@ def is_run(folder: str | os.PathLike[str]) -> bool:
     """Whether a folder holds a run, finished or interrupted, that has written its model."""
     try:
         return _read_config(Path(folder)).get("format") == FORMAT
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
 
 
@@ -185,7 +185,7 @@ def write_run(
     path = Path(folder)
     create_folder(path)
     estimator.save(path / MODEL)
-    write_atomically(path / LEDGER, _json_lines(estimator.history_))
+    write_atomically(path / LEDGER, estimator.history_.json_lines().encode())
     (path / PREDICTIONS).unlink(missing_ok=True)  # of an earlier run
     if test is not None:
         write_atomically(path / PREDICTIONS, _npz(test))
@@ -200,17 +200,22 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
         raise RunFolderError(f"{str(folder)!r} holds no run.")
     try:
         config = _read_config(path)
-        if config["version"] > VERSION:
+        settings, summary, version = (config[key] for key in ("settings", "summary", "version"))
+        if [type(value) for value in (settings, summary, version)] != [dict, dict, int]:
+            raise ValueError(f"its {CONFIG} holds other types than it should")
+        if version > VERSION:
             raise RunFolderError(
-                f"{str(folder)!r} has run format {config['version']}, newer than the {VERSION} "
+                f"{str(folder)!r} has run format {version}, newer than the {VERSION} "
                 "that this senn reads; upgrade senn."
             )
         history = History.from_json_lines(path / LEDGER)
-        return Run(path, config["settings"], config["summary"], history, _read_test(path))
+        return Run(path, settings, summary, history, _read_test(path))
     except RunFolderError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-        raise RunFolderError(f"{str(folder)!r} is a damaged run ({error}).") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunFolderError(
+            f"{str(folder)!r} is a damaged run ({first_sentence(error)})."
+        ) from error
 
 
 def checkpoints(folder: str | os.PathLike[str]) -> list[Path]:
@@ -339,13 +344,17 @@ def _npz(test: Predictions) -> bytes:
 def _read_test(folder: Path) -> Predictions | None:
     if not (folder / PREDICTIONS).exists():
         return None
-    content = io.BytesIO((folder / PREDICTIONS).read_bytes())
-    with np.load(content, allow_pickle=False) as file:
-        return Predictions(file["targets"], file["predicted"], tuple(file["names"].tolist()))
+    arrays = plain_arrays(folder / PREDICTIONS)
+    targets, predicted, names = (arrays[name] for name in ("targets", "predicted", "names"))
+    if not (_fit(targets, names) and _fit(predicted, names) and targets.shape == predicted.shape):
+        raise ValueError(f"the arrays in {PREDICTIONS} do not fit each other")
+    return Predictions(targets, predicted, tuple(names.tolist()))
 
 
-def _json_lines(history: History) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        aside = Path(folder) / LEDGER
-        history.to_json_lines(aside)
-        return aside.read_bytes()
+def _fit(values: np.ndarray, names: np.ndarray) -> bool:
+    """Whether the values are codes of so many classes, or numbers for so many outputs."""
+    if names.ndim != 1 or names.dtype.kind != "U":
+        return False
+    if values.ndim == 1:
+        return values.dtype.kind in "iu" and bool(np.isin(values, np.arange(len(names))).all())
+    return values.dtype.kind == "f" and values.shape[1:] == names.shape

@@ -41,6 +41,7 @@ EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
+NOT_FINITE = "the loss was not finite"
 
 
 @dataclass(frozen=True)
@@ -464,16 +465,14 @@ class _Run:
         """Lower the step after a loss that was not finite; False once that was tried enough."""
         tried = len(self.history.recoveries)
         if tried >= MAX_RECOVERIES:
-            self.history.stop_reason = (
-                f"the loss was not finite, also after lowering the step {tried} times"
-            )
+            self.history.stop_reason = f"{NOT_FINITE}, also after lowering the step {tried} times"
             return False
         self.now.train = self.now.train._replace(
             optimizer=self.optimizer.init(self.now.train.network),
             scale=self.now.train.scale * RECOVERY_FACTOR,
         )
         self.now.observed = 0
-        reason = "the loss was not finite; went back and lowered the step"
+        reason = f"{NOT_FINITE}; went back and lowered the step"
         self.record("on_recovery", Recovery(self.now.step, float(self.now.train.scale), reason))
         return True
 

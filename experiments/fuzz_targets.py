@@ -1,0 +1,213 @@
+"""The readers that are fuzzed: valid files, ways to damage them, and the error each promises.
+
+A new reader is one more row of `TARGETS`.
+"""
+
+import contextlib
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pandas as pd
+from mutations import (
+    Mutation,
+    damage,
+    in_footer,
+    in_json,
+    in_json_lines,
+    in_npz,
+    in_safetensors,
+    in_tensors,
+)
+from safetensors.numpy import save
+
+import senn
+from senn.checkpoint import MODEL_FORMAT, ModelFileError, write_model
+from senn.datasets import DataError, read_idx
+from senn.files import HEADER, read_file, write_file
+from senn.history import Addition, Consideration, Evaluation, Recovery
+from senn.nn import MLP
+from senn.resume import FORMAT, CheckpointError, read_checkpoint
+from senn.runs import CONFIG, LEDGER, PREDICTIONS, RunFolderError, read_run
+
+
+@dataclass(frozen=True)
+class Target:
+    """A reader of one file in a folder that it has for itself."""
+
+    name: str
+    file: str
+    samples: Callable[[Path], list[bytes]]  # valid contents; may write what else the folder needs
+    mutations: Sequence[Mutation]
+    read: Callable[[Path], Any]  # reads, and uses what it has read
+    error: type[Exception]  # the only one that it may raise
+
+
+# --- Tables -----------------------------------------------------------------------------------
+
+_CSV = (
+    "a,b,label\n" + "1.5,2,x\n-3,0.25,y\n" * 6,
+    "0.5;1;0\n1e-3;2;1\n" * 6,
+    ',height,"the, target"\n' + "".join(f"{i},{i / 7},{i * i}\n" for i in range(12)),
+    "a\tb\r\n" + "1\t2\r\n3\t4\r\n" * 5,
+)
+
+
+def _csv(_: Path) -> list[bytes]:
+    return [text.encode() for text in _CSV]
+
+
+def _arrays(labels: bool, test: bool) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(12, 2)), rng.normal(size=12)
+    y = np.array(["no", "yes"] * 6) if labels else y
+    return {"X": x, "y": y, **({"X_test": x[:6], "y_test": y[:6]} if test else {})}
+
+
+def _npz(_: Path) -> list[bytes]:
+    files = []
+    for write in (np.savez, np.savez_compressed):
+        for labels, test in ((False, False), (True, False), (True, True)):
+            file = io.BytesIO()
+            write(file, **_arrays(labels, test))
+            files.append(file.getvalue())
+    return files
+
+
+def _parquet(_: Path) -> list[bytes]:
+    arrays = _arrays(labels=True, test=False)
+    frame = pd.DataFrame(arrays["X"], columns=["a", "b"]).assign(label=arrays["y"])
+    counts = pd.DataFrame({"n": range(40), "even": [True, False] * 20})
+    return [
+        table.to_parquet(compression=compression)
+        for table in (frame, counts)
+        for compression in (None, "snappy", "zstd")
+    ]
+
+
+def _idx(_: Path) -> list[bytes]:
+    images = bytes([0, 0, 8, 3, *(0, 0, 0, 2) * 3]) + bytes(range(8))
+    labels = bytes([0, 0, 8, 1, 0, 0, 0, 5]) + bytes(range(5))
+    return [images, labels]
+
+
+# --- What we write ourselves --------------------------------------------------------------------
+
+
+def _model(folder: Path) -> list[bytes]:
+    scaler = {"input_mean": np.zeros(2), "input_scale": np.ones(2)}
+    target = {"target_mean": np.zeros(1), "target_scale": np.ones(1)}
+    shared = {"feature_names": ["a", "b"], "params": {"hidden_sizes": [3]}, "standardize": True}
+    kinds = (
+        ("rational", (3,), 2, {"estimator": "SENNClassifier", "classes": ["no", "yes"]}, scaler),
+        ("relu", (2, 3), 1, {"estimator": "SENNRegressor", "one_output": True}, scaler | target),
+        ("tanh", (), 3, {"estimator": "SENNClassifier", "classes": [0, 1, 5]}, scaler),
+    )
+    files = []
+    for activation, sizes, outputs, extra, arrays in kinds:
+        network = MLP(2, outputs, sizes, key=jax.random.key(0), activation=activation)
+        path = folder / "sample.senn"
+        write_model(path, network, shared | extra, arrays)
+        files += [path.read_bytes(), _without_checksum(path)]
+    return files
+
+
+def _without_checksum(path: Path) -> bytes:
+    """The same as version 1 wrote it, so that damage comes as far as what follows the checksum."""
+    header, arrays = read_file(path, MODEL_FORMAT)
+    return save(arrays, {HEADER: json.dumps(header | {"version": 1})})
+
+
+def _use_model(path: Path) -> None:
+    estimator = senn.load(path)
+    # Numbers may be any where the file has no checksum: their outputs may overflow.
+    with np.errstate(all="ignore"), contextlib.suppress(DataError):
+        estimator.predict(np.zeros((3, estimator.n_features_in_)))
+
+
+_RECORDS = (
+    Evaluation(30, 1.0, 2.0, 0.5, 0.6, 0.9, None, None, (4, 2), 99),
+    Consideration(30, "width", 0, 1, 1, 0.1, 0.2, 0.01, 1.0, 2.0, 3.0, True, "passes"),
+    Addition(30, "width", 0, 1, 0.2, 0.01, 0.5, 0.5, (5, 2), 110, "passes", 3.0),
+    Recovery(30, 0.1, "the loss was not finite"),
+)
+
+
+def _config_text() -> bytes:
+    settings = {"data": "digits", "hidden_sizes": [4], "seed": 0, "max_units": None}
+    summary = {"test_score": 0.5, "hidden_sizes": [5, 2], "stop_reason": "30 steps done"}
+    config = {"format": "senn-run", "version": 1, "settings": settings, "summary": summary}
+    return json.dumps(config, indent=2).encode()
+
+
+def _ledger_text() -> bytes:
+    history = senn.History(records=list(_RECORDS), steps=30, stop_reason="30 steps done")
+    return history.json_lines().encode()
+
+
+def _config(folder: Path) -> list[bytes]:
+    (folder / LEDGER).write_bytes(_ledger_text())
+    return [_config_text()]
+
+
+def _ledger(folder: Path) -> list[bytes]:
+    (folder / CONFIG).write_bytes(_config_text())
+    return [_ledger_text()]
+
+
+def _predictions(folder: Path) -> list[bytes]:
+    (folder / CONFIG).write_bytes(_config_text())
+    (folder / LEDGER).write_bytes(_ledger_text())
+    codes, numbers = np.arange(12, dtype=np.int32) % 2, np.linspace(0, 1, 12, dtype=np.float32)
+    files = []
+    for values, names in ((codes, ["no", "yes"]), (numbers[:, None], ["y"])):
+        file = io.BytesIO()
+        np.savez_compressed(file, targets=values, predicted=values[::-1], names=np.array(names))
+        files.append(file.getvalue())
+    return files
+
+
+def _use_run(path: Path) -> None:
+    run = read_run(path.parent)
+    history = run.history
+    assert all(isinstance(part, dict) for part in (run.settings, run.summary, history.summary()))
+    json.dumps([asdict(record) for record in history.records])
+    if run.test is not None:
+        np.testing.assert_equal(run.test.targets.shape, run.test.predicted.shape)
+
+
+def _checkpoint(folder: Path) -> list[bytes]:
+    header = {"step": 3, "about": {"seed": 0}, "ledger": [{"record": "summary", "steps": 3}]}
+    write_file(folder / "sample.senn", FORMAT, header, _arrays(labels=False, test=True))
+    return [(folder / "sample.senn").read_bytes()]
+
+
+# --- The table ------------------------------------------------------------------------------------
+
+
+def _mostly(*mutations: Mutation) -> tuple[Mutation, ...]:
+    """Plain damage to one input in four, and the others in turn for the rest."""
+    return (damage, *mutations * (3 // len(mutations)))
+
+
+TARGETS = {
+    target.name: target
+    for target in (
+        Target("csv", "t.csv", _csv, (damage,), senn.datasets.load, DataError),
+        Target("npz", "t.npz", _npz, _mostly(in_npz), senn.datasets.load, DataError),
+        Target("parquet", "t.parquet", _parquet, _mostly(in_footer), senn.datasets.load, DataError),
+        Target("idx", "t", _idx, (damage,), read_idx, DataError),
+        Target("model", "m.senn", _model, _mostly(in_safetensors, in_safetensors, in_tensors),
+               _use_model, ModelFileError),
+        Target("config", CONFIG, _config, _mostly(in_json), _use_run, RunFolderError),
+        Target("ledger", LEDGER, _ledger, _mostly(in_json_lines), _use_run, RunFolderError),
+        Target("predictions", PREDICTIONS, _predictions, _mostly(in_npz), _use_run, RunFolderError),
+        Target("checkpoint", "c.senn", _checkpoint, _mostly(in_safetensors, in_tensors, in_tensors),
+               read_checkpoint, CheckpointError),
+    )
+}  # fmt: skip
