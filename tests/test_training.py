@@ -640,6 +640,19 @@ def test_several_units_in_one_addition(network, offered):
     assert [a.units for a in history.additions] == [few.most_units()]
 
 
+def test_looking_without_adding_leaves_training_as_it_is(network):
+    grown, history = run(network, policy=dataclasses.replace(GROW, tau=1e9))
+    assert history.considerations
+    assert not history.additions
+    assert same(grown, run(network)[0])
+
+
+def test_the_ledger_tells_when_growth_ended(network):
+    _, history = run(network, policy=dataclasses.replace(GROW, max_units=4))
+    assert history.growth_ended == history.additions[-1].step
+    assert run(network)[1].growth_ended is None
+
+
 def test_the_ledger_of_several_units_in_one_addition(network):
     policy = dataclasses.replace(GROW, additions_at_once=3, max_units=None)
     new, history = run(network, policy=policy, seed=1)
