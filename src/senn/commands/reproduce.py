@@ -16,8 +16,8 @@ from senn.experiments import command
 
 EXAMPLES = f"""\
 examples:
-  senn reproduce fig2 --out figures      a figure, and all its numbers as JSON
-  senn reproduce fig3 --seeds 1 --quick  the smallest form of it, only to see it work
+  senn reproduce fig2 --out figures       a figure, and all its numbers as JSON
+  senn reproduce fig3 --seeds 1 --quick   the smallest form of it, only to see it work
   senn reproduce ablation --tasks digits --resume
 
 {command.EPILOG}
