@@ -28,6 +28,8 @@ REPORT = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 OPTIMIZERS = ("kfac", "natural-gradient", "adam")
 WORDS = ("moons", "--hidden-sizes", "2", "--alpha", "1e-4", "--max-units", "24", "--no-depth")
+# What a finished run leaves.
+FINISHED = {"model.senn", "history.jsonl", "predictions.npz", "config.json"}
 TIMES = {"seconds", "training_seconds", "growth_seconds", "compile_seconds", "n_compilations"}
 PATIENCE = 300.0  # seconds for any process
 
@@ -117,7 +119,7 @@ class Run:
         if model != wanted:
             raise Lost("other parameters")
         left = [path.name for path in self.folder.iterdir()]
-        if set(left) != {"model.senn", "history.jsonl", "config.json"}:
+        if set(left) != FINISHED:
             raise Lost(f"files left over: {left}")
 
     def checkpoints(self) -> list[Path]:

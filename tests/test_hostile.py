@@ -19,8 +19,8 @@ from sklearn.exceptions import ConvergenceWarning
 import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor
 from senn.datasets import DataError
-from senn.estimators import LARGEST_RAW
 from senn.nn import MLP
+from senn.preparation import LARGEST_RAW
 
 N, I = 100, 4  # noqa: E741
 X = np.random.default_rng(0).normal(size=(N, I))

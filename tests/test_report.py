@@ -197,7 +197,9 @@ def test_names_from_the_user_are_text(pages, name):
 def test_embedded_data_are_json(pages, name):
     (text,) = (t for a, t in re.findall(r"<script([^>]*)>(.*?)</script>", pages[name], re.DOTALL)
                if "application/json" in a)  # fmt: skip
-    assert all(isinstance(step, int) and words for step, words in json.loads(text))
+    moments = json.loads(text)
+    assert moments
+    assert all(isinstance(at, int | float) and words for at, words in moments)
 
 
 @pytest.mark.parametrize("name", [case.__name__ for case in CASES])
@@ -314,7 +316,7 @@ def test_the_command_writes_where_it_is_told(runs, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["report"], "required: RUN"),
+        (["report"], "say which run"),
         (["report", "nowhere"], "'nowhere' holds no run"),
         (["report", "RUN", "--out", "."], "'.' is a folder, where a file is wanted"),
         (["report", "RUN", "--out", "/dev/null/page.html"], "cannot be written"),
