@@ -153,7 +153,7 @@ def test_more_features_than_rows():
 def test_outputs_that_overflow_are_refused():
     fitted = model("classification", standardize=False).fit(X, LABELS)
     with pytest.raises(DataError, match=r"outputs for 1 of 2 rows overflow, the first .* row 1"):
-        fitted.predict_proba(np.array([X[0], np.full(I, 3e38)]))
+        fitted.predict_proba(np.array([X[0], np.full(I, 3e38)], np.float32))
 
 
 def test_training_that_cannot_go_on_says_so():

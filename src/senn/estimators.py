@@ -163,7 +163,10 @@ class _BaseSENN(Persistent):
 
     def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
         """Rows to learn from: the first that this estimator sees, or such as it knows."""
-        return Rows.of(self._checked(X, first=first, min_rows=min_rows), sample_weight)
+        x = self._checked(X, first=first, min_rows=min_rows)
+        if not self.standardize:
+            refuse_huge(x, self.feature_names_)
+        return Rows.of(x, sample_weight)
 
     def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
         """X as an array, once its values, and the number and names of its columns, are right."""
@@ -173,8 +176,6 @@ class _BaseSENN(Persistent):
         x, names = check_array(X, min_rows)
         if not named:
             validate_data(self, X, reset=first, skip_check_array=True)
-        if not self.standardize:
-            refuse_huge(x, names)
         if first:
             self.feature_names_ = list(names)
         return x

@@ -40,11 +40,11 @@ def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
     small = getattr(X, "dtype", None)
     exact = isinstance(small, np.dtype) and np.can_cast(small, np.float32)
     features = check_features(X, min_rows=min_rows, dtype=np.float32 if exact else np.float64)
-    largest = max(-float(features.x.min()), float(features.x.max()))
-    if largest > LARGEST:
+    if max(-float(features.x.min()), float(features.x.max())) > LARGEST:
+        size = np.abs(features.x).max(axis=0)
         raise DataError(
-            f"X has values up to {largest:.3g}, beyond the {LARGEST:.3g} of float32, in which "
-            "networks are trained: rescale first."
+            f"X has values up to {size.max():.3g} in column {features.names[size.argmax()]!r}, "
+            f"beyond the {LARGEST:.3g} of float32, in which networks are trained: rescale first."
         )
     return features.x, features.names
 
