@@ -63,7 +63,7 @@ def assert_predicts(fitted, x):
 def assert_trains_or_says_why_not(estimator, x, y):
     """Features as they are may be too large, which is refused, or make training end early."""
     limit = LARGEST_RAW if not estimator.standardize else float(np.finfo(np.float32).max)
-    if not np.isfinite(x).all() or float(np.abs(x).max()) > limit:
+    if not np.isfinite(x).all() or float(np.abs(x.astype(float)).max()) > limit:
         with pytest.raises(DataError, match=r"in columns? 'column_"):
             estimator.fit(x, y)
         return
