@@ -6,7 +6,7 @@ the site is built. So pages follow a benchmark that is run anew, and cannot disa
 
 import json
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,23 +45,25 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def columns(rows: Iterable[Row], texts: dict[str, str]) -> str:
+    """A table with a column for each text, whose fields are entries of the row."""
+    return table([{head: text.format_map(row) for head, text in texts.items()} for row in rows])
+
+
 def search(found: Row) -> str:
     """What each search found from one saved state, how long it took, and the paper would take."""
-    rows = [
-        {
-            "search": r["search"],
-            "proposals": r["candidates"],
-            "steps": r["steps"],
-            "best held-out Δη′": f"{r['score']:.2g}",
-            "from, to": f"{r['lowest']:.2g}, {r['highest']:.2g}",
-            "seconds": f"{r['seconds']:.3g}",
-        }
-        for r in found["results"]
-    ]
+    shown = columns(found["results"], {
+        "search": "{search}",
+        "proposals": "{candidates}",
+        "steps": "{steps}",
+        "best held-out Δη′": "{score:.2g}",
+        "from, to": "{lowest:.2g}, {highest:.2g}",
+        "seconds": "{seconds:.3g}",
+    })  # fmt: skip
     seconds = found["paper_seconds_extrapolated"]
     ratio = found["ratios"]["projection_to_paper_protocol"]
     return (
-        f"{table(rows)}\n\nThe paper's 10,000 proposals of 300 steps each would take "
+        f"{shown}\n\nThe paper's 10,000 proposals of 300 steps each would take "
         f"{seconds:,.0f} s (extrapolated from those that fit into a minute), {1 / ratio:,.0f} "
         "times as long as `Projection`."
     )
@@ -69,38 +71,28 @@ def search(found: Row) -> str:
 
 def optimizers(found: Row) -> str:
     """How soon each optimiser reaches the mark."""
-    return table(
-        [
-            {
-                "optimiser": r["optimiser"],
-                "metric": r["metric"],
-                "reached": f"{r['reached']} of {r['of']}",
-                "steps": f"{r['steps']:.0f}",
-                "seconds": f"{r['seconds']:.3g}",
-                "ms a step": f"{r['ms a step']:.3g}",
-                "accuracy at the end": f"{r['accuracy at the end']:.4f}",
-            }
-            for r in found["table"]
-        ]
-    )
+    return columns(found["table"], {
+        "optimiser": "{optimiser}",
+        "metric": "{metric}",
+        "reached": "{reached} of {of}",
+        "steps": "{steps:.0f}",
+        "seconds": "{seconds:.3g}",
+        "ms a step": "{ms a step:.3g}",
+        "accuracy at the end": "{accuracy at the end:.4f}",
+    })  # fmt: skip
 
 
 def overhead(found: Row) -> str:
     """A grown run beside one of as many steps with all units from the start."""
-    return table(
-        [
-            {
-                "compilation cache": r["cache"],
-                "grown": f"{r['grown']:.1f} s",
-                "of it growth": f"{r['of it growth']:.1f} s",
-                "of it compilation": f"{r['compilation']:.1f} s",
-                "fixed size": f"{r['fixed']:.1f} s",
-                "its compilation": f"{r['its compilation']:.1f} s",
-                "ratio": f"{r['ratio']:.2f}",
-            }
-            for r in found["table"]
-        ]
-    )
+    return columns(found["table"], {
+        "compilation cache": "{cache}",
+        "grown": "{grown:.1f} s",
+        "of it growth": "{of it growth:.1f} s",
+        "of it compilation": "{compilation:.1f} s",
+        "fixed size": "{fixed:.1f} s",
+        "its compilation": "{its compilation:.1f} s",
+        "ratio": "{ratio:.2f}",
+    })  # fmt: skip
 
 
 def scaling(found: Row) -> str:
@@ -114,21 +106,17 @@ def scaling(found: Row) -> str:
 
 def tables(found: Row) -> str:
     """SENN by its defaults against the best of scikit-learn's MLPs."""
-    return table(
-        [
-            {
-                "data": name,
-                "score": f"{r['senn']:.3f}",
-                "scikit-learn": f"{r['sklearn']:.3f}",
-                "difference": f"{r['difference']:+.3f} ± {r['± stderr']:.3f}",
-                "so senn": r["so senn"],
-                "units": f"{r['units']}, {r['their units']}",
-                "seconds, cold": f"{r['cold/search']:.2g} ×",
-                "warm": f"{r['warm/search']:.2g} ×",
-            }
-            for name, r in ((name, of["row"]) for name, of in found["data"].items())
-        ]
-    )
+    rows = ({"data": name, **of["row"]} for name, of in found["data"].items())
+    return columns(rows, {
+        "data": "{data}",
+        "score": "{senn:.3f}",
+        "scikit-learn": "{sklearn:.3f}",
+        "difference": "{difference:+.3f} ± {± stderr:.3f}",
+        "so senn": "{so senn}",
+        "units": "{units}, {their units}",
+        "seconds, cold": "{cold/search:.2g} ×",
+        "warm": "{warm/search:.2g} ×",
+    })  # fmt: skip
 
 
 def unbounded(found: Row) -> str:
@@ -147,21 +135,15 @@ def choices(choice: str) -> Callable[[Row], str]:
     """One setting varied, all else by default."""
 
     def make(found: Row) -> str:
-        return table(
-            [
-                {
-                    "data": r["data"],
-                    choice: r["setting"],
-                    "test score": f"{r['score']:.4f} ± {r['stderr']:.4f}",
-                    "test loss": f"{r['loss']:.4f}",
-                    "units, median": r["units"],
-                    "hidden layers, median": r["layers"],
-                    "steps, median": r["steps"],
-                }
-                for r in found["table"]
-                if r["choice"] == choice
-            ]
-        )
+        return columns((r for r in found["table"] if r["choice"] == choice), {
+            "data": "{data}",
+            choice: "{setting}",
+            "test score": "{score:.4f} ± {stderr:.4f}",
+            "test loss": "{loss:.4f}",
+            "units, median": "{units}",
+            "hidden layers, median": "{layers}",
+            "steps, median": "{steps}",
+        })  # fmt: skip
 
     return make
 

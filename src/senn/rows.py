@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from senn import datasets
-from senn.datasets import DataError
+from senn.readers import DataError, read_npz, read_table
 
 ROWS_AT_ONCE = 4096
 MAX_NAMED = 8  # columns listed in one message
@@ -178,17 +178,7 @@ def _is_number(cell: str) -> bool:
 
 
 def _parquet_rows(path: Path, _: Sequence[str]) -> Rows:
-    try:
-        import pandas
-
-        frame = pandas.read_parquet(path, engine="pyarrow")
-    except ImportError as error:
-        raise DataError(
-            "reading .parquet files needs pandas and pyarrow: pip install 'senn[tables]'."
-        ) from error
-    except Exception as error:  # pyarrow raises many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:160]
-        raise DataError(f"this is no readable .parquet file ({reason}).") from error
+    frame, _notes = read_table(path)
 
     def rows() -> Iterator[list[str]]:
         for start in range(0, len(frame), ROWS_AT_ONCE):
@@ -199,12 +189,9 @@ def _parquet_rows(path: Path, _: Sequence[str]) -> Rows:
 
 
 def _npz_rows(path: Path, features: Sequence[str]) -> Rows:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            x = next((arrays[key] for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
-            y = dict(arrays).get("y")
-    except Exception as error:  # zipfile, zlib and NumPy raise many kinds
-        raise DataError("this is no npz file of plain arrays: use numpy.savez.") from error
+    arrays = read_npz(path)
+    x = next((arrays[key] for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
+    y = arrays.get("y")
     if x is None or x.ndim != 2 or x.shape[1] != len(features):
         found = "there is none" if x is None else f"its shape is {x.shape}"
         raise DataError(

@@ -9,7 +9,7 @@ from senn.commands.arguments import add_debug_option
 from senn.commands.completion import FILES, completes
 from senn.commands.errors import DONE, UsageError
 from senn.commands.files import check_new, unwritable_told
-from senn.commands.models import load_model
+from senn.commands.models import add_model, load_model
 
 EXAMPLES = """\
 examples:
@@ -33,8 +33,7 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         **style,
     )
     add = parser.add_argument
-    completes(add("model", metavar="RUN", help="folder of senn train --out, or a model file"),
-              FILES)  # fmt: skip
+    add_model(add)
     completes(add("file", metavar="FILE", help="a file ending in .onnx or .npz"), FILES)
     add("--overwrite", action="store_true", help="replace the file that is there")
     add_debug_option(add)

@@ -1,9 +1,18 @@
 """The RUN of sub-commands that use a trained model."""
 
+import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from senn.commands.completion import FILES, completes
 from senn.commands.errors import UsageError
+
+
+def add_model(add: Callable[..., argparse.Action]) -> None:
+    """Add RUN, which `load_model` reads, by the `add_argument` of a parser."""
+    run = add("model", metavar="RUN", help="folder of senn train --out, or a model file")
+    completes(run, FILES)
 
 
 def load_model(name: str) -> Any:

@@ -12,7 +12,7 @@ from senn.commands.arguments import add_debug_option, add_machine_options, use_m
 from senn.commands.completion import DATA, FILES, completes
 from senn.commands.errors import DONE, UsageError
 from senn.commands.files import check_new, written
-from senn.commands.models import load_model
+from senn.commands.models import add_model, load_model
 
 EXAMPLES = """\
 examples:
@@ -40,8 +40,7 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         **style,
     )
     add = parser.add_argument
-    completes(add("model", metavar="RUN", help="folder of senn train --out, or a model file"),
-              FILES)  # fmt: skip
+    add_model(add)
     completes(add("data", metavar="DATA",
         help="a .csv, .parquet or .npz file, or digits, moons, mnist, fashion-mnist: test rows"),
         DATA)  # fmt: skip

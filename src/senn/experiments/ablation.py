@@ -20,7 +20,7 @@ from senn.evaluation import evaluate
 from senn.experiments.arms import Draw, GradMax, Split, Tiny
 from senn.experiments.growing import describe
 from senn.experiments.intervals import against, over_seeds
-from senn.experiments.options import Options
+from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.replay import NEVER, Planned, Replay, full_size, plan_of
 from senn.experiments.saving import rounded
 from senn.experiments.tasks import Task, by_task, load_task
@@ -72,9 +72,7 @@ def search(options: Options) -> Projection:
     return Projection(screened=QUICK_SCREENED, steps=1) if options.quick else Projection()
 
 
-def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
-    """This is no experiment of the paper's."""
-    return []
+stand_ins = no_stand_ins
 
 
 def settings(options: Options) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from senn import History, Policy, Schedule
 from senn.evaluation import evaluate
 from senn.experiments.growing import NO_GROWTH, describe
 from senn.experiments.intervals import over_seeds
-from senn.experiments.options import Options
+from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.saving import plain_logarithmic
 from senn.experiments.tasks import QUICK_STEPS, Task, by_task, load_task
 from senn.nn import MLP
@@ -40,9 +40,7 @@ def sizes(options: Options) -> tuple[int, ...]:
     return QUICK_SIZES if options.quick else SIZES
 
 
-def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
-    """This is no experiment of the paper's."""
-    return []
+stand_ins = no_stand_ins
 
 
 def settings(options: Options) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from sklearn.datasets import make_moons
 from senn import Batch
 from senn.evaluation import evaluate, outputs
 from senn.experiments.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
-from senn.experiments.options import Options
+from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.saving import plain_logarithmic, rounded
 from senn.losses import SoftmaxCrossEntropy
 from senn.nn import MLP
@@ -56,9 +56,7 @@ def recipe(options: Options) -> Recipe:
     )
 
 
-def stand_ins(options: Options) -> list[str]:  # noqa: ARG001
-    """Nothing is too slow here."""
-    return []
+stand_ins = no_stand_ins
 
 
 def settings(options: Options) -> dict[str, Any]:
