@@ -163,16 +163,8 @@ def test_a_table_that_has_changed_is_refused(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.chdir(tmp_path)
         patch.setattr(train.Progress, "on_steps", stop)
-        words = (
-            "table.csv",
-            "--optimizer",
-            "adam",
-            "--task",
-            "regression",
-            "--no-width",
-            "--no-depth",
-        )
-        assert run(*words, "--max-iter", "20", "--out", "run")[0] == 130
+        words = ("table.csv", "--optimizer", "adam", "--task", "regression")
+        assert run(*words, "--no-width", "--no-depth", "--max-iter", "20", "--out", "run")[0] == 130
     signal.signal(signal.SIGINT, before)
     content = table.read_text()
     table.write_text(content.replace("6,4,24", "6,4,25"))
@@ -196,3 +188,16 @@ def test_what_cannot_be_saved_can_be_saved_later(unfinished, finished, monkeypat
     assert f"No space left on device): mend that, and senn train --resume {unfinished}" in err
     assert run("--resume", unfinished, "--quiet")[0] == 0
     assert (unfinished / MODEL).read_bytes() == (finished / MODEL).read_bytes()
+
+
+def test_ctrl_c_while_the_run_is_saved_loses_nothing(unfinished, finished, monkeypatch):
+    write = senn.runs.write_run
+
+    def interrupted(*args):
+        os.kill(os.getpid(), signal.SIGINT)
+        write(*args)
+
+    monkeypatch.setattr(senn.runs, "write_run", interrupted)
+    assert run("--resume", unfinished, "--quiet")[0] == 0
+    assert (unfinished / MODEL).read_bytes() == (finished / MODEL).read_bytes()
+    assert ledger(unfinished) == ledger(finished)

@@ -175,8 +175,11 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         if not arguments.quiet:
             for line in introduction(arguments, data, estimator, checkpoint):
                 tell(console, line)
-        seconds = _fit(arguments, estimator, data, checkpoint)
-        return _save(arguments, data, estimator, seconds, console)
+        writer = _writer(arguments, checkpoint)
+        stop = GracefulStop(writer and writer.write)
+        with stop.listening():  # what was learned is saved, whenever the signal comes
+            seconds = _fit(estimator, data, checkpoint, [*([writer] if writer else []), stop])
+            return _save(arguments, data, estimator, seconds, console)
 
 
 def _save(
@@ -324,19 +327,16 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
             )
 
 
-def _fit(arguments: argparse.Namespace, estimator: Any, data: Any, checkpoint: Any) -> float:
-    """Train, and return the seconds that it took; a signal ends it early."""
+def _fit(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
+    """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.resume import CheckpointError
     from senn.state import ResumeError
 
     start, shown = time.monotonic(), estimator.callbacks
-    writer = _writer(arguments, checkpoint)
-    stop = GracefulStop(writer and writer.write)
-    estimator.callbacks = (*shown, *([writer] if writer else []), stop)
+    estimator.callbacks = (*shown, *unseen)
     rows = data.x, targets(data, data.y)
     try:
-        with stop.listening():
-            estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
+        estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
     finally:
