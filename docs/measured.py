@@ -168,5 +168,6 @@ SOURCES = {
     "unit_scale": _choice("unit_scale"),
     "averaging": _choice("averaging"),
     "patience": _choice("patience"),
+    "plateau": _choice("plateau"),
     "alpha": _choice("alpha"),
 }

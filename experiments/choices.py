@@ -36,6 +36,7 @@ OUT = Path(__file__).parent / "choices.json"
 # optimiser.
 CHOICES = {
     "patience": (8, 3, 5, 12),
+    "plateau": (10, 5, 20),
     "alpha": (5e-4, 2e-4, 1e-3, 2e-3),
     "averaging": (0.95, 0.0, 0.99),
     "unit_scale": (0.3, 0.1, 1.0),

@@ -78,7 +78,7 @@ class _BaseSENN(Persistent):
         Most passes over the data; None leaves it to `n_iter_no_change`.
     n_iter_no_change : int, default=None
         Evaluations without a better loss after which growth ends, if it has not before; then the
-        learning rate is annealed, and training stops. None is the policy's (5).
+        learning rate is annealed, and training stops. None is the policy's (10).
     tol : float, default=1e-3
         Relative improvement of the loss that counts as better.
     validation_fraction : float, default=0.1

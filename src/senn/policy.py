@@ -97,7 +97,7 @@ class Policy:
     max_parameters: int | None = None
     max_seconds: float | None = None
     patience: int = 8
-    plateau: int = 5
+    plateau: int = 10
     unit_scale: float | None = None
     metric: str = "fisher"
     damping: float = 0.1
