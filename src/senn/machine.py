@@ -1,8 +1,9 @@
-"""How a process of ours uses the machine: threads, and compilations kept for the next one.
+"""How a process of ours uses the machine: threads, memory, and compilations kept for the next one.
 
-Both are settings of JAX for a whole process, so only the command makes them, never the library.
+These are settings for a whole process, so only the command makes them, never the library.
 """
 
+import ctypes
 import hashlib
 import os
 import platform
@@ -11,11 +12,25 @@ from pathlib import Path
 
 CACHE_VARIABLE = "SENN_CACHE_DIR"
 THREADS_VARIABLE = "PJRT_NPROC"  # read by XLA's CPU client when it starts
+LARGE = 8 * 2**20  # bytes, from which a freed array goes back to the system
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # options of glibc's mallopt
 
 
 def use_threads(threads: int) -> None:
     """Let XLA use so many threads of the processor; to be called before JAX computes."""
     os.environ[THREADS_VARIABLE] = str(threads)
+
+
+def give_memory_back() -> None:
+    """Let glibc give large arrays back to the system as soon as they are freed.
+
+    Left to itself it raises the size that counts as large to 32 MiB, and keeps smaller blocks for
+    others of their size; growing networks have few. Elsewhere than on glibc nothing is done.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            libc.mallopt(option, LARGE)
 
 
 def keep_compilations(folder: Path | None = None) -> Path:

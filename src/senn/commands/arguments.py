@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 
-from senn.machine import keep_compilations, use_threads
+from senn.machine import give_memory_back, keep_compilations, use_threads
 
 
 def whole(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
@@ -80,8 +80,9 @@ def add_debug_option(add: Callable[..., argparse.Action]) -> None:
 
 
 def use_machine(arguments: argparse.Namespace) -> None:
-    """Settings of JAX for this process, before anything computes."""
+    """Settings of this process, before anything computes."""
     use_threads(arguments.threads)
+    give_memory_back()
     if not arguments.no_cache:
         warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
         keep_compilations()

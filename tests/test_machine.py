@@ -1,0 +1,35 @@
+"""Settings of a process: memory given back."""
+
+import platform
+import subprocess
+import sys
+
+import pytest
+
+# Arrays freed below one that stays: the heap cannot shrink, so what is free in it is kept.
+FREED = """
+import resource, sys
+import numpy as np
+from senn.machine import give_memory_back
+
+def used():
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+if "give" in sys.argv:
+    give_memory_back()
+for _ in range(2):
+    np.ones(31 * 2**17)  # 31 MiB: from now on glibc thinks nothing smaller large
+arrays = [np.ones(16 * 2**17) for _ in range(10)]
+before = used()
+del arrays[:9]
+print(before - used())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="it is a setting of glibc")
+def test_freed_arrays_are_given_back():
+    kept, given = (
+        float(subprocess.check_output([sys.executable, "-c", FREED, *words], text=True))
+        for words in ((), ("give",))
+    )
+    assert kept < 72 < given  # of 144 MiB
