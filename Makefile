@@ -51,7 +51,7 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python experiments/faults.py
 
-BENCHMARKS := mnist overhead search optimizers scaling tables export
+BENCHMARKS := mnist unlimited overhead search optimizers scaling tables export
 
 bench: $(TOOLS) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

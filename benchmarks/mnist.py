@@ -9,8 +9,8 @@
 * `MLPClassifier(early_stopping=True)`, one size after the other. Its seconds are those of `fit`
   alone, which favours it.
 
-Further: Fashion-MNIST with at most 64 units, if its files are there, and MNIST without a unit
-budget. The quick form uses the digits that come with scikit-learn. Nothing is chosen on test rows.
+Further: Fashion-MNIST with at most 64 units, if its files are there. The quick form uses the digits
+that come with scikit-learn. Nothing is chosen on test rows.
 """
 
 import json
@@ -36,13 +36,13 @@ def main() -> None:
     if given.quick:
         parts = {"digits": compare(given, "digits", 12, given.repeats, ("--max-iter", "20"))}
     else:
-        others = min(given.repeats, harness.LEAST_REPEATS)
         parts = {"mnist": compare(given, "mnist", 50, given.repeats)}
         if files_found("fashion-mnist", given.fashion_dir):
-            parts["fashion-mnist"] = compare(given, "fashion-mnist", 64, others)
+            parts["fashion-mnist"] = compare(
+                given, "fashion-mnist", 64, min(given.repeats, harness.LEAST_REPEATS)
+            )
         else:
             print("fashion-mnist: its files were not found, so it is left out")
-        parts["mnist without a budget"] = unlimited(given, others)
     report.finish(data=parts)
 
 
@@ -67,20 +67,6 @@ def compare(given, data: str, max_units: int, seeds: int, options: tuple[str, ..
     harness.table(f"{data}: {seeds} seeds", result["table"])
     print(f"  {result['verdict']}", flush=True)
     return result
-
-
-def unlimited(given, seeds: int) -> dict:
-    """MNIST without a unit budget: does growth end by itself, and where?"""
-    with harness.empty_cache() as cache:
-        runs = [senn_run("mnist", given.data_dir, seed, [], cache) for seed in range(seeds)]
-    rows = [
-        {"seed": seed, "units": sum(run["hidden_sizes"]), "sizes": run["hidden_sizes"],
-         "test accuracy": run["test_score"], "seconds": run["process_seconds"],
-         "peak MB": run["peak_mb"], "stopped": run["stop_reason"]}
-        for seed, run in enumerate(runs)
-    ]  # fmt: skip
-    harness.table("mnist without a unit budget (the first run compiles)", rows)
-    return {"runs": runs}
 
 
 def senn_run(data: str, folder: str | None, seed: int, words: list[str], cache: dict) -> dict:

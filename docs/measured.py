@@ -121,7 +121,7 @@ def tables(found: Row) -> str:
 
 def unbounded(found: Row) -> str:
     """What MNIST grows to without a budget."""
-    runs = found["data"]["mnist without a budget"]["runs"]
+    runs = found["runs"]
     sizes = ", ".join("+".join(map(str, r["hidden_sizes"])) for r in runs)
     scores = [r["test_score"] for r in runs]
     return (
@@ -162,7 +162,7 @@ SOURCES = {
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
     "tables": _benchmark("tables", tables),
-    "unbounded": _benchmark("mnist", unbounded),
+    "unbounded": _benchmark("unlimited", unbounded),
     "optimizer": _choice("optimizer"),
     "layer_kind": _choice("layer_kind"),
     "unit_scale": _choice("unit_scale"),

@@ -60,6 +60,14 @@ def test_mnist(run):
     assert one["warm"]["hidden_sizes"] == one["cold"]["hidden_sizes"]
 
 
+def test_unlimited(run):
+    found = run("unlimited")
+    (one,) = found["runs"]
+    assert sum(one["hidden_sizes"]) > 4
+    assert found["lowest_test_score"] == found["mean_test_score"] == one["test_score"] > 0.8
+    assert 100 < found["peak_mb"] == one["peak_mb"]
+
+
 def test_overhead(run):
     (one,) = run("overhead")["runs"]
     for cache in ("cold", "warm"):
