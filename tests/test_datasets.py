@@ -699,6 +699,8 @@ def test_features_are_not_copied_needlessly():
         ([[1, 2 + 1j]], "Complex data not supported"),
         ([[{}, 1], [2, 3]], r"objects in column 'column_0' \(such as '\{\}'\)"),
         ([[10**400, 1], [2, 3]], "objects in column 'column_0'"),
+        ([[-(10**400), 1], [None, 3]], "infinity in column 'column_0'"),
+        ([[10**400, 1], [1j, 3]], "Complex data not supported"),
         (np.full((2, 1), 1e39), r"values up to 1e\+39 in column 'column_0'"),
         (np.full((3, 20), np.nan), r"'column_7' \(3 of 3 rows\) and 12 more: drop"),
         (scipy.sparse.eye_array(3), "sparse matrix: make it dense"),

@@ -168,8 +168,18 @@ def _simplify(values: np.ndarray) -> np.ndarray:
         return values if simple.dtype == object else simple  # beyond 64 bits
     if every(Real, Decimal, np.bool_) or every(Complex):
         kind = float if every(Real, Decimal, np.bool_) else complex
-        return np.array([math.nan if _is_missing(value) else kind(value) for value in values])
+        return np.array([_number(value, kind) for value in values])
     return values
+
+
+def _number(value: Any, kind: type[float] | type[complex]) -> complex:
+    """A value as a number: NaN if it is missing, infinity for an integer beyond all floats."""
+    if _is_missing(value):
+        return math.nan
+    try:
+        return kind(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _column(values: Any) -> _Column:
