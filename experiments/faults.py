@@ -309,17 +309,26 @@ def full_disk(run: Run, rng: random.Random) -> None:
     process = run.start()
     run.await_moment(process, rng)
     keep_full(run.folder.parent, process, PATIENCE)
-    said = run.end(process, 1)
+    what_is_said_of_a_full_disk(run.end(process, 1))
+
+
+def what_is_said_of_a_full_disk(said: str) -> None:
+    """A sentence when a checkpoint cannot be written, one at the end, and no more."""
     if "No space left" not in said or said.count("\n") > 2:
         raise Lost(f"said in other words: {said}")
 
 
 def disk_full_for_a_while(run: Run, rng: random.Random) -> None:
-    """A disk that is full for a while: the run ends as if it had not been."""
+    """A disk that is full for a while: the run ends as if it had not been.
+
+    If it ended meanwhile, which depends on the machine, it says what to do, as on a full disk.
+    """
     process = run.start()
     run.await_step(process, rng.randrange(run.lab.steps(run.optimizer) // 2))
-    keep_full(run.folder.parent, process, rng.uniform(0.1, 0.5))
-    run.end(process, 0)
+    keep_full(run.folder.parent, process, rng.uniform(0.05, 0.2))
+    said = run.end(process, 0, 1)
+    if process.returncode:
+        what_is_said_of_a_full_disk(said)
 
 
 def read_only_from_now_on(run: Run, rng: random.Random) -> None:
