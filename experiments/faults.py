@@ -230,8 +230,9 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
 
     def fault(run: Run, rng: random.Random) -> None:
         process = run.start()
-        run.await_step(process, 1)
-        end_it(process, run, rng)
+        run.await_step(process, rng.randrange(1, run.lab.steps(run.optimizer) // 2))
+        process.kill()
+        process.communicate()
         if len(run.checkpoints()) < 2:
             raise Lost(f"there are no two checkpoints: {run.checkpoints()}")
         spoil(run.checkpoints()[-1], rng)
