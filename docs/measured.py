@@ -5,6 +5,7 @@ the site is built. So pages follow a benchmark that is run anew, and cannot disa
 """
 
 import json
+import runpy
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -29,6 +30,8 @@ def _made(file: str, command: str, make: Callable[[Any], str]) -> str:
 
 
 def _source(command: str, file: str, machine: Row) -> str:
+    if "processor" in machine:  # of `senn reproduce`
+        return f"*From* `{command}`, *which wrote* `{file}` *({machine['processor']}).*"
     day = machine["date"].split("T")[0]
     cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (
@@ -148,6 +151,12 @@ def choices(choice: str) -> Callable[[Row], str]:
     return make
 
 
+def record(name: str) -> Callable[[Row], str]:
+    """The tables of a record that `senn reproduce` saved."""
+    lines = runpy.run_path(str(ROOT / "experiments/tables.py"))[name]
+    return lambda found: "\n".join(lines(found["claims"])).strip()
+
+
 def _benchmark(name: str, make: Callable[[Any], str]) -> tuple[str, str, Callable[[Any], str]]:
     return f"benchmarks/results/{name}.json", f"python benchmarks/{name}.py", make
 
@@ -156,7 +165,13 @@ def _choice(name: str) -> tuple[str, str, Callable[[Any], str]]:
     return "experiments/choices.json", "python experiments/choices.py", choices(name)
 
 
+def _record(figure: str, name: str) -> tuple[str, str, Callable[[Any], str]]:
+    return f"experiments/{figure}.json", f"senn reproduce {figure}", record(name)
+
+
 SOURCES = {
+    "ablation": _record("ablation", "ablation"),
+    "automatic_size": _record("automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
