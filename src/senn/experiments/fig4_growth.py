@@ -16,6 +16,8 @@ from matplotlib.figure import Figure
 from senn.evaluation import evaluate, outputs
 from senn.experiments.growing import PAPER, Recipe, passed
 from senn.experiments.images import (
+    ALPHA,
+    ALPHA_UNIT,
     EPOCHS_PER_LOOK,
     LAYER_COST,
     LOSS,
@@ -38,8 +40,6 @@ SEARCH = (
     f"the search Projection, fitted to and judged on {SAMPLE_SIZE} images each, not gradient "
     f"ascent from 10,000 starts on {ORIGINAL_SAMPLE_SIZE}"
 )
-ALPHA_OF_LIMIT = 0.0025
-ALPHA = f"α = {ALPHA_OF_LIMIT} of λ = E‖g‖², as senn reads it, not 0.25"
 WANTED_ACCURACY, WANTED_SIZES = 0.97, (50, 60)
 
 
@@ -48,7 +48,7 @@ def recipe(options: Options) -> Recipe:
     policy = replace(
         PAPER,
         tau=1.007,
-        alpha=ALPHA_OF_LIMIT,
+        alpha=0.25 * ALPHA_UNIT,
         layer_cost=LAYER_COST,
         every=1,
         layer_every=1,

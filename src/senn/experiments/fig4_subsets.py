@@ -17,6 +17,8 @@ from senn import Batch
 from senn.evaluation import evaluate
 from senn.experiments.growing import PAPER, Recipe
 from senn.experiments.images import (
+    ALPHA,
+    ALPHA_UNIT,
     CLASSES,
     EPOCHS_PER_LOOK,
     FIRST_SIZE,
@@ -51,7 +53,7 @@ def recipe(options: Options) -> Recipe:
     policy = replace(
         PAPER,
         tau=1.03,
-        alpha=0.0025,
+        alpha=0.0025 * ALPHA_UNIT,
         depth=False,
         every=1,
         damping=1e-2,
@@ -68,7 +70,7 @@ def recipe(options: Options) -> Recipe:
 def stand_ins(options: Options) -> list[str]:
     """What is not as in the paper."""
     cadence = f"looks at least {STEPS_BETWEEN_LOOKS} steps apart, and at most {MOST_STEPS} steps"
-    return [cadence] if options.original else [SEARCH, SOLVER, cadence]
+    return [ALPHA, cadence] if options.original else [SEARCH, SOLVER, ALPHA, cadence]
 
 
 def settings(options: Options) -> dict[str, Any]:
