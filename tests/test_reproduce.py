@@ -52,7 +52,7 @@ def test_the_record_is_in_the_file_with_its_settings_and_machine(name, quick):
     assert optimizer["weight_decay"] == (1e-3 if name in MNIST else 0)
     assert record["machine"]["cores"] >= 1
     assert record["command"].startswith("senn")
-    assert bool(record["stand_ins"]) == (name in MNIST)
+    assert bool(record["stand_ins"]) == (name != "fig2")
 
 
 @pytest.mark.parametrize("name", WITH_DATA)
@@ -96,6 +96,7 @@ def test_fig3_starts_linear_and_a_layer_bends_the_boundary(quick):
     seed = quick("fig3")[0]["runs"][0]
     insertion, (linear, bent, *_) = seed["insertions"][0], seed["phases"]
     assert insertion["ratio_before"] > 1
+    assert insertion["ratio_after"] < insertion["ratio_before"] / 2
     assert insertion["loss_after"] == pytest.approx(insertion["loss_before"], rel=1e-5)
     assert linear["start"]["layers"] == 0
     assert bent["start"]["step"] == insertion["step"]

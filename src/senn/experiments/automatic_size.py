@@ -149,7 +149,7 @@ def draw(record: dict[str, Any]) -> Figure:
     for axes, (task, place) in zip(panels, found.items(), strict=False):
         _draw_place(axes, place)
         axes.set_title(
-            f"{task}: {place['senn_units']['mean']:.3g} units, "
+            f"{task}\n{place['senn_units']['mean']:.3g} units, "
             f"{place['share_of_sweep_seconds']:.0%} of the sweep's time"
         )
         axes.set(xlabel="hidden units", ylabel=f"test {place['score']}")
