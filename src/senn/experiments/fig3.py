@@ -136,7 +136,7 @@ class _Run:
             {
                 "step": step,
                 "layers": len(self.network.hidden),
-                "ratio": max(map(self.how.policy.worth, look.proposals)) / float(eta),
+                "ratio": max(map(self.how.policy.worth, look.proposals)) / max(float(eta), 1e-30),
                 "map_ratio": max(map(self.how.ratio, look.proposals)),
             }
         )
