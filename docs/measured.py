@@ -165,13 +165,14 @@ def _choice(name: str) -> tuple[str, str, Callable[[Any], str]]:
     return "experiments/choices.json", "python experiments/choices.py", choices(name)
 
 
-def _record(figure: str, name: str) -> tuple[str, str, Callable[[Any], str]]:
-    return f"experiments/{figure}.json", f"senn reproduce {figure}", record(name)
+def _record(file: str, command: str, name: str) -> tuple[str, str, Callable[[Any], str]]:
+    return f"experiments/{file}.json", f"senn reproduce {command}", record(name)
 
 
 SOURCES = {
-    "ablation": _record("ablation", "ablation"),
-    "automatic_size": _record("automatic-size", "automatic_size"),
+    "ablation": _record("ablation", "ablation", "ablation"),
+    "ablation_adam": _record("adam/ablation", "ablation --optimizer adam", "ablation"),
+    "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
