@@ -24,7 +24,7 @@ EPOCHS_PER_LOOK = 10
 WEIGHT_DECAY = 1e-3
 LAYER_COST = 60.0
 # The paper does not say in what unit its α are; no unit could ever gain 0.25 of λ.
-ALPHA_UNIT = 1e-3
+ALPHA_UNIT = 1e-4
 ALPHA = f"α in units of {ALPHA_UNIT} λ, λ = E‖g‖²; the paper's unit is unknown"
 LOSS = SoftmaxCrossEntropy()
 WARM_STEPS, WARM_START = 10, 0.9
