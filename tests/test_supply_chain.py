@@ -37,6 +37,8 @@ UNPICKLE = {
     "pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy",
     "subprocess", "ctypes", "code",
 }  # fmt: skip
+# Calls one function of the C library that the process runs on anyway, and sees no data.
+ARGUED = {"src/senn/machine.py": {"ctypes"}}
 WITH_LOADER = {"yaml", "torch", "np", "numpy", "jnp"}  # whose `load` may unpickle
 
 
@@ -65,7 +67,8 @@ def _danger_of(call: ast.Call) -> set[str]:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.stem)
 def test_nothing_runs_code_found_in_data(path):
-    assert not dangers(path.read_text("utf-8"))
+    argued = ARGUED.get(path.relative_to(ROOT).as_posix(), set())
+    assert dangers(path.read_text("utf-8")) == argued
 
 
 @pytest.mark.parametrize(
