@@ -118,9 +118,16 @@ class Run:
             raise Lost("another ledger")
         if model != wanted:
             raise Lost("other parameters")
-        left = [path.name for path in self.folder.iterdir()]
-        if set(left) != FINISHED:
-            raise Lost(f"files left over: {left}")
+        if not self.is_over():
+            raise Lost(f"files left over: {self.files()}")
+
+    def files(self) -> set[str]:
+        """The names of what is in the folder."""
+        return {path.name for path in self.folder.iterdir()}
+
+    def is_over(self) -> bool:
+        """Whether the run has been saved to its end: one that can go on keeps checkpoints."""
+        return self.folder.exists() and self.files() == FINISHED
 
     def checkpoints(self) -> list[Path]:
         """The newest last."""
@@ -205,8 +212,8 @@ def stop(*signals: int) -> Callable[[Run, random.Random], None]:
             process.send_signal(number)
             time.sleep(0.01)
         said = run.end(process, 0, 130)
-        ended = (run.folder / "model.senn").exists()
-        if process.returncode == 130 and not ended and "once more leaves at once" not in said:
+        warned = "once more leaves at once" in said
+        if process.returncode == 130 and not warned and not run.is_over():
             raise Lost(f"no word of how to leave: {said}")
 
     return fault

@@ -178,7 +178,7 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         writer = _writer(arguments, checkpoint)
         stop = GracefulStop(writer and writer.write)
         with stop.listening():  # what was learned is saved, whenever the signal comes
-            seconds = _fit(estimator, data, checkpoint, [*([writer] if writer else []), stop])
+            seconds = _fit(estimator, data, checkpoint, [writer, stop] if writer else [stop])
             return _save(arguments, data, estimator, seconds, console)
 
 
