@@ -38,9 +38,8 @@ def main() -> None:
     else:
         parts = {"mnist": compare(given, "mnist", 50, given.repeats)}
         if files_found("fashion-mnist", given.fashion_dir):
-            parts["fashion-mnist"] = compare(
-                given, "fashion-mnist", 64, min(given.repeats, harness.LEAST_REPEATS)
-            )
+            others = min(given.repeats, harness.LEAST_REPEATS)
+            parts["fashion-mnist"] = compare(given, "fashion-mnist", 64, others)
         else:
             print("fashion-mnist: its files were not found, so it is left out")
     report.finish(data=parts)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parent.parent
+RECORDS = runpy.run_path(str(ROOT / "experiments/tables.py"))  # a function for each
 Row = dict[str, Any]
 
 
@@ -153,8 +154,7 @@ def choices(choice: str) -> Callable[[Row], str]:
 
 def record(name: str) -> Callable[[Row], str]:
     """The tables of a record that `senn reproduce` saved."""
-    lines = runpy.run_path(str(ROOT / "experiments/tables.py"))[name]
-    return lambda found: "\n".join(lines(found["claims"])).strip()
+    return lambda found: "\n".join(RECORDS[name](found["claims"])).strip()
 
 
 def _benchmark(name: str, make: Callable[[Any], str]) -> tuple[str, str, Callable[[Any], str]]:

@@ -24,8 +24,8 @@ def use_threads(threads: int) -> None:
 def give_memory_back() -> None:
     """Let glibc give large arrays back to the system as soon as they are freed.
 
-    Left to itself it raises the size that counts as large to 32 MiB, and keeps smaller blocks for
-    others of their size; growing networks have few. Elsewhere than on glibc nothing is done.
+    Left to itself it raises the size that counts as large to 32 MiB and keeps smaller blocks, which
+    arrays of other sizes, as a growing network has, leave in pieces. Elsewhere nothing is done.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -35,7 +35,7 @@ from senn.proposals import GradientAscent, Projection, Proposal, Random
 
 LOOKS = 30
 WATCHED_STEPS, WATCH_EVERY = 50, 10  # after an addition
-# What is fitted to few images gains nothing on others: of 4096, growth stopped at 15 units.
+# Units fitted to few images gain nothing on others: with 4096, growth stopped at 15 of them.
 SAMPLE_SIZE, ORIGINAL_SAMPLE_SIZE = 20_000, 1024
 LAYER_STARTS, LAYER_STEPS = 8, 30
 SEARCH = (

@@ -23,9 +23,11 @@ BATCH_SIZE = 1024
 EPOCHS_PER_LOOK = 10
 WEIGHT_DECAY = 1e-3
 LAYER_COST = 60.0
-# The paper does not say in what unit its α are; no unit could ever gain 0.25 of λ.
+# The paper does not say in what unit its α are, and no hidden unit could ever gain 0.25 of λ. This
+# one is ours, set by the sizes that the paper reports: with ten times as much, growth on all of
+# MNIST ended at 33 units.
 ALPHA_UNIT = 1e-4
-ALPHA = f"α in units of {ALPHA_UNIT} λ, λ = E‖g‖²; the paper's unit is unknown"
+ALPHA = f"α in units of {ALPHA_UNIT} λ, λ = E‖g‖²; ours, by the paper's sizes"
 LOSS = SoftmaxCrossEntropy()
 WARM_STEPS, WARM_START = 10, 0.9
 SOLVER = f"{WARM_STEPS} conjugate-gradient steps from {WARM_START} × the last solution, not 100"
