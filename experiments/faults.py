@@ -9,6 +9,7 @@ the undisturbed run ended with.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -19,7 +20,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -138,6 +138,15 @@ class Run:
         newest = self.checkpoints()[-1:]
         return int(newest[0].stem.removeprefix("checkpoint-")) if newest else -1
 
+    def start_until(self, step: int) -> subprocess.Popen:
+        """A process that stands still once it has written two checkpoints, one of this step on.
+
+        It stops by itself: on a fast machine one that waits for a moment from outside is late.
+        """
+        process = self.start(python=("-c", STOPPING, str(step)))
+        until(lambda: stands_still(process) or process.poll() is not None)
+        return process
+
     def await_step(self, process: subprocess.Popen, step: int) -> None:
         """Wait until there is a checkpoint of this step or a later one."""
         until(lambda: self.step() >= step or process.poll() is not None)
@@ -147,6 +156,31 @@ class Run:
         last = self.lab.steps(self.optimizer)
         self.await_step(process, rng.randrange(max(self.step(), 0), last))
         time.sleep(rng.uniform(0, 0.1))
+
+
+STOPPING = """
+import os, signal, sys
+from pathlib import Path
+from senn.cli import main
+step, replace, written = int(sys.argv.pop(1)), os.replace, []
+def replace_and_stop(aside, path):
+    replace(aside, path)
+    name = Path(path).stem
+    if name.startswith("checkpoint-"):
+        written.append(int(name.removeprefix("checkpoint-")))
+        if len(written) > 1 and written[-1] >= step:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            os.replace = replace
+os.replace = replace_and_stop
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def stands_still(process: subprocess.Popen) -> bool:
+    """Whether it has been stopped by a signal that lets it go on later."""
+    with contextlib.suppress(OSError):  # it is over
+        return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")")[-1].split()[0] == "T"
+    return False
 
 
 def until(done: Callable[[], object]) -> None:
@@ -236,8 +270,7 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
     """SIGKILL, and the newest checkpoint damaged."""
 
     def fault(run: Run, rng: random.Random) -> None:
-        process = run.start()
-        run.await_step(process, rng.randrange(1, run.lab.steps(run.optimizer) // 2))
+        process = run.start_until(rng.randrange(run.lab.steps(run.optimizer) // 2))
         process.kill()
         process.communicate()
         if len(run.checkpoints()) < 2:
@@ -249,9 +282,7 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
 
 def two_writers(run: Run, rng: random.Random) -> None:
     """A second process that begins, and one that resumes, the run of a first."""
-    first = run.start()
-    run.await_moment(first, rng)
-    first.send_signal(signal.SIGSTOP)  # or it would have ended before the others have begun
+    first = run.start_until(rng.randrange(run.lab.steps(run.optimizer) // 2))
     said = [run.end(run.start(resume=True), 2), run.end(run.start(), 2)]
     first.send_signal(signal.SIGCONT)
     if "another process" not in said[0] or "not finished" not in said[1]:
@@ -277,7 +308,7 @@ def jumping_clock(run: Run, rng: random.Random) -> None:
 # --- faults of the disk -------------------------------------------------------------------
 
 
-@contextmanager
+@contextlib.contextmanager
 def small_disk(lab: Lab) -> Iterator[Path]:
     """A file system in memory, of a few megabytes."""
     place = lab.folder / f"disk-{lab.count}"
