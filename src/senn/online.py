@@ -14,7 +14,7 @@ from senn.history import History
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
-from senn.state import RunState
+from senn.state import MANY, RunState
 from senn.training import Schedule, first_state, fit
 
 # Nobody knows where a stream ends: the rate stays as it is, and growth and training go on.
@@ -95,7 +95,7 @@ class OnlineTraining:
             average=add_outputs(train.average, positions, bias),
             optimizer=optimizer.grown(add_outputs(train.optimizer, positions), network),
         )
-        state.waits, state.refusals = 0, 0
+        state.waits, state.refusals, state.found = 0, 0, MANY
         state.next_look = self._look_after(state.step, 0)
 
     def _fed(self, data: tuple, optimizer: AbstractOptimizer, batch_size: int) -> StreamSource:

@@ -56,8 +56,8 @@ class Policy:
         every: steps between considerations (the paper's slower steps: 30), if each adds
             `additions_at_once` units; proportionally more after one that adds fewer, so that
             looking costs little a unit.
-        backoff: what the steps to the next consideration are multiplied by after each one in a
-            row that added nothing, so that looking costs little once there is little to find.
+        backoff: what the steps between considerations are multiplied by with each one in a row
+            that added nothing, so that looking costs little once there is little to find.
         layer_every: steps between layers added (the paper's: 90).
         additions_at_once: most units added in one consideration, each scored against what
             those before it left; Theorem 1's bound holds too.
@@ -181,14 +181,13 @@ class Policy:
         return self.most_units()
 
     def next_look(self, step: int, added: int, fruitless: int) -> int:
-        """The step of the next consideration, after one at `step` that added so many units.
+        """The step of the next consideration after one at `step`.
 
-        `fruitless` is the number of considerations in a row, up to this, that added nothing.
-        The start counts as a consideration, at step 0, that added as many as it could.
+        `added` is how many units the last did that added any, and `fruitless` how many have
+        added nothing since. The start counts as one, at step 0, that added as many as it could.
         """
-        if fruitless:
-            return step + round(self.every * self.backoff**fruitless)
-        return step + round(self.every * max(self.most_units() / max(added, 1), 1))
+        few = max(self.most_units() / max(added, 1), 1)
+        return step + round(self.every * few * self.backoff**fruitless)
 
     def most_units(self) -> int:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""

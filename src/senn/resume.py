@@ -25,12 +25,12 @@ from senn.nn.activation import Fixed, Rational
 from senn.nn.network import assemble, source_nodes
 from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.readers import first_sentence
-from senn.state import Annealing, Best, RunState, TrainState, described
+from senn.state import MANY, Annealing, Best, RunState, TrainState, described
 
 # Of `RunState`, plain numbers and words; what else it holds has a place of its own below.
 PLAIN = (
-    "step", "next_look", "growing", "last_layer", "refusals", "stale", "waits", "observed",
-    "seconds", "fingerprint", "settings", "annealing",
+    "step", "next_look", "growing", "last_layer", "refusals", "stale", "waits", "found",
+    "observed", "seconds", "fingerprint", "settings", "annealing",
 )  # fmt: skip
 
 
@@ -104,6 +104,7 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 def _state(
     header: dict[str, Any], arrays: dict[str, np.ndarray], optimizer: AbstractOptimizer
 ) -> RunState:
+    header = {"found": MANY, **header}  # which the first checkpoints did not have
     plain = {name: header[name] for name in PLAIN}
     plain["annealing"] = header["annealing"] and Annealing(*header["annealing"])
     network = _network("train.network", header["network"], arrays)

@@ -20,6 +20,7 @@ between a chunk and the evaluation or the growth that is due after it.
 """
 
 import dataclasses
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ from senn.batches import Position
 from senn.history import History
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo
+
+MANY = sys.maxsize  # units: so many that no look is put off for them
 
 
 class ResumeError(ValueError):
@@ -99,6 +102,7 @@ class RunState:
     refusals: int = 0  # considerations in a row in which nothing passed α
     stale: int = 0  # evaluations in a row without a better loss
     waits: int = 0  # considerations in a row that added nothing
+    found: int = MANY  # units that the last addition added; MANY for a layer, and before any
     observed: int = 0  # rows whose inputs the optimiser has been told of
     annealing: Annealing | None = None
     best: Best = field(default_factory=lambda: Best(np.inf, None, 0))

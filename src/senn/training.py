@@ -35,7 +35,7 @@ from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
 from senn.proposals import AbstractProposer, Projection, Proposal
 from senn.proposals.base import join
-from senn.state import Annealing, Best, ResumeError, RunState, TrainState, described
+from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState, described
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
@@ -524,9 +524,10 @@ class _Run:
             decision = self.decide()
         added, looked = len(decision.accepted), bool(decision.verdicts)
         self.now.waits = 0 if added else self.now.waits + looked
-        layer = added and decision.accepted[0].location.kind == "layer"
-        found = self.policy.most_units() if layer or not looked else added
-        self.now.next_look = self.policy.next_look(self.now.step, found, self.now.waits)
+        if added:
+            layer = decision.accepted[0].location.kind == "layer"
+            self.now.found = MANY if layer else added
+        self.now.next_look = self.policy.next_look(self.now.step, self.now.found, self.now.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
         self.now.refusals = self.now.refusals + 1 if refused else 0

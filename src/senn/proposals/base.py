@@ -286,25 +286,24 @@ def problem_at(
     """The problem of units that read what map `source` reads and are read by map `reader`.
 
     Both are given on the fitting and on the held-out sample. `damping` is relative.
-    `input_factor` is of what map `source` reads, if it is known already. Unless it is, inputs
-    and gradients are padded by zeros to a multiple of `PADDED_TO`, so that a search is compiled
-    once for all small maps.
+    `input_factor` is of what map `source` reads, if it is known already. Gradients, and unless
+    it is known the inputs, are padded by zeros to a multiple of `PADDED_TO`, so that a search is
+    compiled once for all small maps.
     """
     fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
     here, there = (Sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
-    if input_factor is None and not square:
-        here, there, inputs = _padded(here), _padded(there), _pad(inputs, 0, 0)
+    if not square:
+        here, there = (s._replace(r=_pad(s.r, 1)) for s in (here, there))
+    if not square and input_factor is None:
+        # the constant stays last
+        here, there = (s._replace(a=_pad(s.a, 1, left=1)) for s in (here, there))
+        inputs = _pad(inputs, 0)
     return Problem(
         here, there, fit.ridge, rms, fit.score, input_factor, inputs, units, activation, square
     )
-
-
-def _padded(sample: Sample) -> Sample:
-    # the constant stays last
-    return Sample(_pad(sample.a, 1, left=1), _pad(sample.r, 1))
 
 
 def _pad(array: Array, axis: int, left: int = 0) -> Array:
