@@ -1,6 +1,7 @@
 """What growing costs beside training: a grown run against one of the final size from the start.
 
-Both take the same number of steps on the same rows by the same optimiser, with the learning
+Every repetition has a seed of its own, for how far a run grows, and how long it looks, depends on
+it. Both take the same number of steps on the same rows by the same optimiser, with the learning
 rate annealed over the same steps, with the same evaluations, and with slots for as many units;
 the second may not grow (`Policy(width=False, depth=False)`). Each runs in a fresh process, first
 with an empty compilation cache (cold), then again (warm). The seconds are those of `senn.fit`,
@@ -24,12 +25,11 @@ def main() -> None:
     report = harness.Report(
         "overhead", given, task=f"{task['data']}, {task['first']} to {task['max_units']} units"
     )
-    runs = [one_round(task) for _ in range(given.repeats)]
+    runs = [one_round({**task, "seed": seed}) for seed in range(given.repeats)]
     rows = [
         {
             "cache": cache,
-            "steps": runs[0][cache]["grown"]["steps"],
-            "sizes": runs[0][cache]["grown"]["hidden_sizes"],
+            "steps": middle(runs, cache, "grown", "steps"),
             "grown": middle(runs, cache, "grown", "seconds"),
             "of it growth": middle(runs, cache, "grown", "growth_seconds"),
             "compilation": middle(runs, cache, "grown", "compile_seconds"),
@@ -40,6 +40,7 @@ def main() -> None:
         for cache in ("cold", "warm")
     ]
     harness.table("median seconds of fit", rows)
+    harness.table("each seed", [one_line(run) for run in runs])
     for name in ("grown", "fixed"):
         accuracy = statistics.mean(run["cold"][name]["test_score"] for run in runs)
         print(f"  {name}: mean test accuracy {accuracy:.4f}")
@@ -51,6 +52,13 @@ def middle(runs: list[dict], cache: str, name: str, what: str) -> float:
     return statistics.median(run[cache][name][what] for run in runs)
 
 
+def one_line(run: dict) -> dict:
+    """What became of one seed."""
+    grown = run["cold"]["grown"]
+    said = {key: grown[key] for key in ("hidden_sizes", "steps", "n_additions", "test_score")}
+    return {**said, **{cache: run[cache]["ratio"] for cache in ("cold", "warm")}}
+
+
 def one_round(task: dict) -> dict:
     """Grown and fixed, cold and then warm, in turn."""
     result = {}
@@ -59,7 +67,7 @@ def one_round(task: dict) -> dict:
             grown, _ = harness.fresh(grow, env=for_grown, **task)
             fixed, _ = harness.fresh(
                 stay, env=for_fixed, data=task["data"], folder=task["folder"],
-                max_units=task["max_units"],
+                max_units=task["max_units"], seed=task["seed"],
                 **{key: grown[key] for key in ("hidden_sizes", "steps", "annealed_from")},
             )  # fmt: skip
             ratio = grown["seconds"] / fixed["seconds"]
@@ -69,13 +77,15 @@ def one_round(task: dict) -> dict:
     return result
 
 
-def grow(data: str, folder: str | None, first: int, max_units: int, anneal: dict) -> dict:
+def grow(
+    data: str, folder: str | None, first: int, max_units: int, anneal: dict, seed: int
+) -> dict:
     """A run that starts small and grows by all the defaults."""
     import senn
 
     schedule = senn.Schedule(**anneal)
     policy = senn.Policy(max_units=max_units)
-    result = run(data, folder, (first,), max_units, policy, schedule, "kfac")
+    result = run(data, folder, (first,), max_units, policy, schedule, "kfac", seed)
     # Where the rate began to fall: the schedule's own arithmetic, backwards from the end.
     per_epoch = -(-result["rows"] // schedule.batch_size)
     annealed = schedule.annealing_steps(per_epoch, None)
@@ -89,6 +99,7 @@ def stay(
     max_units: int,
     steps: int,
     annealed_from: int,
+    seed: int,
 ) -> dict:
     """A run of the same length that has that size from the start, and keeps it."""
     import jax.numpy as jnp
@@ -114,27 +125,28 @@ def stay(
         senn.Policy(width=False, depth=False),
         senn.Schedule(max_steps=steps, anneal_epochs=None, stop_after=steps),
         Annealed(first=annealed_from, last=steps),
+        seed,
     )  # fmt: skip
     assert result["steps"] == steps, result
     return result
 
 
-def run(data, folder, sizes, max_units, policy, schedule, optimizer) -> dict:
+def run(data, folder, sizes, max_units, policy, schedule, optimizer, seed) -> dict:
     """One call of `senn.fit`, and what it reports."""
     import jax
     import numpy as np
 
     import senn
 
-    train, validation, (x_test, y_test) = harness.split_data(data, folder)
+    train, validation, (x_test, y_test) = harness.split_data(data, folder, seed)
     classes = int(np.max(train[1])) + 1
     network = senn.nn.MLP(
-        train[0].shape[1], classes, sizes, key=jax.random.key(0), capacity=max_units
+        train[0].shape[1], classes, sizes, key=jax.random.key(seed), capacity=max_units
     )
     (network, history), seconds = harness.timed(
         lambda: senn.fit(
             network, train, validation=validation, optimizer=optimizer, policy=policy,
-            schedule=schedule,
+            schedule=schedule, seed=seed,
         )
     )  # fmt: skip
     right = np.asarray(network(x_test)).argmax(1) == y_test
