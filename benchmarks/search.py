@@ -1,8 +1,8 @@
 """How good the units are that a search finds, and how long it takes.
 
 All searches get the same saved state: a network of 10 units after an epoch of MNIST, 8,192 rows
-to fit units to and 8,192 others to judge them on. Reported is the held-out Δη′ of the one unit
-that each search returns, over several keys.
+to fit units to and four times as many others to judge them on, as in training. Reported is the
+held-out Δη′ of the one unit that each search returns, over several keys.
 
 * Projection, the default;
 * GradientAscent, the paper's 300 steps, with as many proposals as fit in the time allowed;
@@ -68,7 +68,7 @@ def saved_state(given) -> dict:
     import jax
 
     import senn
-    from senn.batches import InputMoment
+    from senn.batches import JUDGED, InputMoment
     from senn.factors import InputFactor
     from senn.growth import look
     from senn.losses import make_loss, make_metric
@@ -88,11 +88,12 @@ def saved_state(given) -> dict:
         moment = InputMoment(0.0, 0).with_more(batch)  # pyright: ignore[reportArgumentType]
         inputs = InputFactor.of(moment, batch.x.dtype)
     loss, policy = make_loss("softmax_cross_entropy"), senn.Policy(additions_at_once=1)
+    others = batch[rows : (1 + JUDGED) * rows]
     seen = look(
-        network, loss, make_metric(policy.metric, loss), batch[:rows], batch[-rows:],
+        network, loss, make_metric("fisher", loss), batch[:rows], others,
         jax.random.key(0), None, inputs,
     )  # fmt: skip
-    told = {"data": data, "steps": steps, "units": units, "rows_each": rows,
+    told = {"data": data, "steps": steps, "units": units, "rows": rows, "judged_on": len(others.x),
             "training_loss": history.evaluations[-1].loss,
             "limit": float(seen.held_out.limit)}  # fmt: skip
     print("  state:", ", ".join(f"{k} {v}" for k, v in told.items()), flush=True)

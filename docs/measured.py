@@ -75,9 +75,17 @@ def search(found: Row) -> str:
 
 def optimizers(found: Row) -> str:
     """How soon each optimiser reaches the mark."""
-    return columns(found["table"], {
+    marks = [found["task"]["mark"] - below for below in (0.02, 0.01)]
+    names = ("2 points before", "1 point before")
+    rows = [
+        {**row, **{n: "–" if row.get(n) is None else f"{row[n]:.3g} s" for n in names}}
+        for row in found["table"]
+    ]
+    return columns(rows, {
         "optimiser": "{optimiser}",
         "metric": "{metric}",
+        f"to {marks[0]:.0%}": "{2 points before}",
+        f"to {marks[1]:.0%}": "{1 point before}",
         "reached": "{reached} of {of}",
         "steps": "{steps:.0f}",
         "seconds": "{seconds:.3g}",

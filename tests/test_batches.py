@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import senn.batches
 from senn.batches import ArraySource, Batch, StreamSource, make_source
 
 
@@ -84,12 +85,23 @@ def test_the_seed_is_the_order():
     assert (first != other).any()
 
 
-@pytest.mark.parametrize(("n", "size", "wanted"), [(12, 4, 4), (12, 100, 6), (7, 5, 3), (2, 1, 1)])
-def test_two_samples_share_no_row(n, size, wanted):
+@pytest.mark.parametrize(
+    ("n", "size", "fitted", "judged"),
+    [(12, 4, 4, 8), (12, 100, 6, 6), (7, 5, 3, 4), (2, 1, 1, 1), (50, 2, 2, 8)],
+)
+def test_two_samples_share_no_row(n, size, fitted, judged):
     fit, held_out = array_source(n, 4).two_samples(size, np.random.default_rng(0))
-    assert len(fit.y) == len(held_out.y) == wanted
-    assert len({*fit.y.tolist(), *held_out.y.tolist()}) == 2 * wanted
+    assert (len(fit.y), len(held_out.y)) == (fitted, judged)
+    assert len({*fit.y.tolist(), *held_out.y.tolist()}) == fitted + judged
     np.testing.assert_array_equal(fit.x[:, 0], fit.y)
+
+
+def test_wide_rows_are_judged_on_no_more_than_memory_likes(monkeypatch):
+    width = array_source(50, 4)._data.x.shape[1]
+    for numbers, judged in ((5 * width, 5), (1, 2)):  # never fewer than units are fitted to
+        monkeypatch.setattr(senn.batches, "JUDGED_NUMBERS", numbers)
+        _, held_out = array_source(50, 4).two_samples(2, np.random.default_rng(0))
+        assert len(held_out.y) == judged
 
 
 def test_two_samples_of_a_single_row():

@@ -170,7 +170,16 @@ def test_budgets_end_the_run_of_units(budget, room):
 
 @pytest.mark.parametrize(
     ("added", "fruitless", "steps"),
-    [(4, 0, 10), (5, 0, 10), (2, 0, 20), (1, 0, 40), (4, 1, 20), (4, 3, 80), (1, 1, 80)],
+    [
+        (4, 0, 10),
+        (5, 0, 10),
+        (2, 0, 20),
+        (1, 0, 40),
+        (4, 1, 20),
+        (4, 3, 80),
+        (1, 1, 40),
+        (1, 3, 80),
+    ],
 )
 def test_steps_to_the_next_consideration(added, fruitless, steps):
     rule = policy(every=10, backoff=2.0, additions_at_once=4, tau=1.001)

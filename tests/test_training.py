@@ -682,7 +682,7 @@ def test_fewer_units_than_could_be_added_put_off_the_next_look(network, monkeypa
     assert [c.step for c in refused] == [4, 12, 20]  # the third of each look
 
 
-def test_what_puts_off_the_next_look_doubles_with_each_that_finds_nothing(network, monkeypatch):
+def test_what_put_off_the_next_look_goes_on_putting_it_off(network, monkeypatch):
     def propose_all(network, seen, proposer, policy, locations, key):
         scores = (0.5, 0.0) if sum(network.hidden_sizes) == 3 else (0.0,)
         return [[offer(network, place, 1, s) for s in scores] for place in locations]
@@ -691,7 +691,7 @@ def test_what_puts_off_the_next_look_doubles_with_each_that_finds_nothing(networ
     policy = dataclasses.replace(GROW, every=2, additions_at_once=2, backoff=2.0, max_units=None)
     _, history = run(network, policy=policy)
     assert [(a.step, a.units) for a in history.additions] == [(2, 1)]
-    assert considered(history) == [2, 6, 14]  # then 16 steps later
+    assert considered(history) == [2, 6, 10, 18]  # 2 · 2, then 2 · 2¹, then 2 · 2² steps later
 
 
 def test_layers_wait_for_their_time_and_growth_with_them(offered):

@@ -11,6 +11,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int, Shaped
 
 ROWS_AT_ONCE = 8192  # of a product over all the data
+# Units are judged on up to so many times the rows that they are fitted to, if those hold no more
+# than so many numbers: the standard error of a score is often larger than what a unit gains.
+JUDGED, JUDGED_NUMBERS = 4, 2**25
 FEWEST_ROWS = 32  # a short batch is filled up to such a power of two, or a larger one
 
 
@@ -31,6 +34,11 @@ class Batch(NamedTuple):
     def __getitem__(self, rows) -> "Batch":  # pyright: ignore[reportIncompatibleMethodOverride]
         """Some of the examples."""
         return Batch(self.x[rows], self.y[rows], self.weight[rows])
+
+
+@jax.jit  # one program; by itself, each gather compiles several
+def _taken(batch: Batch, rows: Int[Array, " n"]) -> Batch:
+    return batch[rows]
 
 
 class InputMoment(NamedTuple):
@@ -130,10 +138,12 @@ class ArraySource:
         return Chunk(self._data, jnp.asarray(rows), n)
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
-        """Two random samples, of half the data each if it is small."""
+        """Random rows to fit to, half of the data if it is small, and more others to judge on."""
         size = max(1, min(size, self._n // 2))
-        rows = rng.permutation(self._n)[: 2 * size]
-        return self._data[rows[:size]], self._data[rows[-size:]]
+        most = max(size, min(JUDGED * size, JUDGED_NUMBERS // self._data.x.shape[1]))
+        judged = max(1, min(most, self._n - size))
+        rows = rng.permutation(self._n)[: size + judged]
+        return _taken(self._data, rows[:size]), _taken(self._data, rows[-judged:])
 
 
 class StreamSource:
@@ -215,12 +225,14 @@ class StreamSource:
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Two random samples of the rows seen last."""
-        recent = Batch.of(*(np.concatenate(part) for part in zip(*self._recent, strict=True)))
-        n = recent.x.shape[0]
+        recent = [np.concatenate(part) for part in zip(*self._recent, strict=True)]
+        n = len(recent[0])
         if n // 2 < size:  # as long as there are few; powers of two, lest each size be compiled
             size = 2 ** int(np.log2(max(n // 2, 1)))
         rows = rng.permutation(n)[: 2 * size]
-        return recent[rows[:size]], recent[rows[-size:]]
+        # Here and not on the device, where every n would be compiled for.
+        fit, judge = (Batch.of(*(v[r] for v in recent)) for r in (rows[:size], rows[-size:]))
+        return fit, judge
 
     def _read(self) -> None:
         assert self._stream is not None

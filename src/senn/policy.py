@@ -56,8 +56,9 @@ class Policy:
         every: steps between considerations (the paper's slower steps: 30), if each adds
             `additions_at_once` units; proportionally more after one that adds fewer, so that
             looking costs little a unit.
-        backoff: what the steps between considerations are multiplied by with each one in a row
-            that added nothing, so that looking costs little once there is little to find.
+        backoff: `every` is multiplied by it for each consideration in a row that added nothing,
+            unless what the last addition asks for is longer: looking costs little once there is
+            little to find.
         layer_every: steps between layers added (the paper's: 90).
         additions_at_once: most units added in one consideration, each scored against what
             those before it left; Theorem 1's bound holds too.
@@ -73,8 +74,8 @@ class Policy:
         unit_scale: activation of new units relative to the inputs of the map that reads them,
             root mean square each. The score leaves it free. None leaves it to the optimiser: 0.3
             for `KFAC`, 1 for others, which learn slower behind smaller activations.
-        metric: output metric of the score, "fisher" or "euclidean" (the paper's). If it is also
-            that of a `KFAC` optimiser, the score reads that optimiser's S.
+        metric: output metric of the score, "fisher" or "euclidean"; None takes that of the
+            training steps, as the paper does, and if `KFAC` takes those, the score reads its S.
         damping: relative damping of the Kronecker factors A and S in the score.
     """
 
@@ -99,7 +100,7 @@ class Policy:
     patience: int = 8
     plateau: int = 10
     unit_scale: float | None = None
-    metric: str = "fisher"
+    metric: str | None = None
     damping: float = 0.1
 
     def __post_init__(self):  # noqa: D105
@@ -186,8 +187,8 @@ class Policy:
         `added` is how many units the last did that added any, and `fruitless` how many have
         added nothing since. The start counts as one, at step 0, that added as many as it could.
         """
-        few = max(self.most_units() / max(added, 1), 1)
-        return step + round(self.every * few * self.backoff**fruitless)
+        few = self.most_units() / max(added, 1)
+        return step + round(self.every * max(few, self.backoff**fruitless))
 
     def most_units(self) -> int:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""

@@ -66,8 +66,8 @@ class Schedule:
         averaging: what a step leaves of the running mean of the parameters, plain while it is
             young; that mean is what is evaluated and returned, for single steps follow the noise
             of their batch. 0 takes the parameters as they are.
-        sample_size: examples on which units are fitted, and again as many on which they are
-            judged.
+        sample_size: examples on which units are fitted, half of the data at most. They are judged
+            on four times as many others, as far as there are; from a stream, on as many.
         steps_per_call: steps in one compiled call.
     """
 
@@ -296,7 +296,7 @@ class _Run:
     now: RunState
 
     def __post_init__(self):
-        self.score_metric = make_metric(self.policy.metric, self.loss)
+        self.score_metric = make_metric(self.policy.metric or self.metric, self.loss)
         self.history = self.now.history
         self.start = time.monotonic() - self.now.seconds
         self.first_count = compilations().programs - self.history.n_compilations

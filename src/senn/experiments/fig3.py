@@ -31,7 +31,7 @@ from senn.score import network_expansion_score
 SAMPLES, TEST_SAMPLES, NOISE = 200, 10_000, 0.1
 LOOK_EVERY, LAYER_EVERY = 30, 90
 MOST_LAYERS = 2
-STEPS = 1500
+STEPS = 600
 SIDE = 61  # points of the grid on which boundaries are drawn
 GRID_X, GRID_Y = np.linspace(-1.7, 2.7, SIDE), np.linspace(-1.2, 1.7, SIDE)
 LOSS = SoftmaxCrossEntropy()

@@ -60,7 +60,7 @@ class Recipe:
     @property
     def metric(self) -> AbstractMetric:
         """The output metric, of the steps as of the score."""
-        return make_metric(self.policy.metric, self.loss)
+        return make_metric(self.policy.metric or "euclidean", self.loss)
 
     @property
     def most_additions(self) -> int:

@@ -1,5 +1,7 @@
 """The fast search: θ eliminated exactly, many directions screened, the best few refined."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
@@ -73,9 +75,11 @@ class Projection(AbstractMaximizer):
         """Every candidate where it did best on `check` on its ascent on `fit`."""
 
         def look(w):
+            # By the envelope theorem the slope of μ is that at the best θ, held fixed.
+            theta = jax.vmap(lambda v: best_theta(activation, fit, v, THETA_RIDGE)[1])(w)
             (value, gain), slope = jax.vmap(
-                jax.value_and_grad(lambda v: _score(activation, fit, check, v), has_aux=True)
-            )(w)
+                jax.value_and_grad(partial(_score, activation, fit, check), has_aux=True)
+            )(w, theta)
             step = moment.solve(SOURCE_DAMPING * moment.mean, slope.T)
             length = moment.rms(step)
             step = step * (moment.rms(w.T) / jnp.where(length > 0, length, 1))
@@ -147,11 +151,9 @@ def draw_directions(
 
 
 def _score(
-    activation: str, fit: Sample, check: Sample, w: Float[Array, " J"]
+    activation: str, fit: Sample, check: Sample, w: Float[Array, " J"], theta: Float[Array, " F"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """What a unit explains of `fit`, and with the same outgoing weights of `check`."""
-    # By the envelope theorem the slope of μ is that at the best θ, held fixed.
-    theta = jax.lax.stop_gradient(best_theta(activation, fit, w, THETA_RIDGE)[1])
 
     def moments(sample: Sample):
         z = sample.preactivations(w[:, None])[:, 0]
