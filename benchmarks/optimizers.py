@@ -6,9 +6,9 @@ from the same start, on the same batches of 512, at a constant learning rate. Of
 running mean of the parameters is evaluated, as `senn.fit` does by default. Their settings are the
 library's, except Adam's rate: of a short list the one that brings validation rows to the mark in
 the fewest steps (the best validation accuracy where none does). The test set tells when the mark
-is reached; nothing is chosen on it. Also told is when accuracies of one
-and of two points less were first reached: near the mark a constant rate lets the accuracy stray,
-and it is chance when it passes.
+is reached; nothing is chosen on it. Also told is when accuracies of one and of two points less
+were first reached: near the mark a constant rate lets the accuracy stray, and it is chance when
+it passes.
 
 Seconds are those of the steps, and for K-FAC of factorising the inputs' second moment before the
 first. Compilation and evaluation are reported beside them. A run ends when the time allowed is

@@ -297,10 +297,10 @@ def problem_at(
     here, there = (Sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
     if not square:
         here, there = (s._replace(r=_pad(s.r, 1)) for s in (here, there))
-    if not square and input_factor is None:
-        # the constant stays last
-        here, there = (s._replace(a=_pad(s.a, 1, left=1)) for s in (here, there))
-        inputs = _pad(inputs, 0)
+        if input_factor is None:
+            # the constant stays last
+            here, there = (s._replace(a=_pad(s.a, 1, left=1)) for s in (here, there))
+            inputs = _pad(inputs, 0)
     return Problem(
         here, there, fit.ridge, rms, fit.score, input_factor, inputs, units, activation, square
     )
