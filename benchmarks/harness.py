@@ -110,7 +110,7 @@ def empty_cache() -> Iterator[dict[str, str]]:
         yield {
             "SENN_CACHE_DIR": folder,
             "JAX_COMPILATION_CACHE_DIR": folder,
-            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         }
 
 

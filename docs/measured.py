@@ -28,12 +28,14 @@ def _made(file: str, command: str, make: Callable[[Any], str]) -> str:
     made = found and make(found)
     if not made:
         return f"*Not measured yet: `{command}` writes `{file}`.*"
-    return f"{made}\n\n{_source(command, file, found['machine'])}"
+    return f"{made}\n\n{_source(command, file, found)}"
 
 
-def _source(command: str, file: str, machine: Row) -> str:
-    if "processor" in machine:  # of `senn reproduce`
-        return f"*From* `{command}`, *which wrote* `{file}` *({machine['processor']}).*"
+def _source(command: str, file: str, found: Row) -> str:
+    machine = found["machine"]
+    if "processor" in machine:  # of `senn reproduce`, whose runs may be of several machines
+        made_on = {run.get("machine", machine)["processor"] for run in found["runs"]}
+        return f"*From* `{command}`, *which wrote* `{file}` *({', '.join(sorted(made_on))}).*"
     day = machine["date"].split("T")[0]
     cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (

@@ -22,7 +22,8 @@ MEASURES = {
 def main() -> None:
     """Print the tables of one record."""
     record = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    print(f"`{record['command']}`; {record['machine']['processor']}\n")
+    processors = {run.get("machine", record["machine"])["processor"] for run in record["runs"]}
+    print(f"`{record['command']}`; {', '.join(sorted(processors))}\n")
     tables: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
         "ablation": ablation,
         "automatic-size": automatic_size,

@@ -25,7 +25,7 @@ def run(tmp_path, pytestconfig):
             env={
                 **os.environ,
                 "JAX_COMPILATION_CACHE_DIR": str(kept),
-                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.1",
+                "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             },
             capture_output=True,
             text=True,

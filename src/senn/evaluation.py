@@ -1,5 +1,7 @@
 """A network's outputs, loss and score on any number of examples, a bounded number at a time."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -28,14 +30,25 @@ class Score(NamedTuple):
 def outputs(network: MLP, x) -> np.ndarray:
     """The network's outputs [N, O] for inputs [N, I], computed in pieces of fixed size."""
     dtype = network.readout.bias.dtype
-    x = np.asarray(x, dtype)
-    rows = min(ROWS_AT_ONCE, len(x))
-    pieces = [np.empty((0, network.out_size), dtype)]
-    for start in range(0, len(x), rows or 1):
-        piece = x[start : start + rows]
-        padded = np.pad(piece, ((0, rows - len(piece)), (0, 0)))
-        pieces.append(np.asarray(_forward(network, jnp.asarray(padded)))[: len(piece)])
-    return np.concatenate(pieces)
+    if not len(x):
+        return np.empty((0, network.out_size), dtype)
+    return _in_pieces(partial(_forward, network), np.asarray(x, dtype))
+
+
+def _in_pieces(function: Callable[..., Array], *arrays: np.ndarray) -> np.ndarray:
+    """A function of rows, on so many at once that few lengths are compiled."""
+    n = len(arrays[0])
+    rows = min(ROWS_AT_ONCE, n)
+
+    def piece(array: np.ndarray, start: int) -> Array:
+        part = array[start : start + rows]
+        return jnp.asarray(np.pad(part, [(0, rows - len(part))] + [(0, 0)] * (part.ndim - 1)))
+
+    done = [
+        np.asarray(function(*(piece(array, start) for array in arrays)))
+        for start in range(0, n, rows)
+    ]
+    return np.concatenate(done)[:n]
 
 
 def predict(network: MLP, x: np.ndarray) -> np.ndarray:
@@ -72,7 +85,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     weight, targets = np.asarray(data.weight), np.asarray(data.y)
     if not weight.sum() > 0:
         raise ValueError("An evaluation needs at least one example of a weight above 0.")
-    each = np.asarray(_losses(loss, jnp.asarray(y), data.y))
+    each = _in_pieces(partial(_losses, loss), y, targets)
     mean_loss = float(np.average(each, weights=weight))
     if isinstance(loss, SoftmaxCrossEntropy):
         return Score(mean_loss, float(np.average(y.argmax(1) == targets, weights=weight)))

@@ -64,12 +64,9 @@ def propose_all(
     key: PRNGKeyArray,
 ) -> list[list[Proposal]]:
     """What the search selects for each location, in turn; nothing where numbers overflow."""
-    if not locations:
-        return []
-    keys = jax.random.split(key, len(locations))
     found = [
-        propose_at(network, seen, proposer, policy, location, k)
-        for location, k in zip(locations, keys, strict=True)
+        propose_at(network, seen, proposer, policy, location, jax.random.fold_in(key, i))
+        for i, location in enumerate(locations)
     ]
     return [proposals for proposals in found if proposals]
 
@@ -91,7 +88,7 @@ def propose_at(
     inputs = _active_inputs(network, location.position)
     columns = inputs if identity else np.ones(1, bool)
     known = location.position == 0 and network.in_size > PADDED_TO
-    problem = _problem(
+    problem = problem_at(
         (seen.fit.maps[location.position], seen.held_out.maps[location.position]),
         (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
         jnp.asarray(inputs),
@@ -167,9 +164,6 @@ def _active_inputs(network: MLP, position: int) -> np.ndarray:
 
 
 _moments = eqx.filter_jit(moments)
-
-
-_problem = eqx.filter_jit(problem_at)
 
 
 @eqx.filter_jit

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float, Int
 from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_source
 from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import compilations
-from senn.evaluation import evaluate
+from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.growth import add, look, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 from senn.linalg import running_mean
@@ -38,7 +38,7 @@ from senn.proposals.base import join
 from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState, described
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
-JUDGED_ROWS = 2048  # on which the loss before and after an addition is compared
+JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 NOT_FINITE = "the loss was not finite"
@@ -552,6 +552,8 @@ class _Run:
             self.now.train.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
             self.output_factors(), self.optimizer.input_factor(self.now.train.optimizer),
         )  # fmt: skip
+        judged_on = _first_rows(held_out, JUDGED_ROWS)
+        del fit_sample, held_out  # searches need the memory
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
         for stage in self.policy.stages(self.locations(), self.now.waits):
             self.now.key, key = jax.random.split(self.now.key)
@@ -565,7 +567,7 @@ class _Run:
         self.history.records.extend(considerations)
         self.tell("on_considerations", considerations, decision.reason)
         if decision.accepted:
-            self.add(join(decision.accepted), decision.reason, held_out)
+            self.add(join(decision.accepted), decision.reason, judged_on)
         return decision
 
     def output_factors(self):
@@ -576,7 +578,7 @@ class _Run:
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
-        judged_on, old = Batch(*(part[:JUDGED_ROWS] for part in judged_on)), self.now.train
+        old = self.now.train
         before = evaluate(old.average, self.loss, judged_on).loss
         average, _ = add(old.average, None, proposal, self.policy)
         network, optimizer = add(old.network, old.optimizer, proposal, self.policy)
@@ -642,6 +644,11 @@ def _consideration(step: int, verdict: Verdict) -> Consideration:
         step, p.location.kind, p.location.position, p.location.reader, p.units,
         p.fit_score, p.score, p.stderr, p.eta, p.limit, p.reach, verdict.accepted, verdict.reason,
     )  # fmt: skip
+
+
+def _first_rows(batch: Batch, n: int) -> Batch:
+    # On the host, which compiles nothing; copies, for a view would keep all of it.
+    return Batch(*(np.asarray(part)[:n].copy() for part in batch))  # pyright: ignore[reportArgumentType]
 
 
 def _next_multiple(step: int, every: int) -> int:

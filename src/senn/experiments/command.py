@@ -98,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def reproduce(name: str, options: Options) -> dict[str, Any]:
     """The record of a figure, saved with its images after every run."""
-    from senn.experiments.saving import earlier_runs, save
+    from senn.experiments.saving import earlier_runs, machine, save
 
     figure = import_module(f"senn.experiments.{name.replace('-', '_')}")
     todo = list(_parts(name, options))
@@ -107,7 +107,7 @@ def reproduce(name: str, options: Options) -> dict[str, Any]:
     done = {(run.get("task"), run["seed"]) for run in runs}
     for task, seed, part in todo:
         if (task, seed) not in done:
-            runs.append(_timed(figure, seed, part))
+            runs.append({"machine": machine(), **_timed(figure, seed, part)})
             record = save(name, figure, options, runs)
             print(f"{name}, seed {seed}: {_outcome(runs[-1])}", flush=True)
     print(f"saved in {options.out}")

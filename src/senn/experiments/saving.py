@@ -56,19 +56,22 @@ def make_record(
 
 
 def earlier_runs(name: str, figure: Any, options: Options) -> list[dict[str, Any]]:
-    """The runs that the record in the folder holds; a `RunFolderError` unless made alike."""
+    """The runs that the record in the folder holds; a `RunFolderError` unless made alike.
+
+    They may come from different machines, each run says from which.
+    """
     path = options.out / f"{name}.json"
     if not path.exists():
         return []
     try:
         record = json.loads(path.read_text("utf-8"))
-        runs = record["runs"]
+        runs = [{"machine": record["machine"], **run} for run in record["runs"]]
     except (ValueError, KeyError, TypeError) as error:
         raise RunFolderError(f"{str(options.out)!r} holds a damaged {name}.json.") from error
     ours = _as_read(_header(name, figure, options))
-    if any(record.get(key) != ours[key] for key in ("machine", "quick", "settings")):
+    if any(record.get(key) != ours[key] for key in ("quick", "settings")):
         raise RunFolderError(
-            f"{str(options.out)!r} holds a {name}.json of other settings or of another machine: "
+            f"{str(options.out)!r} holds a {name}.json of other settings: "
             "name another folder, or leave out --resume."
         )
     return runs

@@ -127,7 +127,7 @@ class KFAC(AbstractOptimizer):
 
     def output_factors(self, state: KFACState) -> tuple[Float[Array, "_ _"], ...] | None:
         """S of every linear map, once there has been a step."""
-        return tuple(f.S for f in state.factors) if state.age > 0 else None
+        return tuple(f.S for f in state.factors) if int(state.age) else None  # on the host
 
     def step(
         self,

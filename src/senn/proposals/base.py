@@ -289,30 +289,40 @@ def problem_at(
     `input_factor` is of what map `source` reads, if it is known already. Gradients, and unless
     it is known the inputs, are padded by zeros to a multiple of `PADDED_TO`, so that a search is
     compiled once for all small maps.
+
+    Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
+    a, r, numbers = tuple(s.a for s in source), *_residuals(reader, damping=damping)
+    if not square:
+        r = _padded(r)
+        if input_factor is None:
+            a, inputs = _padded(a, left=1), _padded(inputs, axis=0)  # the constant stays last
+    here, there = map(Sample, a, r)
+    return Problem(here, there, *numbers, input_factor, inputs, units, activation, square)
+
+
+@eqx.filter_jit
+def _residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
+    """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c."""
     fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
-    here, there = (Sample(s.a, fit(r.a, r.g)) for s, r in zip(source, reader, strict=True))
-    if not square:
-        here, there = (s._replace(r=_pad(s.r, 1)) for s in (here, there))
-        if input_factor is None:
-            # the constant stays last
-            here, there = (s._replace(a=_pad(s.a, 1, left=1)) for s in (here, there))
-            inputs = _pad(inputs, 0)
-    return Problem(
-        here, there, fit.ridge, rms, fit.score, input_factor, inputs, units, activation, square
-    )
+    return tuple(fit(of.a, of.g) for of in reader), (fit.ridge, rms, fit.score)
 
 
-def _pad(array: Array, axis: int, left: int = 0) -> Array:
-    """Zeros up to a multiple of `PADDED_TO`, before the `left` last entries of an axis."""
-    n = array.shape[axis] - left
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, -n % PADDED_TO)
-    body, last = jnp.split(array, [n], axis=axis)
-    return jnp.concatenate([jnp.pad(body, widths), last], axis=axis)
+@partial(jax.jit, static_argnames=("axis", "left"))
+def _padded(arrays, axis: int = 1, left: int = 0):
+    """With zeros up to a multiple of `PADDED_TO`, before the `left` last entries of an axis."""
+
+    def pad(array: Array) -> Array:
+        n = array.shape[axis] - left
+        widths = [(0, 0)] * array.ndim
+        widths[axis] = (0, -n % PADDED_TO)
+        body, last = jnp.split(array, [n], axis=axis)
+        return jnp.concatenate([jnp.pad(body, widths), last], axis=axis)
+
+    return jax.tree.map(pad, arrays)
 
 
 def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
