@@ -208,13 +208,13 @@ def test_a_record_is_resumed_without_making_its_runs_again(quick, monkeypatch, t
 def test_a_record_of_another_machine_is_resumed_and_every_run_says_where_it_was_made(
     quick, monkeypatch, tmp_path
 ):
-    record, folder = quick("fig2")
+    record, _ = quick("fig2")
     there = record["machine"] | {"processor": "another"}
     runs = [{k: v for k, v in run.items() if k != "machine"} for run in record["runs"]]
     (tmp_path / "fig2.json").write_text(json.dumps(record | {"machine": there, "runs": runs}))
     known = {"seed", "machine", "run_seconds", "processor_seconds"}
     found = {k: v for k, v in runs[0].items() if k not in known}
-    monkeypatch.setattr(fig2, "run", lambda seed, _: found)
+    monkeypatch.setattr(fig2, "run", lambda *_: found)
     again = reproduce("fig2", Options(out=tmp_path, seeds=2, resume=True, quick=True))
     assert [run["machine"] for run in again["runs"]] == [there, record["machine"]]
 

@@ -44,7 +44,7 @@ def keep_compilations(folder: Path | None = None) -> Path:
 
     path = (folder or cache_folder()) / f"jaxlib-{version('jaxlib')}-{_processor()}"
     jax.config.update("jax_compilation_cache_dir", str(path))
-    # Small programs too: there are dozens, and compiling one takes several times as long as reading it.
+    # Small programs too: there are dozens, each several times slower to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     return path
 
