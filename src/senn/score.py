@@ -138,6 +138,7 @@ def max_additions(lam: float, alpha: float, tau: float) -> int:
     return math.ceil(steps * (1 - 1e-12))  # so that rounding adds none to a whole number
 
 
+@eqx.filter_jit  # else its loops would be compiled at every call
 def network_expansion_score(
     network: MLP,
     loss: AbstractLoss,
