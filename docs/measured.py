@@ -34,8 +34,7 @@ def _made(file: str, command: str, make: Callable[[Any], str]) -> str:
 def _source(command: str, file: str, found: Row) -> str:
     machine = found["machine"]
     if "processor" in machine:  # of `senn reproduce`, whose runs may be of several machines
-        made_on = {run.get("machine", machine)["processor"] for run in found["runs"]}
-        return f"*From* `{command}`, *which wrote* `{file}` *({', '.join(sorted(made_on))}).*"
+        return f"*From* `{command}`, *which wrote* `{file}` *({RECORDS['processors'](found)}).*"
     day = machine["date"].split("T")[0]
     cores = "one core" if machine["cores"] == 1 else f"{machine['cores']} cores"
     return (

@@ -22,13 +22,19 @@ MEASURES = {
 def main() -> None:
     """Print the tables of one record."""
     record = json.loads(Path(sys.argv[1]).read_text("utf-8"))
-    processors = {run.get("machine", record["machine"])["processor"] for run in record["runs"]}
-    print(f"`{record['command']}`; {', '.join(sorted(processors))}\n")
+    print(f"`{record['command']}`; {processors(record)}\n")
     tables: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
         "ablation": ablation,
         "automatic-size": automatic_size,
     }
     print("\n".join(tables[record["figure"]](record["claims"])))
+
+
+def processors(record: dict[str, Any]) -> str:
+    """Those that the runs were made on; runs of older records do not say so themselves."""
+    return ", ".join(
+        sorted({run.get("machine", record["machine"])["processor"] for run in record["runs"]})
+    )
 
 
 def ablation(claims: dict[str, Any]) -> Iterator[str]:

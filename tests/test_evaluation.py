@@ -37,6 +37,15 @@ def test_pieces_give_the_networks_outputs(monkeypatch, n):
     np.testing.assert_allclose(found, network(x)[:n], rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.parametrize("loss", ["softmax_cross_entropy", "binary_cross_entropy", "squared_error"])
+def test_scores_do_not_depend_on_the_pieces(monkeypatch, loss):
+    y = rng.integers(0, 2, N) if loss == "softmax_cross_entropy" else rng.integers(0, 2, (N, 3))
+    whole = score(loss, y, WEIGHTS["uneven"])
+    monkeypatch.setattr(senn.evaluation, "ROWS_AT_ONCE", 4)
+    assert N % 4
+    assert score(loss, y, WEIGHTS["uneven"]) == pytest.approx(whole, rel=1e-13)
+
+
 @every_weight
 def test_accuracy_of_classes(weight):
     logits, y = np.asarray(network(x)), rng.integers(0, 3, N)

@@ -127,7 +127,8 @@ class KFAC(AbstractOptimizer):
 
     def output_factors(self, state: KFACState) -> tuple[Float[Array, "_ _"], ...] | None:
         """S of every linear map, once there has been a step."""
-        return tuple(f.S for f in state.factors) if int(state.age) else None  # on the host
+        stepped = int(state.age) > 0  # as a number: to compare arrays would compile a program
+        return tuple(f.S for f in state.factors) if stepped else None
 
     def step(
         self,

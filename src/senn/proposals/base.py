@@ -292,7 +292,8 @@ def problem_at(
 
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
-    a, r, numbers = tuple(s.a for s in source), *_residuals(reader, damping=damping)
+    a = tuple(s.a for s in source)
+    r, numbers = _residuals(reader, damping=damping)
     if not square:
         r = _padded(r)
         if input_factor is None:
