@@ -37,7 +37,7 @@ from senn.nn import MLP
 from senn.proposals import AbstractProposer, Langevin, Projection, Random
 
 SHARES = (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 1.0)
-MOST_STEPS = 12_000  # of all of MNIST, the loss still falls by 3 % a look after 4,000
+MOST_STEPS = 24_000
 STEPS_BETWEEN_LOOKS = 100  # at least: ten epochs of the smallest subset are ten steps
 REFUSALS = 5  # looks in a row
 TOLERANCE = 0.02  # relative fall of the loss from look to look that counts
