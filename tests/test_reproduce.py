@@ -6,13 +6,14 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import matplotlib.image
 import numpy as np
 import pytest
 
 from senn.cli import main
-from senn.experiments import command, fig2, fig4_subsets, saving
+from senn.experiments import command, fig2, fig4_subsets, growing, saving
 from senn.experiments.command import FIGURES, reproduce
 from senn.experiments.images import CLASSES, SIDE, load_images, shrink
 from senn.experiments.options import Options
@@ -243,3 +244,13 @@ def test_the_command_line_is_part_of_the_record(quick, monkeypatch):
     again = saving.make_record("fig2", fig2, Options(quick=True), record["runs"])
     assert again["command"] == "senn reproduce fig2 --out 'a b'"
     assert again["claims"] == record["claims"]
+
+
+@pytest.mark.parametrize("name", ["fig3", "ablation"])
+def test_ctrl_c_keeps_no_run_that_was_cut_short(name, tmp_path, monkeypatch, capsys):
+    interrupted = SimpleNamespace(stop_reason="interrupted", steps=3)
+    monkeypatch.setattr(growing, "fit", lambda network, *_, **__: (network, interrupted))
+    words = ["reproduce", name, "--quick", "--no-cache", "--out", str(tmp_path)]
+    assert main(words) == 130
+    assert "--resume goes on" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())

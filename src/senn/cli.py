@@ -125,7 +125,8 @@ def _explain(error: BaseException, debug: bool) -> int:
     elif isinstance(error, LeftAtOnceError):
         code, sentence = INTERRUPTED, "left at once; what a last checkpoint holds is kept."
     elif isinstance(error, KeyboardInterrupt):
-        code, sentence = INTERRUPTED, "interrupted, with nothing to report or to save yet."
+        sentence = str(error) or "interrupted, with nothing to report or to save yet."
+        code = INTERRUPTED
     elif debug:
         traceback.print_exception(error)
         return UNEXPECTED

@@ -93,6 +93,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise ReproduceError(f"--out {error}") from error
     except DataError as error:
         raise ReproduceError(str(error)) from error
+    except KeyboardInterrupt as error:
+        kept = "interrupted; finished runs are kept, and --resume goes on from there."
+        raise KeyboardInterrupt(kept) from error
     return 0
 
 

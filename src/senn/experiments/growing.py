@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 from jaxtyping import PRNGKeyArray
 
-from senn import Batch, Policy, Schedule, fit, growth
+from senn import Batch, History, Policy, Schedule, fit, growth
 from senn.losses import AbstractLoss, AbstractMetric, make_metric
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
@@ -37,6 +37,14 @@ PAPER = Policy(
     plateau=NEVER,
     metric="euclidean",
 )
+
+
+def fit_whole(*args: Any, **kwargs: Any) -> tuple[MLP, History]:
+    """`senn.fit`, but Ctrl-C is raised again: no record may hold a run that was cut short."""
+    trained, history = fit(*args, **kwargs)
+    if history.stop_reason == "interrupted":
+        raise KeyboardInterrupt
+    return trained, history
 
 
 class Look(NamedTuple):
@@ -77,7 +85,7 @@ class Recipe:
             anneal_epochs=None,
             steps_per_call=STEPS_PER_CALL,
         )
-        trained, history = fit(
+        trained, history = fit_whole(
             network,
             data,
             loss=self.loss,

@@ -8,9 +8,10 @@ import jax
 import numpy as np
 from sklearn.datasets import make_friedman1
 
-from senn import Batch, History, Policy, Schedule, datasets, fit
+from senn import Batch, History, Policy, Schedule, datasets
 from senn.datasets import DataError, split_rows
 from senn.experiments import fig2
+from senn.experiments.growing import fit_whole
 from senn.experiments.options import Options
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
@@ -57,8 +58,8 @@ class Task:
         optimizer: str,
         seed: int,
     ) -> tuple[MLP, History]:
-        """`senn.fit` on this task."""
-        return fit(
+        """`senn.fit` on this task, to its end."""
+        return fit_whole(
             network,
             self.train,
             validation=self.validation,
