@@ -47,7 +47,7 @@ def random_network(
         )
         for m, (dense, n, c) in enumerate(zip(maps[:-1], sizes[1:-1], slots[1:-1], strict=True))
     ]
-    return assemble(hidden, maps[-1], activation)
+    return assemble(hidden, maps[-1], activation, sizes[0], sizes[-1])
 
 
 def random_batch(loss, n, in_size, out_size, weighted=False, seed=0, dtype=None):

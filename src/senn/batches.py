@@ -1,4 +1,8 @@
-"""Batches of examples: from arrays in memory, or from a stream."""
+"""Batches of examples: from arrays in memory, or from a stream.
+
+Data stay on the host. What goes to compiled programs has few shapes, however many rows there
+are: batches and samples are filled up with rows of no weight (`filled`).
+"""
 
 import hashlib
 from collections import deque
@@ -8,13 +12,19 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, Shaped
+from jaxtyping import Array, Float, Shaped
+
+from senn import shapes
+from senn.arrays import to_device
+from senn.losses import AbstractLoss
 
 ROWS_AT_ONCE = 8192  # of a product over all the data
 # Units are judged on up to so many times the rows that they are fitted to, if those hold no more
 # than so many numbers: the standard error of a score is often larger than what a unit gains.
 JUDGED, JUDGED_NUMBERS = 4, 2**25
-FEWEST_ROWS = 32  # a short batch is filled up to such a power of two, or a larger one
+FEWEST_IN_STREAM = 32  # rows of a batch there: one call may bring a single row
+FEWEST_IN_SAMPLE = 2048
+CHUNK_NUMBERS = 2**25  # that the batches of one compiled call hold at most
 
 
 class Batch(NamedTuple):
@@ -27,18 +37,56 @@ class Batch(NamedTuple):
     @classmethod
     def of(cls, x, y, weight=None) -> "Batch":
         """From any arrays; x becomes floating point, and a missing weight one."""
-        x = _floating(jnp.asarray(x))
-        weight = np.ones(x.shape[:-1]) if weight is None else weight
-        return cls(x, _floating(jnp.asarray(y), integers=True), jnp.asarray(weight, x.dtype))
+        return cls(*(to_device(part) for part in cls.on_host(x, y, weight)))
+
+    @classmethod
+    def on_host(cls, x, y, weight=None) -> "Batch":
+        """The same, of NumPy arrays."""
+        x = _floating(np.asarray(x))
+        weight = np.ones(x.shape[:-1], x.dtype) if weight is None else np.asarray(weight, x.dtype)
+        return cls(x, _floating(np.asarray(y), integers=True), weight)  # pyright: ignore[reportArgumentType]
 
     def __getitem__(self, rows) -> "Batch":  # pyright: ignore[reportIncompatibleMethodOverride]
         """Some of the examples."""
         return Batch(self.x[rows], self.y[rows], self.weight[rows])
 
 
-@jax.jit  # one program; by itself, each gather compiles several
-def _taken(batch: Batch, rows: Int[Array, " n"]) -> Batch:
-    return batch[rows]
+class Room(NamedTuple):
+    """What batches are made for: slots of the network's inputs and outputs, and its loss."""
+
+    inputs: int
+    outputs: int
+    loss: AbstractLoss
+
+    def x(self, x: np.ndarray) -> np.ndarray:
+        """Inputs [..., I], zeros in the spare slots."""
+        spare = self.inputs - x.shape[-1]
+        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, spare)]) if spare else x
+
+    def y(self, y: np.ndarray) -> np.ndarray:
+        """Targets [N, ...] of all the slots."""
+        return self.loss.spread(y, self.outputs)
+
+
+def filled(batch: Batch, rows: int, room: Room | None = None) -> Batch:
+    """The batch, with spare slots, up to so many rows by rows of no weight; on the host.
+
+    Its own weigh more for it, so that weighted means over all rows stay the same.
+    """
+    x, y, weight = map(np.asarray, batch)
+    n = len(x)
+    if room is not None:
+        x, y = room.x(x), room.y(y)
+    if n == rows:
+        return Batch(x, y, weight)  # pyright: ignore[reportArgumentType]
+    x, y, weight = (_longer(part, rows) for part in (x, y, weight * (rows / n)))
+    return Batch(x, y, weight)  # pyright: ignore[reportArgumentType]
+
+
+def _longer(array: np.ndarray, rows: int) -> np.ndarray:
+    out = np.zeros((rows, *array.shape[1:]), array.dtype)
+    out[: len(array)] = array
+    return out
 
 
 class InputMoment(NamedTuple):
@@ -68,11 +116,32 @@ class InputMoment(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Several steps' worth of batches: the rows of step s are data[rows[s]], for s < n."""
+    """The batches of several steps: those of step s are data[s] for s < n, and blank beyond."""
 
-    data: Batch
-    rows: Int[Array, "steps B"]
+    data: Batch  # [steps, B, ...]
     n: int
+
+    @classmethod
+    def of(cls, batches: Iterable[Batch], steps: int, rows: int, room: Room | None) -> "Chunk":
+        """These batches of at most so many rows, copied once."""
+        parts: list[np.ndarray] = []
+        n = 0
+        for n, batch in enumerate(batches, start=1):
+            x, y, weight = map(np.asarray, batch)
+            if room is not None:
+                y = room.y(y)
+            if not parts:
+                columns = x.shape[1] if room is None else room.inputs
+                shapes_ = ((rows, columns), (rows, *y.shape[1:]), (rows,))
+                parts = [
+                    np.zeros((steps, *shape), part.dtype)
+                    for shape, part in zip(shapes_, (x, y, weight), strict=True)
+                ]
+            length = len(x)
+            parts[0][n - 1, :length, : x.shape[1]] = x
+            parts[1][n - 1, :length] = y
+            parts[2][n - 1, :length] = weight * (rows / length)
+        return cls(Batch(*parts), n)  # pyright: ignore[reportArgumentType]
 
 
 class Position(NamedTuple):
@@ -86,15 +155,20 @@ class Position(NamedTuple):
 class ArraySource:
     """Mini-batches from arrays, reshuffled every epoch; the few rows left over wait for the next.
 
-    The batch size is lowered to the even split that leaves the fewest rows over.
+    The batch size is lowered to the even split that leaves the fewest rows over. `room` says for
+    what slots batches are made; None makes none.
     """
 
+    room: Room | None = None
+
     def __init__(self, data: Batch, batch_size: int, rng: np.random.Generator):  # noqa: D107
+        data = Batch(*map(np.asarray, data))  # pyright: ignore[reportArgumentType]
         n = data.x.shape[0]
         self.targets, self.rows, self.rows_before = data.y, n, 0
         self._data, self._rng, self._n = data, rng, n
         self.steps_per_epoch = -(-n // batch_size)
         self._batch_size = n // self.steps_per_epoch
+        self._slots = min(batch_size, shapes.rows(n))  # rows of a batch, filled up
         self._steps = 0
         self._order = np.empty((0, self._batch_size), np.int32)
 
@@ -127,23 +201,45 @@ class ArraySource:
         return digest.hexdigest()
 
     def chunk(self, steps: int, at_most: int) -> Chunk:
-        """The next batches, as row numbers of the one array."""
+        """The next batches, up to `at_most` of them, for a call of `steps` or fewer."""
+        steps = _steps_at_once(steps, self._slots, self._data.x.shape[1])
         while len(self._order) < steps:
             order = self._rng.permutation(self._n)[: self.steps_per_epoch * self._batch_size]
             order = order.astype(np.int32).reshape(-1, self._batch_size)
             self._order = np.concatenate([self._order, order])
         n = min(steps, at_most)
-        rows, self._order = self._order[:steps], self._order[n:]
+        rows, self._order = self._order[:n], self._order[n:]
         self._steps += n
-        return Chunk(self._data, jnp.asarray(rows), n)
+        return Chunk.of((self._data[r] for r in rows), steps, self._slots, self.room)
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Random rows to fit to, half of the data if it is small, and more others to judge on."""
-        size = max(1, min(size, self._n // 2))
-        most = max(size, min(JUDGED * size, JUDGED_NUMBERS // self._data.x.shape[1]))
-        judged = max(1, min(most, self._n - size))
-        rows = rng.permutation(self._n)[: size + judged]
-        return _taken(self._data, rows[:size]), _taken(self._data, rows[-judged:])
+        fit, judged = self._sample_sizes(size)
+        rows = rng.permutation(self._n)[: fit + judged]
+        samples = self._data[rows[:fit]], self._data[rows[-judged:]]
+        return _sample(samples[0], self.room), _sample(samples[1], self.room)
+
+    def sample_shapes(self, size: int) -> tuple[Batch, Batch]:
+        """The shapes of what `two_samples` will return."""
+        first = self._data[:1]
+        if self.room is not None:
+            first = Batch(self.room.x(first.x), self.room.y(first.y), first.weight)
+
+        def of(n: int) -> Batch:
+            rows = shapes.rows(n, FEWEST_IN_SAMPLE)
+            parts = (jax.ShapeDtypeStruct((rows, *p.shape[1:]), p.dtype) for p in first)
+            return Batch(*parts)  # pyright: ignore[reportArgumentType]
+
+        fit, judged = self._sample_sizes(size)
+        return of(fit), of(judged)
+
+    def _sample_sizes(self, size: int) -> tuple[int, int]:
+        """Rows to fit to, and to judge on."""
+        if size >= self._n // 2:
+            half = max(1, self._n // 2)
+            return half, half
+        room = shapes.at_most(JUDGED_NUMBERS // self._data.x.shape[1], FEWEST_IN_SAMPLE)
+        return size, min(self._n - size, max(size, min(JUDGED * size, room)))
 
 
 class StreamSource:
@@ -151,9 +247,10 @@ class StreamSource:
 
     An iterable that can be iterated again is, until `max_epochs` passes are done; an iterator
     ends, and `go_on` takes up another. Growth is judged on the rows seen last, of which up to
-    `memory` are kept; of all others nothing is. A short last batch is filled up with rows of no
-    weight, its own weighing more for it, so that batches have few lengths and little is compiled.
+    `memory` are kept; of all others nothing is.
     """
+
+    room: Room | None = None
 
     steps_per_epoch: int | None = None
     targets = None  # not known beforehand
@@ -199,9 +296,11 @@ class StreamSource:
 
     def chunk(self, steps: int, at_most: int) -> Chunk | None:
         """The next batches, stacked; None at the end of an iterator."""
-        n = min(steps, at_most)
-        while len(self._pending) < n and self._stream is not None:
+        while len(self._pending) < min(steps, at_most) and self._stream is not None:
             self._read()
+        if self._pending:
+            steps = _steps_at_once(steps, self._batch_size, self._pending[0][0].shape[1])
+        n = min(steps, at_most)
         ready = [self._pending.popleft() for _ in range(min(n, len(self._pending)))]
         ready = _equally_long(ready, self._pending)
         if not ready:
@@ -210,11 +309,8 @@ class StreamSource:
         self.rows += sum(len(batch[0]) for batch in ready)
         if self._watched:
             self._watch(ready)
-        ready = [_filled(batch, self._batch_size) for batch in ready]
-        padded = ready + [ready[-1]] * (steps - len(ready))
-        data = Batch.of(*(np.concatenate(part) for part in zip(*padded, strict=True)))
-        rows = np.arange(data.x.shape[0], dtype=np.int32).reshape(steps, -1)
-        return Chunk(data, jnp.asarray(rows), len(ready))
+        rows = min(shapes.rows(len(ready[0][0]), FEWEST_IN_STREAM), self._batch_size)
+        return Chunk.of((Batch.on_host(*batch) for batch in ready), steps, rows, self.room)
 
     def fingerprint(self, *others: Batch) -> None:
         """None: not known beforehand."""
@@ -226,13 +322,13 @@ class StreamSource:
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Two random samples of the rows seen last."""
         recent = [np.concatenate(part) for part in zip(*self._recent, strict=True)]
-        n = len(recent[0])
-        if n // 2 < size:  # as long as there are few; powers of two, lest each size be compiled
-            size = 2 ** int(np.log2(max(n // 2, 1)))
-        rows = rng.permutation(n)[: 2 * size]
-        # Here and not on the device, where every n would be compiled for.
-        fit, judge = (Batch.of(*(v[r] for v in recent)) for r in (rows[:size], rows[-size:]))
-        return fit, judge
+        size = max(1, min(len(recent[0]) // 2, size))
+        rows = rng.permutation(len(recent[0]))[: 2 * size]
+        fit, judge = (Batch.on_host(*(v[r] for v in recent)) for r in (rows[:size], rows[-size:]))
+        return _sample(fit, self.room), _sample(judge, self.room)
+
+    def sample_shapes(self, size: int) -> None:
+        """None: not known beforehand."""
 
     def _read(self) -> None:
         assert self._stream is not None
@@ -260,7 +356,7 @@ class StreamSource:
             self._waiting = [tuple(p[whole:] for p in rows)] if whole < len(rows[0]) else []
 
     def _watch(self, batches: list[tuple[np.ndarray, ...]]) -> None:
-        seen = Batch.of(*(np.concatenate(part) for part in zip(*batches, strict=True)))
+        seen = Batch.on_host(*(np.concatenate(part) for part in zip(*batches, strict=True)))
         before = self._moment if self._moment.rows else _nothing(seen.x)
         self._moment = before.with_more(seen)
 
@@ -284,7 +380,7 @@ def make_source(
         return data
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
-        return ArraySource(checked(Batch.of(*data)), batch_size, rng)
+        return ArraySource(checked(Batch.on_host(*data)), batch_size, rng)
     if isinstance(data, Iterable):
         return StreamSource(data, batch_size, memory, max_epochs, watch_inputs=watch_inputs)
     raise TypeError(
@@ -303,7 +399,7 @@ def checked(batch: Batch) -> Batch:
     return batch
 
 
-def _nothing(x: Float[Array, "N I"]) -> InputMoment:
+def _nothing(x: Float[np.ndarray, "N I"]) -> InputMoment:
     return InputMoment(np.zeros((x.shape[1] + 1,) * 2, x.dtype), 0)
 
 
@@ -323,14 +419,13 @@ def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
     return tuple(np.concatenate(p) for p in zip(*parts, strict=True))
 
 
-def _filled(batch: tuple[np.ndarray, ...], batch_size: int) -> tuple[np.ndarray, ...]:
-    """The batch, up to a power of two, with rows of no weight; its weighted means stay the same."""
-    n = len(batch[0])
-    length = min(max(2 ** int(np.ceil(np.log2(n))), FEWEST_ROWS), batch_size)
-    if length == n:
-        return batch
-    x, y, weight = (np.concatenate([part, np.repeat(part[:1], length - n, 0)]) for part in batch)
-    return x, y, np.where(np.arange(length) < n, weight * (length / n), 0)
+def _sample(batch: Batch, room: Room | None) -> Batch:
+    """A sample at a size of which there are few."""
+    return filled(batch, shapes.rows(len(batch.x), FEWEST_IN_SAMPLE), room)
+
+
+def _steps_at_once(steps: int, rows: int, inputs: int) -> int:
+    return max(1, min(steps, CHUNK_NUMBERS // max(rows * inputs, 1)))
 
 
 def _equally_long(ready: list, pending: deque) -> list:
@@ -340,10 +435,10 @@ def _equally_long(ready: list, pending: deque) -> list:
     return ready
 
 
-def _floating(array: Array, *, integers: bool = False) -> Array:
+def _floating(array: np.ndarray, *, integers: bool = False) -> np.ndarray:
     # JAX's own floating type unless the caller chose a narrower one; labels stay integers
     if integers and jnp.issubdtype(array.dtype, jnp.integer):
+        return array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False)
+    if array.dtype == np.float32 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
         return array
-    if array.dtype == jnp.float32 and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
-        return array
-    return array.astype(jnp.result_type(float))
+    return array.astype(jnp.result_type(float), copy=False)

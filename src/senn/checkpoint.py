@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from senn.arrays import to_device
 from senn.files import FileError, Format, read_file, write_file
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational, check_activation
@@ -95,8 +96,8 @@ def network_from(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
             sigma = Rational(theta=_padded(_shaped(arrays, f"theta{m}", (3, n)), (3, slots[m + 1])))
         else:
             sigma = Fixed(header["activation"])
-        hidden.append(Hidden(maps[m], sigma, jnp.asarray(n, jnp.int32), residual))
-    return assemble(hidden, maps[-1], header["activation"])
+        hidden.append(Hidden(maps[m], sigma, to_device(n, jnp.int32), residual))
+    return assemble(hidden, maps[-1], header["activation"], header["in_size"], header["out_size"])
 
 
 def _check_sizes(header: dict[str, Any]) -> None:
@@ -117,4 +118,4 @@ def _shaped(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...]) ->
 
 
 def _padded(array: np.ndarray, shape: tuple[int, ...]) -> jax.Array:
-    return jnp.asarray(np.pad(array, [(0, c - n) for n, c in zip(array.shape, shape, strict=True)]))
+    return to_device(np.pad(array, [(0, c - n) for n, c in zip(array.shape, shape, strict=True)]))

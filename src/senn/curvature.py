@@ -9,7 +9,13 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.batches import Batch
-from senn.losses import AbstractLoss, AbstractMetric, mean_loss
+from senn.losses import (
+    AbstractLoss,
+    AbstractMetric,
+    among_loss,
+    among_metric,
+    mean_loss,
+)
 from senn.nn import MLP
 from senn.nn.network import Shifts
 
@@ -57,6 +63,8 @@ def propagate(
         return trace.outputs, trace
 
     n = batch.x.shape[0]
+    alive = network.active_outputs
+    loss, metric = among_loss(alive, loss), among_metric(alive, metric)
     outputs, back, trace = jax.vjp(forward, params, network.no_shifts(n), has_aux=True)
     g_y = loss.gradient(outputs, batch.y)
     gradient, _ = back(g_y * batch.weight[:, None] / n)
@@ -84,6 +92,8 @@ def moments(
         trace = network.trace(batch.x, shifts._replace(maps=maps))
         return trace.outputs, trace.inputs
 
+    alive = network.active_outputs
+    loss, metric = among_loss(alive, loss), among_metric(alive, metric)
     outputs, back, blocks = jax.vjp(forward, shifts.maps, has_aux=True)
     g_y = loss.gradient(outputs, batch.y)
     root_weight = jnp.sqrt(batch.weight)[:, None]
@@ -131,6 +141,7 @@ def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable
     No dense matrix is formed. With `Euclidean` this is the paper's F = E[JᵀJ] (section 3.3).
     """
     params, static = eqx.partition(network, eqx.is_inexact_array)
+    metric = among_metric(network.active_outputs, metric)
     outputs, push = jax.linearize(lambda p: eqx.combine(p, static)(batch.x), params)
     pull = jax.linear_transpose(push, params)
     weight = batch.weight[:, None] / batch.weight.shape[0]
@@ -143,6 +154,8 @@ def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable
 
 def loss_gradient(network: MLP, loss: AbstractLoss, batch: Batch) -> tuple[Float[Array, ""], MLP]:
     """E[w · loss] and its gradient, a tree like the network's parameters."""
+
+    loss = among_loss(network.active_outputs, loss)
 
     def value(net):
         return mean_loss(loss, net(batch.x), batch.y, batch.weight)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin, RegressorMixin, is_classifier
@@ -16,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks import Callback
 from senn.callbacks.progress import Progress
@@ -204,7 +204,7 @@ class _BaseSENN(Persistent):
         if not warm:
             self.scaler_ = self._scaler(rows.x[train], weight[train])
         data = [  # batches at once: no second copy of a large table is kept
-            Batch.of(scaled(self.scaler_, rows.x[part], dtype), targets[part], weight[part])
+            Batch.on_host(scaled(self.scaler_, rows.x[part], dtype), targets[part], weight[part])
             for part in (train, held_out)
         ]
         self.network_, self.history_ = fit(
@@ -266,7 +266,7 @@ class _BaseSENN(Persistent):
             self.n_features_in_,
             out_size,
             sizes,
-            key=jax.random.key(seed),
+            key=key_of(seed),
             activation=self.activation,
             capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
         )

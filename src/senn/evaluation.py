@@ -1,21 +1,22 @@
 """A network's outputs, loss and score on any number of examples, a bounded number at a time."""
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from senn.arrays import to_device
 from senn.batches import Batch
-from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy
+from senn.compilation import QUICK, program
+from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, among_loss
 from senn.nn import MLP
 from senn.nn.network import assemble
 
 ROWS_AT_ONCE = 4096
+BLOCK = 1024  # rows at once
 FEWEST_ROWS = 16  # that are predicted at once, so that one or two compile nothing of their own
 OUTPUTS_AT_ONCE = 16
 
@@ -28,27 +29,21 @@ class Score(NamedTuple):
 
 
 def outputs(network: MLP, x) -> np.ndarray:
-    """The network's outputs [N, O] for inputs [N, I], computed in pieces of fixed size."""
+    """The network's outputs [N, O] for inputs [N, I], computed in blocks of fixed size."""
     dtype = network.readout.bias.dtype
-    if not len(x):
-        return np.empty((0, network.out_size), dtype)
-    return _in_pieces(partial(_forward, network), np.asarray(x, dtype))
+    x = np.asarray(x, dtype)
+    blocks = [_forward(network, block) for block in _blocks(network, x)]
+    y = [np.asarray(block) for block in blocks] or [np.empty((0, network.out_slots), dtype)]
+    return np.concatenate(y)[: len(x), : network.out_size]
 
 
-def _in_pieces(function: Callable[..., Array], *arrays: np.ndarray) -> np.ndarray:
-    """A function of rows, on so many at once that few lengths are compiled."""
-    n = len(arrays[0])
-    rows = min(ROWS_AT_ONCE, n)
-
-    def piece(array: np.ndarray, start: int) -> Array:
-        part = array[start : start + rows]
-        return jnp.asarray(np.pad(part, [(0, rows - len(part))] + [(0, 0)] * (part.ndim - 1)))
-
-    done = [
-        np.asarray(function(*(piece(array, start) for array in arrays)))
-        for start in range(0, n, rows)
-    ]
-    return np.concatenate(done)[:n]
+def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
+    """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
+    for start in range(0, len(x), BLOCK):
+        block = np.zeros((BLOCK, network.in_slots), x.dtype)
+        rows = x[start : start + BLOCK]
+        block[: len(rows), : x.shape[1]] = rows
+        yield block
 
 
 def predict(network: MLP, x: np.ndarray) -> np.ndarray:
@@ -75,25 +70,41 @@ def _with_outputs(network: MLP, start: int, dtype) -> MLP:
         beyond = OUTPUTS_AT_ONCE - array.shape[-1]
         return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, beyond)])
 
-    part = assemble(network.hidden, jax.tree.map(cut, network.readout), network.activation)
-    return jax.tree.map(lambda p: jnp.asarray(p, dtype) if eqx.is_inexact_array(p) else p, part)
+    part = assemble(
+        network.hidden, jax.tree.map(cut, network.readout), network.activation, network.inputs,
+        OUTPUTS_AT_ONCE,
+    )  # fmt: skip
+    return jax.tree.map(lambda p: to_device(p, dtype) if eqx.is_inexact_array(p) else p, part)
 
 
 def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     """Weighted mean loss and score of a network on `data`."""
-    y = outputs(network, data.x)
-    weight, targets = np.asarray(data.weight), np.asarray(data.y)
+    x, targets, weight = map(np.asarray, data)
     if not weight.sum() > 0:
         raise ValueError("An evaluation needs at least one example of a weight above 0.")
-    each = _in_pieces(partial(_losses, loss), y, targets)
+    spread = loss.spread(targets, network.out_slots)
+    done = [
+        _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
+        for start, block in zip(
+            range(0, len(x), BLOCK),
+            _blocks(network, x.astype(network.readout.bias.dtype, copy=False)),
+            strict=True,
+        )
+    ]
+    y = np.concatenate([np.asarray(y) for y, _ in done])[: len(x), : network.out_size]
+    each = np.concatenate([np.asarray(losses) for _, losses in done])[: len(x)]
     mean_loss = float(np.average(each, weights=weight))
     if isinstance(loss, SoftmaxCrossEntropy):
         return Score(mean_loss, float(np.average(y.argmax(1) == targets, weights=weight)))
-    targets = targets.reshape(y.shape)
+    targets = targets.reshape(len(y), -1)[:, : network.out_size]  # without those of spare outputs
     if isinstance(loss, BinaryCrossEntropy):
         right = np.mean((y > 0) == (targets > 0.5), axis=1)
         return Score(mean_loss, float(np.average(right, weights=weight)))
     return Score(mean_loss, r_squared(targets, y, weight))
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    return np.pad(rows, [(0, BLOCK - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) -> float:
@@ -105,11 +116,14 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) 
     return float(np.mean(np.where(spread > 0, 1 - error / np.where(spread > 0, spread, 1), 0)))
 
 
-@eqx.filter_jit
+@program(QUICK)
 def _forward(network: MLP, x: Float[Array, "N I"]) -> Float[Array, "N O"]:
     return network(x)
 
 
-@jax.jit
-def _losses(loss: AbstractLoss, y: Float[Array, "N O"], targets: Array) -> Float[Array, " N"]:
-    return loss(y, targets)
+@program(QUICK)
+def _forward_and_loss(
+    network: MLP, loss: AbstractLoss, x: Float[Array, "N I"], targets: Array
+) -> tuple[Float[Array, "N O"], Float[Array, " N"]]:
+    y = network(x)
+    return y, among_loss(network.active_outputs, loss)(y, targets)

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from senn.arrays import to_device
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.activation import Fixed, Rational
 from senn.nn.network import assemble, next_capacity, rebuild
@@ -68,7 +69,7 @@ def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
     sigma = old.activation
     if isinstance(sigma, Rational):
         sigma = Rational(_write(sigma.theta, (slice(None), slots), theta))
-    new = Hidden(dense, sigma, jnp.asarray(size + K, old.size.dtype), old.residual)
+    new = Hidden(dense, sigma, to_device(size + K, old.size.dtype), old.residual)
     return _with_hidden(network, layer, new)
 
 
@@ -119,7 +120,9 @@ def insert_layer(
     return _insert(network, position, layer, _Folded(network, position, inverse, bias))
 
 
-def add_outputs(tree: Tree, positions: Sequence[int], bias: float = 0.0) -> Tree:
+def add_outputs(
+    tree: Tree, positions: Sequence[int], bias: float = 0.0, out_slots: int | None = None
+) -> Tree:
     """Give a network more outputs, or make room for them in any tree that holds some.
 
     Args:
@@ -128,6 +131,8 @@ def add_outputs(tree: Tree, positions: Sequence[int], bias: float = 0.0) -> Tree
             old ones keep their order around them.
         bias: what a new output is, for every input: its weights are zero. Of a tree other than a
             network it must be 0.
+        out_slots: outputs, in use or dormant, that there will be; by default as many as there are
+            if that is enough for all in use, which only a network knows, else one for each.
 
     The parameters of the old outputs stay as they are. A product of another shape may sum in
     another order: compared by `senn.evaluation.predict`, whose shapes stay the same, so do the
@@ -135,18 +140,30 @@ def add_outputs(tree: Tree, positions: Sequence[int], bias: float = 0.0) -> Tree
     """
 
     def widen(network: MLP) -> MLP:
-        total = network.out_size + len(positions)
+        known, K = network.outputs is not None, len(positions)
+        n = network.out_size if known else network.out_slots  # beyond those in use all is zero
+        total, room = n + K, network.out_slots
         if sorted({*positions} & {*range(total)}) != list(positions) or not positions:
             raise ValueError(
                 f"positions must be different numbers in order, below the {total} outputs that "
                 f"there will be; got {list(positions)}."
             )
+        new_slots = out_slots or (room if known and total <= room else total)
         old = np.setdiff1d(np.arange(total), positions)
+        old = old[old < new_slots]
+
+        def spread(array, fill):
+            out = np.zeros((*array.shape[:-1], new_slots), array.dtype)
+            out[..., list(positions)] = fill
+            out[..., old] = np.asarray(array)[..., : len(old)]
+            return to_device(out)
+
         readout = Dense(
-            tuple(_spread(w, old, total, 0) for w in network.readout.weights),
-            _spread(network.readout.bias, old, total, bias),
+            tuple(spread(w, 0) for w in network.readout.weights),
+            spread(network.readout.bias, bias),
         )
-        return assemble(network.hidden, readout, network.activation)
+        outputs = total if known else None
+        return assemble(network.hidden, readout, network.activation, network.inputs, outputs)
 
     return map_networks(widen, tree)
 
@@ -159,7 +176,7 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
     were multiplied by W_q⁻¹, for their coordinates are new.
     """
     params = eqx.filter(network, eqx.is_inexact_array)
-    zeros: MLP = jax.tree.map(lambda p: jnp.asarray(np.zeros(p.shape, p.dtype)), params)
+    zeros: MLP = jax.tree.map(lambda p: to_device(np.zeros(p.shape, p.dtype)), params)
 
     def place(old: MLP) -> MLP:
         maps = list(zeros.maps)
@@ -203,6 +220,31 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
         return rebuild(network, maps, sigmas)
 
     return map_networks(grow, tree)
+
+
+def with_slots(tree: Tree, in_slots: int, out_slots: int) -> Tree:
+    """So many inputs and outputs, in use or dormant, in a network or in any tree that holds some.
+
+    None that is in use may be cut off. What is left is what it was.
+    """
+
+    def resize(network: MLP) -> MLP:
+        if (network.in_slots, network.out_slots) == (in_slots, out_slots):
+            return network
+        maps = list(network.maps)
+        for m in network.readers(-1):
+            first, *others = maps[m].weights
+            maps[m] = Dense((_resized(first, in_slots, axis=0), *others), maps[m].bias)
+        weights = tuple(_resized(w, out_slots, axis=1) for w in maps[-1].weights)
+        maps[-1] = Dense(weights, _resized(maps[-1].bias, out_slots, axis=0))
+        return rebuild(network, maps, [h.activation for h in network.hidden])
+
+    return map_networks(resize, tree)
+
+
+def without_spare(network: MLP) -> MLP:
+    """The network with just the inputs and outputs that are in use."""
+    return with_slots(network, network.in_size, network.out_size)
 
 
 def map_networks(function, tree: Tree) -> Tree:
@@ -282,34 +324,34 @@ def _split(network: MLP, position: int, weight: np.ndarray) -> list[np.ndarray]:
 def _write(array, index, values):
     out = np.array(array)
     out[index] = values
-    return jnp.asarray(out)
+    return to_device(out)
 
 
-def _spread(array, columns: np.ndarray, total: int, fill: float):
-    """The array with its last axis as `columns` of `total`, the others filled."""
-    out = np.full((*array.shape[:-1], total), fill, array.dtype)
-    out[..., columns] = array
-    return jnp.asarray(out)
+def _resized(array, size: int, axis: int):
+    """The array with so many entries along an axis: zeros after its own, or without its last."""
+    array = np.asarray(array)
+    kept = array[(slice(None),) * axis + (slice(size),)]
+    return _pad(kept, size - kept.shape[axis], axis)
 
 
 def _pad(array, extra: int, axis: int):
     widths = [(0, 0)] * array.ndim
     widths[axis] = (0, extra)
-    return jnp.asarray(np.pad(np.asarray(array), widths))
+    return to_device(np.pad(np.asarray(array), widths))
 
 
 def _new_layer(network, position, weight, bias, theta, slots: int, residual: bool) -> Hidden:
-    Q, capacities = bias.shape[0], (network.in_size, *network.capacities)
+    Q, capacities = bias.shape[0], (network.in_slots, *network.capacities)
     blocks = []
     for node, rows in zip(
         network.sources[position], _split(network, position, weight), strict=True
     ):
         block = np.zeros((capacities[node], slots), weight.dtype)
         block[: rows.shape[0], :Q] = rows
-        blocks.append(jnp.asarray(block))
+        blocks.append(to_device(block))
     dense = Dense(tuple(blocks), _pad(bias, slots - Q, axis=0))
     sigma = Fixed(network.activation) if theta is None else Rational(_pad(theta, slots - Q, 1))
-    return Hidden(dense, sigma, jnp.asarray(Q, jnp.int32), residual)
+    return Hidden(dense, sigma, to_device(Q, jnp.int32), residual)
 
 
 # --- insertion ----------------------------------------------------------------------------
@@ -317,7 +359,7 @@ def _new_layer(network, position, weight, bias, theta, slots: int, residual: boo
 
 def _zero_block(dense: Dense, n_old: int, slots: int) -> Dense:
     """Read a new block, with zero weights, behind the `n_old` blocks that the new layer reads."""
-    block = jnp.asarray(np.zeros((slots, dense.bias.shape[-1]), dense.bias.dtype))
+    block = to_device(np.zeros((slots, dense.bias.shape[-1]), dense.bias.dtype))
     return Dense((*dense.weights[:n_old], block, *dense.weights[n_old:]), dense.bias)
 
 
@@ -340,7 +382,7 @@ class _Folded:
         block = np.zeros((slots, rows.shape[1]), dtype)
         block[: rows.shape[0]] = rows
         bias = (np.asarray(dense.bias, np.float64) - self.bias @ rows).astype(dtype)
-        return Dense((jnp.asarray(block), *dense.weights[n_old:]), jnp.asarray(bias))
+        return Dense((to_device(block), *dense.weights[n_old:]), to_device(bias))
 
 
 def _insert(network: MLP, position: int, layer: Hidden, read) -> MLP:
@@ -352,7 +394,7 @@ def _insert(network: MLP, position: int, layer: Hidden, read) -> MLP:
         Hidden(maps[m], h.activation, h.size, h.residual) for m, h in enumerate(network.hidden)
     ]
     hidden.insert(position, layer)
-    return assemble(hidden, maps[-1], network.activation)
+    return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
 
 
 def _carriers(network: MLP, position: int) -> range:
@@ -374,4 +416,4 @@ def _merge_blocks(zeros: Dense, old: Dense, n_old: int) -> Dense:
 def _with_hidden(network: MLP, layer: int, new: Hidden) -> MLP:
     hidden = list(network.hidden)
     hidden[layer] = new
-    return assemble(hidden, network.readout, network.activation)
+    return assemble(hidden, network.readout, network.activation, network.inputs, network.outputs)

@@ -10,10 +10,11 @@ import scipy.linalg
 from jaxtyping import Array, Float
 from sklearn.utils.extmath import randomized_svd
 
+from senn.arrays import to_device
 from senn.batches import InputMoment
 from senn.linalg import relative_ridge, solve_psd
 
-EXACT_INPUTS = 512  # up to here all eigenvectors are kept
+EXACT_INPUTS = 513  # up to here, the constant included, all eigenvectors are kept
 RANK = 256  # above, this many
 EIGH_INPUTS = 2048  # above, the leading eigenvectors come from a randomised method
 
@@ -76,18 +77,27 @@ class InputFactor(AbstractFactor):
         """A = I, in the place of inputs not seen yet."""
         J, k = n_inputs + 1, rank(n_inputs + 1)
         parts = np.eye(J, k), np.ones(k), 1.0, 1.0
-        return cls(*(jnp.asarray(part, dtype) for part in parts))
+        return cls(*(to_device(part, dtype) for part in parts))
 
     @classmethod
-    def of(cls, moment: InputMoment, dtype: Any) -> "InputFactor":
-        """The factor of inputs with this second moment."""
+    def of(cls, moment: InputMoment, dtype: Any, in_slots: int | None = None) -> "InputFactor":
+        """The factor of inputs with this second moment, zero in spare slots for more of them."""
         A = moment.matrix
-        values, vectors = _leading(A, rank(len(A)))
+        J = len(A) if in_slots is None else in_slots + 1
+        values, vectors = _leading(A, min(rank(J), len(A)))
         left = len(A) - len(values)
         rest = max(np.trace(A) - values.sum(), 0) / left if left else values.mean()
         diagonal = np.diagonal(A)
-        parts = vectors, values, rest, diagonal[diagonal != 0].mean()
-        return cls(*(jnp.asarray(part, dtype) for part in parts))
+        spare = J - len(A)
+        vectors = np.insert(vectors, [len(A) - 1] * spare, 0, axis=0)  # the constant stays last
+        missing = rank(J) - len(values)
+        parts = (
+            np.pad(vectors, ((0, 0), (0, missing))),
+            np.pad(values, (0, missing)),
+            rest,
+            diagonal[diagonal != 0].mean(),
+        )
+        return cls(*(to_device(part, dtype) for part in parts))
 
     def product(self, b: Float[Array, "J O"]) -> Float[Array, "J O"]:
         """A b."""

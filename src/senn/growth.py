@@ -8,10 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from senn.arrays import key_of
 from senn.batches import Batch
-from senn.curvature import Moments, moments
+from senn.compilation import QUICK, program
+from senn.curvature import MapMoments, Moments, moments
 from senn.expand import add_width, grow_capacity, insert_layer, insert_zeros
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
@@ -20,7 +22,9 @@ from senn.nn.network import next_capacity
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Location, Proposal
-from senn.proposals.base import PADDED_TO, Found, Problem, join, problem_at, rescale
+from senn.proposals.base import Found, Problem, join, problem_at, rescale, residuals
+
+SMALL = 64
 
 
 class Seen(NamedTuple):
@@ -65,7 +69,7 @@ def propose_all(
 ) -> list[list[Proposal]]:
     """What the search selects for each location, in turn; nothing where numbers overflow."""
     found = [
-        propose_at(network, seen, proposer, policy, location, jax.random.fold_in(key, i))
+        propose_at(network, seen, proposer, policy, location, key, i)
         for i, location in enumerate(locations)
     ]
     return [proposals for proposals in found if proposals]
@@ -78,37 +82,27 @@ def propose_at(
     policy: Policy,
     location: Location,
     key: PRNGKeyArray,
+    number: int = 0,
 ) -> list[Proposal]:
     """Single units for one location, each scored beside those before it, or one layer.
 
+    `number` tells the draws of locations apart that have one key.
     Nothing if what they score is not finite, as where the squares of inputs overflow.
     """
     layer = location.kind == "layer"
     identity = layer and policy.layer_kind == "identity"
     inputs = _active_inputs(network, location.position)
-    columns = inputs if identity else np.ones(1, bool)
-    known = location.position == 0 and network.in_size > PADDED_TO
-    problem = problem_at(
-        (seen.fit.maps[location.position], seen.held_out.maps[location.position]),
-        (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
-        jnp.asarray(inputs),
-        jnp.asarray(columns),
-        network.activation,
-        damping=policy.damping,
-        square=identity,
-        input_factor=seen.inputs if known else None,
-    )
     count = policy.units_in_turn(location)
-    # One count for all single units: the search is compiled once for both kinds of location.
-    most = 1 if identity else max(policy.most_units(), count)
-    scale = policy.unit_scale or AbstractOptimizer.unit_scale
-    search = proposer.at(network, location, seen.fit.maps[location.reader])
-    found = _search(search, problem, key, count=most, unit_scale=scale)
+    task = _task(network, seen, proposer, policy, location)
+    problem = task.problem
+    found = _search(
+        task.search, problem, key, np.int32(number), count=task.count, unit_scale=task.unit_scale
+    )
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
     weight, bias, theta = found.units
-    weight = weight[:, : len(inputs)]
+    weight, columns = weight[:, : len(inputs)], np.flatnonzero(inputs) if identity else [0]
     gained = np.cumsum(found.score) - found.score
     proposals = [
         Proposal(
@@ -126,6 +120,72 @@ def propose_at(
         for p in range(len(gained))
     ]
     return [join(proposals)] if layer else proposals
+
+
+class _Task(NamedTuple):
+    """A search: what `_search` is called with."""
+
+    search: AbstractProposer
+    problem: Problem
+    count: int
+    unit_scale: float
+
+
+def _task(
+    network: MLP, seen: Seen, proposer: AbstractProposer, policy: Policy, location: Location
+) -> _Task:
+    """The search at a location."""
+    identity = location.kind == "layer" and policy.layer_kind == "identity"
+    source = seen.fit.maps[location.position], seen.held_out.maps[location.position]
+    inputs = _active_inputs(network, location.position)
+    room = source[0].a.shape[1] - 1
+    usable = np.pad(inputs, (0, room - len(inputs)))
+    known = location.position == 0 and room == network.in_slots
+    problem = problem_at(
+        source,
+        (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
+        usable,
+        usable if identity else np.ones(1, bool),
+        network.activation,
+        damping=policy.damping,
+        square=identity,
+        input_factor=seen.inputs if known else None,
+    )
+    # One count for all single units: the search is compiled once for both kinds of location.
+    count = 1 if identity else max(policy.most_units(), policy.units_in_turn(location))
+    search = proposer.at(network, location, seen.fit.maps[location.reader])
+    return _Task(search, problem, count, policy.unit_scale or AbstractOptimizer.unit_scale)
+
+
+def prepare(
+    network: MLP,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    samples: tuple[Batch, Batch],
+    proposer: AbstractProposer,
+    policy: Policy,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
+    input_factor: InputFactor | None = None,
+) -> None:
+    """Compile in the background what the first look will run; samples may be mere shapes."""
+    key = key_of(0)
+    of_samples = []
+    for sample in samples:
+        given = (network, loss, metric, sample, key, output_factors)
+        _moments.prepare(*given)
+        of_samples.append(_moments.shapes(*given))
+    seen = Seen(*of_samples, input_factor)
+    places = policy.stages(policy.locations(network, layers_allowed=False), 0)
+    for location in places[0] if places else ():
+        readers = seen.fit.maps[location.reader], seen.held_out.maps[location.reader]
+        residuals.prepare(readers, damping=policy.damping)
+        task = eqx.filter_eval_shape(
+            lambda seen, at=location: _task(network, seen, proposer, policy, at), seen
+        )
+        _search.prepare(
+            task.search, task.problem, key, np.int32(0),
+            count=task.count, unit_scale=task.unit_scale,
+        )  # fmt: skip
 
 
 def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[MLP, Any]:
@@ -159,23 +219,42 @@ def _finite(numbers: Any) -> bool:
 def _active_inputs(network: MLP, position: int) -> np.ndarray:
     """`network.active_inputs` on the host, which compiles nothing."""
     sizes = (network.in_size, *network.hidden_sizes)
-    capacities = (network.in_size, *network.capacities)
+    capacities = (network.in_slots, *network.capacities)
     return np.concatenate([np.arange(capacities[n]) < sizes[n] for n in network.sources[position]])
 
 
-_moments = eqx.filter_jit(moments)
+@program(QUICK)
+def _moments(network: MLP, *given: Any) -> Moments:
+    """The moments, all small maps as if they had `SMALL` inputs and outputs.
+
+    So what is compiled for one serves the searches at all of them.
+    """
+    seen = moments(network, *given)
+
+    def spread(of: MapMoments) -> MapMoments:
+        more, beside = max(SMALL + 1 - of.a.shape[1], 0), max(SMALL - of.g.shape[1], 0)
+        # The constant stays last.
+        a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)
+        return MapMoments(
+            a,
+            jnp.pad(of.g, ((0, 0), (0, beside))),
+            jnp.pad(of.S, ((0, beside), (0, beside))),
+        )
+
+    return seen._replace(maps=tuple(map(spread, seen.maps)))
 
 
-@eqx.filter_jit
+@program(QUICK)
 def _search(
     proposer: AbstractProposer,
     problem: Problem,
     key: PRNGKeyArray,
+    number: Int[Array | np.integer, ""],
     *,
     count: int,
     unit_scale: float,
 ) -> Found:
-    found = proposer.propose(problem, key, count)
+    found = proposer.propose(problem, jax.random.fold_in(key, number), count)
     if problem.square:  # the units of an identity layer must keep the scale of their inputs
         return found
     return found._replace(units=rescale(problem, found.units, unit_scale))

@@ -14,9 +14,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Shaped
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, Shaped
 
 Outputs = Float[Array, "*n O"]
+
+NEVER = -1e30  # a logit whose probability is 0 exactly, and finite, so that 0 × it is 0
+WORD = 32  # signs drawn at once
 
 
 class AbstractLoss(eqx.Module):
@@ -28,6 +31,9 @@ class AbstractLoss(eqx.Module):
     # How far a step may move the outputs, likewise (`KFAC.kl_clip`). Numbers are mostly noise more
     # often than labels are, and long steps follow it.
     kl_clip: ClassVar[float] = 0.01
+    # What the loss takes a spare output for, so that it adds nothing; None if no number does that,
+    # and then outputs have no spare slots.
+    spare: ClassVar[float | None] = None
 
     @abstractmethod
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
@@ -41,8 +47,15 @@ class AbstractLoss(eqx.Module):
     def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
         """M⁺v for v in the range of the Fisher metric M, where loss gradients lie."""
 
-    def check(self, targets: Shaped[Array, "..."], out_size: int) -> None:
+    def check(self, targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
         """Raise a `ValueError` for targets that this loss of `out_size` outputs cannot take."""
+
+    def spread(self, targets: np.ndarray, out_slots: int) -> np.ndarray:
+        """Targets of so many outputs, the spare ones with targets of their own; on the host."""
+        if self.spare is None:
+            return targets
+        numbers = targets.reshape(len(targets), -1)
+        return np.pad(numbers, ((0, 0), (0, out_slots - numbers.shape[1])))
 
     def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
         """g_y, the derivative of each example's loss with respect to its outputs."""
@@ -55,7 +68,13 @@ class SoftmaxCrossEntropy(AbstractLoss):
     Fisher metric: diag(p) − ppᵀ.
     """
 
-    def check(self, targets: Shaped[Array, "..."], out_size: int) -> None:
+    spare: ClassVar[float | None] = NEVER
+
+    def spread(self, targets: np.ndarray, out_slots: int) -> np.ndarray:  # noqa: ARG002
+        """The class codes themselves."""
+        return targets
+
+    def check(self, targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
         """Raise a `ValueError` unless targets are class codes 0 to `out_size` − 1."""
         if not jnp.issubdtype(targets.dtype, jnp.integer) or targets.ndim != 1:
             raise ValueError(
@@ -91,6 +110,8 @@ class BinaryCrossEntropy(AbstractLoss):
     Fisher metric: diag(p(1 − p)).
     """
 
+    spare: ClassVar[float | None] = NEVER
+
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, in nats."""
         targets = _like(targets, outputs)
@@ -110,6 +131,7 @@ class SquaredError(AbstractLoss):
 
     prior: ClassVar[float] = 1.0
     kl_clip: ClassVar[float] = 1e-4
+    spare: ClassVar[float | None] = 0.0
 
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, half its squared error."""
@@ -122,6 +144,29 @@ class SquaredError(AbstractLoss):
     def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:  # noqa: ARG002
         """The vector itself."""
         return v
+
+
+class Among(AbstractLoss):
+    """A loss of outputs of which some are spare: those have no part in it, nor in its metric."""
+
+    loss: AbstractLoss
+    alive: Bool[Array, " O"]
+
+    def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
+        """Loss of each example."""
+        return self.loss(self._filled(outputs), targets)
+
+    def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """R u, zero at spare outputs whatever u is there."""
+        u = jnp.where(self.alive, u, 0)
+        return jnp.where(self.alive, self.loss.fisher_root(self._filled(outputs), u), 0)
+
+    def fisher_solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M⁺v, zero at spare outputs."""
+        return jnp.where(self.alive, self.loss.fisher_solve(self._filled(outputs), v), 0)
+
+    def _filled(self, outputs: Outputs) -> Outputs:
+        return jnp.where(self.alive, outputs, self.loss.spare)
 
 
 class AbstractMetric(eqx.Module):
@@ -142,7 +187,7 @@ class AbstractMetric(eqx.Module):
 
     def draw(self, key: PRNGKeyArray, outputs: Outputs) -> Outputs:
         """Vectors with mean zero and covariance M, one an example."""
-        return self.root(outputs, jax.random.rademacher(key, outputs.shape, outputs.dtype))
+        return self.root(outputs, signs(key, outputs.shape, outputs.dtype))
 
     def length(self, outputs: Outputs, g: Outputs) -> Float[Array, "*n"]:
         """gᵀM⁺g for loss gradients g; its mean is λ, the most that η can be (section 3.5)."""
@@ -151,6 +196,25 @@ class AbstractMetric(eqx.Module):
     def reach(self, losses: Float[Array, "*n"], lengths: Float[Array, "*n"]) -> Float[Array, "*n"]:  # noqa: ARG002
         """What α is relative to, an example: here its share of λ."""
         return lengths
+
+
+class AmongMetric(AbstractMetric):
+    """A metric of outputs of which some are spare."""
+
+    metric: AbstractMetric
+    alive: Bool[Array, " O"]
+
+    def root(self, outputs: Outputs, u: Outputs) -> Outputs:
+        """R u, zero at spare outputs whatever u is there."""
+        return jnp.where(self.alive, self.metric.root(outputs, jnp.where(self.alive, u, 0)), 0)
+
+    def solve(self, outputs: Outputs, v: Outputs) -> Outputs:
+        """M⁺v, zero at spare outputs."""
+        return jnp.where(self.alive, self.metric.solve(outputs, v), 0)
+
+    def reach(self, losses: Float[Array, "*n"], lengths: Float[Array, "*n"]) -> Float[Array, "*n"]:
+        """What α is relative to, an example."""
+        return self.metric.reach(losses, lengths)
 
 
 class Euclidean(AbstractMetric):
@@ -211,6 +275,36 @@ def make_metric(metric: str | AbstractMetric, loss: AbstractLoss) -> AbstractMet
     if metric not in METRICS:
         raise ValueError(f"metric={metric!r} is not known; choose one of {', '.join(METRICS)}.")
     return Euclidean() if metric == "euclidean" else Fisher(loss)
+
+
+def takes_spares(loss: AbstractLoss, metric: AbstractMetric) -> bool:
+    """Whether outputs may have spare slots: what others make of them is not known."""
+    return loss.spare is not None and isinstance(metric, Euclidean | Fisher)
+
+
+def among_loss(alive: Bool[Array, " O"], loss: AbstractLoss) -> AbstractLoss:
+    """The loss of the outputs that are alive; itself if it takes no spare ones."""
+    return loss if loss.spare is None else Among(loss, alive)
+
+
+def among_metric(alive: Bool[Array, " O"], metric: AbstractMetric) -> AbstractMetric:
+    """The metric of the outputs that are alive; itself if it takes no spare ones."""
+    if isinstance(metric, Fisher):
+        return Fisher(among_loss(alive, metric.loss))
+    return AmongMetric(metric, alive) if isinstance(metric, Euclidean) else metric
+
+
+def signs(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*n O"]:
+    """Random signs [..., O]. Those of an example are the same beside any others.
+
+    One draw gives 32 of them: random numbers are slow to compile, and to draw.
+    """
+    *n, columns = shape
+    words = -(-columns // WORD)
+    keys = jax.vmap(partial(jax.random.fold_in, key))(jnp.arange(words)) if words > 1 else key[None]
+    bits = jax.vmap(lambda k: jax.random.bits(k, tuple(n), jnp.uint32), out_axes=-1)(keys)
+    spread = (bits[..., None] >> jnp.arange(WORD, dtype=jnp.uint32)) & 1  # [..., words, 32]
+    return (1 - 2 * spread.reshape(*n, words * WORD)[..., :columns].astype(dtype)).astype(dtype)
 
 
 def mean_loss(

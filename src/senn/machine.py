@@ -1,12 +1,14 @@
 """How a process of ours uses the machine: threads, memory, and compilations kept for the next one.
 
-These are settings for a whole process, so only the command makes them, never the library.
+These are settings for a whole process, so only the command makes them; but for the cache, which
+the library sets up too when it first compiles, unless it was told otherwise.
 """
 
 import ctypes
 import hashlib
 import os
 import platform
+import warnings
 from importlib.metadata import version
 from pathlib import Path
 
@@ -46,13 +48,43 @@ def keep_compilations(folder: Path | None = None) -> Path:
     jax.config.update("jax_compilation_cache_dir", str(path))
     # Small programs too: there are dozens, each several times slower to compile than to read.
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    _kept.append(path)
     return path
+
+
+def keep_no_compilations() -> None:
+    """Keep nothing in this process, unless JAX's own settings say so."""
+    _kept.append(None)
+
+
+def keep_compilations_unless_told() -> Path | None:
+    """The folder in use; ours, unless the user has said no, or has set up a cache of JAX's own.
+
+    No is `SENN_CACHE_DIR=off`, `keep_no_compilations`, or JAX's `jax_enable_compilation_cache`.
+    """
+    import jax
+
+    if not _kept:
+        own = jax.config.jax_compilation_cache_dir  # pyright: ignore[reportAttributeAccessIssue]
+        enabled = jax.config.jax_enable_compilation_cache  # pyright: ignore[reportAttributeAccessIssue]
+        if own is not None:
+            _kept.append(Path(own))
+        elif not enabled or os.environ.get(CACHE_VARIABLE, "").lower() == "off":
+            keep_no_compilations()
+        else:
+            warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
+            keep_compilations()
+    return _kept[-1]
+
+
+_kept: list[Path | None] = []  # where compilations are kept, decided once
 
 
 def cache_folder() -> Path:
     """Where compilations are kept unless told otherwise."""
-    if os.environ.get(CACHE_VARIABLE):
-        return Path(os.environ[CACHE_VARIABLE])
+    named = os.environ.get(CACHE_VARIABLE, "")
+    if named and named.lower() != "off":
+        return Path(named)
     user = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
     return (Path(user) if user else Path.home() / ".cache") / "senn"
 

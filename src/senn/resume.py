@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn import __version__
+from senn.arrays import to_device
 from senn.batches import Position
 from senn.checkpoint import architecture
 from senn.files import FileError, Format, read_file, write_file
@@ -38,7 +39,7 @@ class CheckpointError(FileError):
     """A file that is no checkpoint from which a run can go on; the message is one sentence."""
 
 
-FORMAT = Format("senn-checkpoint", "checkpoint", 1, CheckpointError)
+FORMAT = Format("senn-checkpoint", "checkpoint", 2, CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ def write_checkpoint(
         "position": None,
         "ledger": state.history.to_rows(),
     }
-    trees: dict[str, Any] = {"train": state.train, "best": best.network, "key": state.key}
+    trees: dict[str, Any] = {"train": state.train, "best": best.network}
     if state.infos:
         trees["infos"] = jax.tree.map(lambda *parts: np.concatenate(parts), *state.infos)
     if state.position is not None:
@@ -105,12 +106,13 @@ def _state(
     header: dict[str, Any], arrays: dict[str, np.ndarray], optimizer: AbstractOptimizer
 ) -> RunState:
     header = {"found": MANY, **header}  # which the first checkpoints did not have
+    if header["version"] < 2:
+        arrays = {**_all_in_use(header), **arrays}
     plain = {name: header[name] for name in PLAIN}
     plain["annealing"] = header["annealing"] and Annealing(*header["annealing"])
     network = _network("train.network", header["network"], arrays)
     return RunState(
         train=_filled("train", TrainState.of(network, optimizer), arrays),
-        key=_filled("key", jax.random.key(0), arrays),
         rng=_generator(header["generator"]),
         position=_position(header["position"], arrays),
         best=_best(header["best"], arrays),
@@ -175,7 +177,20 @@ def _network(at: str, shape: dict[str, Any], arrays: dict[str, np.ndarray]) -> M
         )
         for m, beside in enumerate(shape["residual"])
     ]
-    return assemble(hidden, dense("readout", blocks[-1]), shape["activation"])
+    ends = array("inputs"), array("outputs")
+    return assemble(hidden, dense("readout", blocks[-1]), shape["activation"], *ends)
+
+
+def _all_in_use(header: dict[str, Any]) -> dict[str, np.ndarray]:
+    """How many inputs and outputs are in use, of networks from before there were spare ones."""
+    shapes = dict.fromkeys(("train.network", "train.average"), header["network"])
+    if header["best"]["network"]:
+        shapes["best"] = header["best"]["network"]
+    return {
+        f"{at}.{name}": np.array(shape[size], np.int32)
+        for at, shape in shapes.items()
+        for name, size in (("inputs", "in_size"), ("outputs", "out_size"))
+    }
 
 
 # --- arrays -------------------------------------------------------------------------------
@@ -199,7 +214,7 @@ def _filled(at: str, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
             return leaf
         array = arrays[".".join(part for part in (at, _name(path)) if part)]
         if _is_key(leaf):
-            return jax.random.wrap_key_data(jnp.asarray(array), impl=jax.random.key_impl(leaf))
+            return jax.random.wrap_key_data(to_device(array), impl=jax.random.key_impl(leaf))
         if array.shape != np.shape(leaf):
             raise ValueError(f"{_name(path)} has shape {array.shape}, not {np.shape(leaf)}")
         return _exactly(array) if eqx.is_array(leaf) else array.item()
@@ -218,7 +233,7 @@ def _is_key(leaf: Any) -> bool:
 def _exactly(array: np.ndarray) -> jax.Array:
     if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
         raise ValueError(f"{array.dtype} needs JAX's 64-bit mode, jax_enable_x64")
-    return jnp.asarray(array)
+    return to_device(array)
 
 
 def _versions() -> dict[str, str]:

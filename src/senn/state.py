@@ -4,8 +4,8 @@ A run is its settings, its data, and one `RunState`, which holds everything else
 
 - the network, with the slots it has set aside, the optimiser's state, the running mean and how
   old it is, and what the learning rate is multiplied by (`TrainState`);
-- the random streams: the key of searches and metric draws, the generator of the samples that
-  growth looks at, and, in `position`, the generator that shuffles the data;
+- the random streams: the generator of the samples that growth looks at and of the keys of its
+  searches, and, in `position`, the generator that shuffles the data;
 - the position in the data: the batches still to come of what was shuffled last;
 - the counters by which the loop decides what is next, and the phase that it is in;
 - the best network so far, what steps have seen since the last evaluation, and the ledger;
@@ -26,8 +26,9 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int
 
+from senn.arrays import to_device
 from senn.batches import Position
 from senn.history import History
 from senn.nn import MLP
@@ -53,8 +54,8 @@ class TrainState(NamedTuple):
     @classmethod
     def of(cls, network: MLP, optimizer: AbstractOptimizer, averaging: float = 0.0) -> "TrainState":
         """The state before the first step."""
-        one, kept = (jnp.asarray(v, network.readout.bias.dtype) for v in (1, averaging))
-        age = jnp.asarray(0, jnp.int32)
+        one, kept = (to_device(v, network.readout.bias.dtype) for v in (1, averaging))
+        age = to_device(0, jnp.int32)
         return cls(network, optimizer.init(network), one, network, kept, age)
 
 
@@ -90,8 +91,7 @@ class RunState:
     """
 
     train: TrainState
-    key: PRNGKeyArray  # of searches and of the metric draws of a look
-    rng: np.random.Generator  # of the samples that growth looks at
+    rng: np.random.Generator  # of the samples that growth looks at, and of keys
     next_look: int  # step
     growing: bool
     settings: dict[str, Any] = field(default_factory=dict)  # what `fit` was asked, for the record

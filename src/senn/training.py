@@ -11,13 +11,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from threadpoolctl import threadpool_limits
 
-from senn.batches import ArraySource, Batch, Chunk, StreamSource, checked, make_source
+from senn import shapes
+from senn.arrays import key_of
+from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked, make_source
 from senn.callbacks.base import Callback, Snapshot, StopTraining
-from senn.compilation import compilations
+from senn.compilation import QUICK, compilations, program
 from senn.evaluation import ROWS_AT_ONCE, evaluate
-from senn.growth import add, look, propose_all
+from senn.expand import with_slots, without_spare
+from senn.growth import add, look, prepare, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 from senn.linalg import running_mean
 from senn.losses import (
@@ -26,9 +30,11 @@ from senn.losses import (
     AbstractMetric,
     SoftmaxCrossEntropy,
     SquaredError,
+    among_loss,
     make_loss,
     make_metric,
     mean_loss,
+    takes_spares,
 )
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
@@ -178,7 +184,7 @@ def fit(
         watch_inputs=rule.watches_inputs,
     )  # fmt: skip
     loss = _default_loss(source) if loss is None else make_loss(loss)
-    held_out = None if validation is None else checked(Batch.of(*validation))
+    held_out = None if validation is None else checked(Batch.on_host(*validation))
     for targets in (source.targets, None if held_out is None else held_out.y):
         if targets is not None:
             loss.check(targets, network.out_size)
@@ -190,13 +196,40 @@ def fit(
         "policy": policy,
         "schedule": schedule,
     }
+    room = _room(network, settings)
+    source.room = room
+    network = with_slots(network, room.inputs, room.outputs)
     state = resume or first_state(network, rule, policy, schedule, seed)
+    state.train = _with_room(state, rule, room)
     state.settings = {name: described(value) for name, value in settings.items()}
     _begin(state, source, held_out)
     run = _Run(
         source=source, validation=held_out, callbacks=tuple(callbacks), now=state, **settings
     )
     return run.run()
+
+
+def _room(network: MLP, settings: dict[str, Any]) -> Room:
+    """The slots of inputs and outputs that networks of this size are trained with."""
+    loss, metric = settings["loss"], settings["metric"]
+    of_score = make_metric(settings["policy"].metric or metric, loss)
+    spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
+    outputs = shapes.slots(network.out_size) if spares else network.out_size
+    return Room(shapes.slots(network.in_size), outputs, loss)
+
+
+def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> TrainState:
+    """The state of training with just those slots; what depends on them is to be seen anew."""
+    train = state.train
+    if (train.network.in_slots, train.network.out_slots) == (room.inputs, room.outputs):
+        return train
+    network, average, kept = with_slots(
+        (train.network, train.average, train.optimizer), room.inputs, room.outputs
+    )
+    state.observed = 0
+    return train._replace(
+        network=network, average=average, optimizer=optimizer.grown(kept, network)
+    )
 
 
 def first_state(
@@ -210,7 +243,6 @@ def first_state(
     rng = np.random.default_rng(seed)
     return RunState(
         train=TrainState.of(network, optimizer, schedule.averaging),
-        key=jax.random.key(seed),
         rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
         next_look=policy.next_look(0, policy.most_units(), 0),
         growing=policy.width or policy.depth,
@@ -230,28 +262,27 @@ def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch 
         source.position = state.position
 
 
-@eqx.filter_jit
+@program(QUICK)
 def train_chunk(
     state: TrainState,
     optimizer: AbstractOptimizer,
     loss: AbstractLoss,
     metric: AbstractMetric,
     data: Batch,
-    rows: Int[Array, "steps B"],
-    scales: Float[Array, " steps"],
-    n: Int[Array, ""],
+    scales: Float[Array | np.ndarray, " steps"],
+    n: Int[Array | np.integer, ""],
 ) -> tuple[TrainState, StepInfo, Float[Array, ""]]:
     """The first `n` of several steps in one compiled call; `scales` multiply the learning rate.
 
-    Returns the state after them, what each step saw (stacked; NaN beyond n), and the loss on
-    the last batch after the last step.
+    `data` are the batches of all steps, [steps, B, ...]. Returns the state after them, what each
+    step saw (stacked; zeros beyond n), and the loss on the last batch after the last step.
     """
     dynamic, static = eqx.partition(state, eqx.is_array)
 
-    def take(dynamic, batch_rows, scale):
+    def take(dynamic, s):
         now = eqx.combine(dynamic, static)
         network, optimizer_state, info = optimizer.step(
-            now.network, now.optimizer, loss, metric, data[batch_rows], scale * now.scale
+            now.network, now.optimizer, loss, metric, data[s], scales[s] * now.scale
         )
         after = now._replace(
             network=network,
@@ -261,23 +292,18 @@ def train_chunk(
         )
         return eqx.filter(after, eqx.is_array), info
 
-    def skip(dynamic, batch_rows, scale):
-        blank = jax.eval_shape(take, dynamic, batch_rows, scale)[1]
-        return dynamic, jax.tree.map(
-            lambda s: jnp.full(
-                s.shape, jnp.nan if jnp.issubdtype(s.dtype, jnp.floating) else 0, s.dtype
-            ),
-            blank,
-        )
+    def step(s, carry):
+        dynamic, infos = carry
+        dynamic, info = take(dynamic, s)
+        return dynamic, jax.tree.map(lambda seen, v: seen.at[s].set(v), infos, info)
 
-    def step(dynamic, at):
-        s, batch_rows, scale = at
-        return jax.lax.cond(s < n, take, skip, dynamic, batch_rows, scale)
-
-    dynamic, infos = jax.lax.scan(step, dynamic, (jnp.arange(rows.shape[0]), rows, scales))
-    after = eqx.combine(dynamic, static)
-    last = data[rows[n - 1]]
-    return after, infos, mean_loss(loss, after.network(last.x), last.y, last.weight)
+    steps = scales.shape[0]
+    seen = jax.eval_shape(take, dynamic, 0)[1]
+    blank = jax.tree.map(lambda v: jnp.zeros((steps, *v.shape), v.dtype), seen)
+    dynamic, infos = jax.lax.fori_loop(0, n, step, (dynamic, blank))
+    after, last = eqx.combine(dynamic, static), data[n - 1]
+    some = among_loss(after.network.active_outputs, loss)
+    return after, infos, mean_loss(some, after.network(last.x), last.y, last.weight)
 
 
 @dataclass(eq=False)
@@ -308,9 +334,13 @@ class _Run:
         end = self.schedule.last_step(self.source.steps_per_epoch)
         try:
             self.tell("on_start", end)
-            while not self.history.stop_reason:
-                self.advance(end)
-                self.heed()
+            self.prepare()
+            # LAPACK's matrices are small here: threads of its own only wait for each other, and
+            # where other programs keep the cores busy, steps take several times as long.
+            with threadpool_limits(1, "blas"):
+                while not self.history.stop_reason:
+                    self.advance(end)
+                    self.heed()
         except KeyboardInterrupt:
             self.history.stop_reason = "interrupted"
         except BaseException as error:
@@ -447,10 +477,10 @@ class _Run:
 
     def take(self, chunk: Chunk) -> bool:
         """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
-        scales = jnp.asarray(self.rates(len(chunk.rows)), self.now.train.scale.dtype)
+        scales = self.rates(len(chunk.data.x)).astype(self.now.train.scale.dtype)
         state, infos, last = train_chunk(
-            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
-            jnp.asarray(chunk.n),
+            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, scales,
+            np.int32(chunk.n),
         )  # fmt: skip
         infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)
         if not (np.isfinite(infos.loss).all() and np.isfinite(last)):
@@ -458,7 +488,7 @@ class _Run:
         self.now.train, self.now.step = state, self.now.step + chunk.n
         self.now.infos.append(infos)
         self.tell("on_steps", self.now.step, float(infos.loss[-1]))
-        self.tell("on_snapshot", Snapshot(self.now.step, state.average))
+        self.tell_of(state.average)
         return True
 
     def recover(self) -> bool:
@@ -513,8 +543,8 @@ class _Run:
         """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
         best = self.now.best
         if best.network is None or self.history.stop_reason == "interrupted":
-            return self.now.train.average, self.now.step
-        return best.network, best.step
+            return without_spare(self.now.train.average), self.now.step
+        return without_spare(best.network), best.step
 
     # --- growth ---------------------------------------------------------------------------
 
@@ -546,19 +576,18 @@ class _Run:
     def decide(self) -> Decision:
         """Search, decide, and carry the decision out."""
         fit_sample, held_out = self.source.two_samples(self.schedule.sample_size, self.now.rng)
-        self.now.key, look_key = jax.random.split(self.now.key)
         # At the mean: single steps stray from where the loss is low, and there any unit helps.
         seen = look(
-            self.now.train.average, self.loss, self.score_metric, fit_sample, held_out, look_key,
-            self.output_factors(), self.optimizer.input_factor(self.now.train.optimizer),
+            self.now.train.average, self.loss, self.score_metric, fit_sample, held_out,
+            self.draw_key(), self.output_factors(),
+            self.optimizer.input_factor(self.now.train.optimizer),
         )  # fmt: skip
         judged_on = _first_rows(held_out, JUDGED_ROWS)
         del fit_sample, held_out  # searches need the memory
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
         for stage in self.policy.stages(self.locations(), self.now.waits):
-            self.now.key, key = jax.random.split(self.now.key)
             proposals += propose_all(
-                self.now.train.network, seen, self.proposer, self.policy, stage, key
+                self.now.train.network, seen, self.proposer, self.policy, stage, self.draw_key()
             )
             decision = self.policy.decide(proposals, self.now.train.network)
             if decision.accepted:
@@ -570,11 +599,25 @@ class _Run:
             self.add(join(decision.accepted), decision.reason, judged_on)
         return decision
 
-    def output_factors(self):
+    def draw_key(self) -> PRNGKeyArray:
+        """A new key, made on the host: to split one on the device compiles programs."""
+        return key_of(int(self.now.rng.integers(2**63)))
+
+    def output_factors(self, *, stepped: bool | None = None):
         """S as the optimiser knows it, if that is in the metric of the score."""
         if self.metric != self.score_metric:
             return None
-        return self.optimizer.output_factors(self.now.train.optimizer)
+        return self.optimizer.output_factors(self.now.train.optimizer, stepped=stepped)
+
+    def prepare(self) -> None:
+        """Let the first look be compiled while the first steps are, and run."""
+        samples = self.source.sample_shapes(self.schedule.sample_size)
+        if self.now.growing and samples is not None:
+            prepare(
+                self.now.train.average, self.loss, self.score_metric, samples, self.proposer,
+                self.policy, self.output_factors(stepped=True),
+                self.optimizer.input_factor(self.now.train.optimizer),
+            )  # fmt: skip
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
@@ -594,7 +637,7 @@ class _Run:
         if proposal.location.kind == "layer":
             self.now.last_layer = self.now.step
         self.record("on_addition", addition)
-        self.tell("on_snapshot", Snapshot(self.now.step, average))
+        self.tell_of(average)
 
     # --- book-keeping ---------------------------------------------------------------------
 
@@ -616,6 +659,10 @@ class _Run:
     def record(self, hook: str, record: Any) -> None:
         self.history.records.append(record)
         self.tell(hook, record)
+
+    def tell_of(self, network: MLP) -> None:
+        if self.callbacks:
+            self.tell("on_snapshot", Snapshot(self.now.step, without_spare(network)))
 
     def tell(self, hook: str, *args) -> None:
         for callback in self.callbacks:

@@ -4,10 +4,9 @@ import argparse
 import math
 import re
 import sys
-import warnings
 from collections.abc import Callable, Sequence
 
-from senn.machine import give_memory_back, keep_compilations, use_threads
+from senn.machine import give_memory_back, keep_no_compilations, use_threads
 
 
 def whole(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
@@ -83,6 +82,5 @@ def use_machine(arguments: argparse.Namespace) -> None:
     """Settings of this process, before anything computes."""
     use_threads(arguments.threads)
     give_memory_back()
-    if not arguments.no_cache:
-        warnings.filterwarnings("ignore", message=".*persistent compilation cache.*")
-        keep_compilations()
+    if arguments.no_cache:
+        keep_no_compilations()

@@ -7,9 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from scipy.special import ndtr, ndtri
 
+from senn.arrays import to_device
 from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation
 from senn.nn.dense import Dense
 
@@ -84,10 +85,15 @@ class MLP(eqx.Module):
 
     Linear maps are numbered 0 … L for L hidden layers: map l < L makes hidden layer l, map L
     the output. *Nodes* are what maps read: node 0 is the input, node l + 1 hidden layer l.
+
+    Inputs and outputs may have dormant slots too (`senn.expand.with_slots`): the first `inputs`
+    and `outputs` of them are in use. Such a network takes and returns as many as it has slots.
     """
 
     hidden: tuple[Hidden, ...]
     readout: Dense
+    inputs: Any  # in use, integer scalar arrays like `Hidden.size`
+    outputs: Any
     activation: str = eqx.field(static=True)
 
     def __init__(  # noqa: D107
@@ -114,10 +120,11 @@ class MLP(eqx.Module):
             for i in range(len(sizes) - 1)
         ]
         self.hidden = tuple(
-            Hidden(d, _init_activation(draw, activation, n, c, dtype), jnp.asarray(n, jnp.int32))
+            Hidden(d, _init_activation(draw, activation, n, c, dtype), to_device(n, jnp.int32))
             for d, n, c in zip(dense[:-1], hidden_sizes, slots[1:], strict=False)
         )
         self.readout = dense[-1]
+        self.inputs, self.outputs = (to_device(n, jnp.int32) for n in (in_size, out_size))
         self.activation = activation
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
@@ -147,12 +154,22 @@ class MLP(eqx.Module):
 
     @property
     def in_size(self) -> int:
-        """Number of inputs."""
-        return self.maps[0].weights[0].shape[-2]
+        """Number of inputs in use."""
+        return int(self.inputs)
 
     @property
     def out_size(self) -> int:
-        """Number of outputs."""
+        """Number of outputs in use."""
+        return int(self.outputs)
+
+    @property
+    def in_slots(self) -> int:
+        """Inputs, in use or dormant."""
+        return self.maps[0].weights[0].shape[-2]
+
+    @property
+    def out_slots(self) -> int:
+        """Outputs, in use or dormant."""
         return self.readout.bias.shape[-1]
 
     @property
@@ -181,7 +198,7 @@ class MLP(eqx.Module):
         return source_nodes([layer.residual for layer in self.hidden])
 
     def readers(self, layer: int) -> tuple[int, ...]:
-        """The linear maps that read hidden layer `layer`, nearest first."""
+        """The linear maps that read hidden layer `layer`, or for −1 the inputs, nearest first."""
         return tuple(m for m, nodes in enumerate(self.sources) if layer + 1 in nodes)
 
     def n_inputs(self, position: int) -> int:
@@ -193,9 +210,14 @@ class MLP(eqx.Module):
         """Which of the slots that linear map `position` reads hold units (works under `jit`)."""
         return jnp.concatenate([self._active(node) for node in self.sources[position]])
 
+    @property
+    def active_outputs(self) -> Bool[Array, " O"]:
+        """Which of the outputs are in use (works under `jit`)."""
+        return jnp.arange(self.out_slots) < self.outputs
+
     def _active(self, node: int) -> Bool[Array, " c"]:
         if node == 0:
-            return jnp.ones(self.in_size, bool)
+            return jnp.arange(self.in_slots) < self.inputs
         layer = self.hidden[node - 1]
         return jnp.arange(layer.capacity) < layer.size
 
@@ -207,13 +229,26 @@ class MLP(eqx.Module):
         return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)
 
 
-def assemble(hidden: Sequence[Hidden], readout: Dense, activation: str) -> MLP:
+def assemble(
+    hidden: Sequence[Hidden],
+    readout: Dense,
+    activation: str,
+    inputs: Int[Array, ""] | int | None,
+    outputs: Int[Array, ""] | int | None,
+) -> MLP:
     """A network of the given layers, as growing and loading make them."""
     network = object.__new__(MLP)
-    parts = {"hidden": tuple(hidden), "readout": readout, "activation": activation}
+    parts = {
+        "hidden": tuple(hidden), "readout": readout, "inputs": _count(inputs),
+        "outputs": _count(outputs), "activation": activation,
+    }  # fmt: skip
     for name, value in parts.items():
         object.__setattr__(network, name, value)
     return network
+
+
+def _count(n: Any) -> Any:
+    return to_device(n, jnp.int32) if isinstance(n, int) else n
 
 
 def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractActivation]) -> MLP:
@@ -222,7 +257,7 @@ def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractA
         Hidden(dense, sigma, layer.size, layer.residual)
         for dense, sigma, layer in zip(maps, activations, network.hidden, strict=False)
     ]
-    return assemble(hidden, maps[-1], network.activation)
+    return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
 
 
 def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
@@ -252,7 +287,7 @@ def _init_dense(
 ) -> Dense:
     weight = np.zeros(tuple(slots))
     weight[: sizes[0], : sizes[1]] = lecun_normal(draw, sizes)
-    return Dense((jnp.asarray(weight, dtype),), jnp.asarray(np.zeros(slots[1]), dtype))
+    return Dense((to_device(weight, dtype),), to_device(np.zeros(slots[1]), dtype))
 
 
 def _init_activation(
@@ -262,7 +297,7 @@ def _init_activation(
         return Fixed(name)
     theta = np.zeros((3, capacity))
     theta[:, :size] = draw.normal(size=(3, size))
-    return Rational(jnp.asarray(theta, dtype))
+    return Rational(to_device(theta, dtype))
 
 
 def lecun_normal(draw: np.random.Generator, sizes: Sequence[int]) -> np.ndarray:

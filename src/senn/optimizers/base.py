@@ -5,10 +5,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from senn.arrays import to_device
 from senn.batches import Batch, InputMoment
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
@@ -55,10 +55,16 @@ class AbstractOptimizer(eqx.Module):
         """The second moment of the network's inputs, if the optimiser keeps it; for searches."""
         return None
 
-    def output_factors(self, state: Any) -> tuple[Float[Array, "_ _"], ...] | None:  # noqa: ARG002
+    def output_factors(
+        self,
+        state: Any,  # noqa: ARG002
+        *,
+        stepped: bool | None = None,  # noqa: ARG002
+    ) -> tuple[Float[Array, "_ _"], ...] | None:
         """S of every linear map in the metric of the steps, if the optimiser keeps it.
 
-        The score then reads it, in place of computing its own.
+        The score then reads it, in place of computing its own. `stepped` says whether there has
+        been a step since the network grew last; None leaves that to the state.
         """
         return None
 
@@ -84,4 +90,4 @@ def zeros_like(network: MLP) -> MLP:
 
 def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
     """Zeros, made on the host: that compiles nothing."""
-    return jnp.asarray(np.zeros(shape, dtype))
+    return to_device(np.zeros(shape, dtype))

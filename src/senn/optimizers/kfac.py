@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from senn.arrays import key_of, to_device
 from senn.batches import Batch, InputMoment
 from senn.curvature import Signals, propagate
 from senn.factors import InputFactor
@@ -103,31 +104,39 @@ class KFAC(AbstractOptimizer):
         return KFACState(
             zeros_like(network),
             *_blank(network),
-            InputFactor.identity(network.in_size, dtype),
-            jnp.asarray(1, dtype),
-            jnp.asarray(0, jnp.int32),
-            jax.random.key(self.seed),
+            InputFactor.identity(network.in_slots, dtype),
+            to_device(1, dtype),
+            to_device(0, jnp.int32),
+            key_of(self.seed),
         )
 
     def observe(self, state: KFACState, moment: InputMoment) -> KFACState:
         """Take over the second moment of the network's inputs."""
-        dtype = state.examples.dtype
+        dtype, in_slots = state.examples.dtype, len(state.inputs.vectors) - 1
         return state._replace(
-            inputs=InputFactor.of(moment, dtype), examples=jnp.asarray(moment.rows, dtype)
+            inputs=InputFactor.of(moment, dtype, in_slots), examples=to_device(moment.rows, dtype)
         )
 
     def grown(self, state: KFACState, network: MLP) -> KFACState:
         """Let the next batch fill the factors of a network that has grown."""
         factors, inverses = _blank(network)
-        return state._replace(factors=factors, inverses=inverses, age=jnp.asarray(0, jnp.int32))
+        inputs = state.inputs
+        if len(inputs.vectors) != network.in_slots + 1:  # until they are seen again
+            inputs = InputFactor.identity(network.in_slots, state.examples.dtype)
+        return state._replace(
+            factors=factors, inverses=inverses, inputs=inputs, age=to_device(0, jnp.int32)
+        )
 
     def input_factor(self, state: KFACState) -> InputFactor:
         """Of the network's inputs."""
         return state.inputs
 
-    def output_factors(self, state: KFACState) -> tuple[Float[Array, "_ _"], ...] | None:
+    def output_factors(
+        self, state: KFACState, *, stepped: bool | None = None
+    ) -> tuple[Float[Array, "_ _"], ...] | None:
         """S of every linear map, once there has been a step."""
-        stepped = int(state.age) > 0  # as a number: to compare arrays would compile a program
+        if stepped is None:
+            stepped = int(state.age) > 0  # as a number: to compare arrays would compile a program
         return tuple(f.S for f in state.factors) if stepped else None
 
     def step(

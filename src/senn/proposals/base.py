@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from senn.compilation import QUICK, program
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
 from senn.linalg import log_det
@@ -24,7 +25,6 @@ from senn.nn import MLP
 from senn.nn.activation import apply_activation
 from senn.score import residual
 
-PADDED_TO = 64
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
 DEPENDENT = 1e-5  # share of its power that a unit must keep beside those chosen before
 
@@ -41,6 +41,11 @@ class Sample(NamedTuple):
     def root_weight(self) -> Float[Array, " N"]:
         """Square roots of the examples' weights; the constant column holds nothing else."""
         return self.a[:, -1]
+
+    @property
+    def there(self) -> Bool[Array, " N"]:
+        """Which rows have a weight; the others only fill a sample up."""
+        return self.root_weight > 0
 
     def preactivations(self, w: Float[Array, "J P"]) -> Float[Array, "N P"]:
         """z of units with incoming weights and biases w, free of the examples' weights."""
@@ -62,8 +67,8 @@ class Problem(eqx.Module):
     unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs; 1 if all 0
     eta: Float[Array, ""]  # η_c of the reading map
     source: InputFactor | None  # of what the units would read, if known already
-    inputs: Bool[Array, " I"]
-    units: Bool[Array, " K"]
+    inputs: Bool[Array | np.ndarray, " I"]
+    units: Bool[Array | np.ndarray, " K"]
     activation: str = eqx.field(static=True)
     square: bool = eqx.field(static=True)  # the weight must be invertible
 
@@ -198,7 +203,7 @@ class AbstractProposer(eqx.Module):
         fit_scores = fit_score(problem, units)
         index, weights = self.select(fit_scores / problem.scale, key)
         gains = _mean(weights[:, None], held_out_gains(problem, units))
-        return index, _mean(weights, fit_scores), *_mean_and_error(gains)
+        return index, _mean(weights, fit_scores), *mean_and_error(gains, problem.held_out.there)
 
     def _pick(self, problem: Problem, pool: "_Pool", key: PRNGKeyArray):
         """The next unit, its scores, and the pool without it."""
@@ -207,8 +212,8 @@ class AbstractProposer(eqx.Module):
         scores, usable = jnp.where(jnp.isfinite(scores), scores, 0), jnp.isfinite(scores)
         weights = jnp.where(usable, weights, 0)
         steps = pool.there * (V @ problem.held_out.r.T)  # [P, N]
-        gains = _mean(weights[:, None], steps)
-        return pool.without(index), (index, _mean(weights, scores), *_mean_and_error(gains))
+        judged = mean_and_error(_mean(weights[:, None], steps), problem.held_out.there)
+        return pool.without(index), (index, _mean(weights, scores), *judged)
 
 
 class _Pool(NamedTuple):
@@ -249,9 +254,17 @@ class _Pool(NamedTuple):
         return _Pool(A, C, there, self.floor)
 
 
-def _mean_and_error(gains: Float[Array, " N"]) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    n = gains.shape[0]
-    return jnp.mean(gains), jnp.std(gains) / jnp.sqrt(max(n - 1, 1))
+def mean_and_error(
+    gains: Float[Array, " N"], there: Bool[Array, " N"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The mean over all rows, and its standard error by those that are there.
+
+    Rows of no weight gain nothing, and the others weigh more for them.
+    """
+    N, n = gains.shape[0], jnp.maximum(jnp.sum(there), 1).astype(gains.dtype)
+    mean = jnp.mean(gains)
+    off = jnp.where(there, gains * (n / N) - mean, 0)
+    return mean, jnp.sqrt(jnp.sum(off**2) / n / jnp.maximum(n - 1, 1))
 
 
 def _mean(weights: Array, values: Array) -> Array:
@@ -275,8 +288,8 @@ class AbstractMaximizer(AbstractProposer):
 def problem_at(
     source: tuple[MapMoments, MapMoments],
     reader: tuple[MapMoments, MapMoments],
-    inputs: Bool[Array, " I"],
-    units: Bool[Array, " K"],
+    inputs: Bool[Array | np.ndarray, " I"],
+    units: Bool[Array | np.ndarray, " K"],
     activation: str,
     *,
     damping: float,
@@ -286,44 +299,23 @@ def problem_at(
     """The problem of units that read what map `source` reads and are read by map `reader`.
 
     Both are given on the fitting and on the held-out sample. `damping` is relative.
-    `input_factor` is of what map `source` reads, if it is known already. Gradients, and unless
-    it is known the inputs, are padded by zeros to a multiple of `PADDED_TO`, so that a search is
-    compiled once for all small maps.
+    `input_factor` is of what map `source` reads, if it is known already.
 
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
-    a = tuple(s.a for s in source)
-    r, numbers = _residuals(reader, damping=damping)
-    if not square:
-        r = _padded(r)
-        if input_factor is None:
-            a, inputs = _padded(a, left=1), _padded(inputs, axis=0)  # the constant stays last
-    here, there = map(Sample, a, r)
+    r, numbers = residuals(reader, damping=damping)
+    here, there = (Sample(s.a, r) for s, r in zip(source, r, strict=True))
     return Problem(here, there, *numbers, input_factor, inputs, units, activation, square)
 
 
-@eqx.filter_jit
-def _residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
+@program(QUICK)
+def residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
     """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c."""
     fit = residual(*reader[0], damping=damping)
     diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
     n = jnp.sum(diagonal > 0)
     rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
     return tuple(fit(of.a, of.g) for of in reader), (fit.ridge, rms, fit.score)
-
-
-@partial(jax.jit, static_argnames=("axis", "left"))
-def _padded(arrays, axis: int = 1, left: int = 0):
-    """With zeros up to a multiple of `PADDED_TO`, before the `left` last entries of an axis."""
-
-    def pad(array: Array) -> Array:
-        n = array.shape[axis] - left
-        widths = [(0, 0)] * array.ndim
-        widths[axis] = (0, -n % PADDED_TO)
-        body, last = jnp.split(array, [n], axis=axis)
-        return jnp.concatenate([jnp.pad(body, widths), last], axis=axis)
-
-    return jax.tree.map(pad, arrays)
 
 
 def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:

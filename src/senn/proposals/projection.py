@@ -1,6 +1,6 @@
 """The fast search: θ eliminated exactly, many directions screened, the best few refined."""
 
-from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -51,18 +51,21 @@ class Projection(AbstractMaximizer):
         """The best directions, each where it did best on rows that it was not fitted on."""
         if problem.square:
             return GradientAscent(self.candidates, self.steps).search(problem, key)
-        half = max(problem.fit.a.shape[0] // 2, 1)
-        fit, check = _rows(problem.fit, slice(half)), _rows(problem.fit, slice(-half, None))
+        # Every other row: rows that only fill the sample up come last.
+        fit, check = _rows(problem.fit, slice(0, None, 2)), _rows(problem.fit, slice(1, None, 2))
         few, check = (_rows(s, slice(self.screening_rows)) for s in (fit, check))
         moment = problem.source or DenseFactor.of(few.a)
         drawn = draw_directions(problem, fit, moment, self.screened, key)
-        scores = jax.lax.map(
-            lambda w: best_theta(problem.activation, few, w, THETA_RIDGE)[0],
-            drawn,
-            batch_size=SCREENED_AT_ONCE,
-        )
+        scores = self._screen(problem.activation, few, drawn)
         start = drawn[jax.lax.top_k(_finite(scores), self.candidates)[1]]
         return _units(problem, self.refine(problem.activation, fit, check, moment, start))
+
+    def _screen(
+        self, activation: str, sample: Sample, w: Float[Array, "P J"]
+    ) -> Float[Array, " P"]:
+        """What each direction explains of a sample."""
+        blocks = w.reshape(-1, min(SCREENED_AT_ONCE, len(w)), w.shape[1])
+        return jax.lax.map(lambda w: Fit.of(activation, sample, w).score, blocks).reshape(-1)
 
     def refine(
         self,
@@ -75,15 +78,11 @@ class Projection(AbstractMaximizer):
         """Every candidate where it did best on `check` on its ascent on `fit`."""
 
         def look(w):
-            # By the envelope theorem the slope of μ is that at the best θ, held fixed.
-            theta = jax.vmap(lambda v: best_theta(activation, fit, v, THETA_RIDGE)[1])(w)
-            (value, gain), slope = jax.vmap(
-                jax.value_and_grad(partial(_score, activation, fit, check), has_aux=True)
-            )(w, theta)
-            step = moment.solve(SOURCE_DAMPING * moment.mean, slope.T)
+            found = Fit.of(activation, fit, w)
+            step = moment.solve(SOURCE_DAMPING * moment.mean, found.slope(activation, fit, w).T)
             length = moment.rms(step)
             step = step * (moment.rms(w.T) / jnp.where(length > 0, length, 1))
-            return value, gain, step.T
+            return found.explained, found.gain(activation, check, w), step.T
 
         def step(carry, _):
             w, value, direction, rate, best, best_gain = carry
@@ -104,30 +103,69 @@ class Projection(AbstractMaximizer):
         return jax.lax.scan(step, first, length=self.steps + 1)[0][-2]
 
 
-def best_theta(
-    activation: str, sample: Sample, w: Float[Array, " J"], ridge: float = 0.0
-) -> tuple[Float[Array, ""], Float[Array, " F"]]:
-    """The most that a unit with incoming weights and bias w can explain, and its coefficients.
+class Fit(NamedTuple):
+    """The most that units with given incoming weights and biases can explain of a sample.
 
-    For rational units the top eigenpair (μ, θ) of the 3 × 3 problem, a = θᵀφ(z) having mean
-    square 1; for others F = 1, the activation itself, scaled likewise. With a `ridge` N is
-    N + ridge · diag(N): where features nearly cancel, as z and z/(1+z²) do for small z, that
-    keeps θ from growing large.
+    For rational units θ is the top eigenvector of the 3 × 3 problem, a = θᵀφ(z) having mean
+    square 1; for others F = 1, the activation itself, scaled likewise. N is N + ridge · diag(N)
+    there: where features nearly cancel, as z and z/(1+z²) do for small z, that keeps θ from
+    growing large.
     """
-    z = sample.preactivations(w[:, None])[:, 0]
-    features = _features(activation, z)
-    features = features * sample.root_weight
-    n = z.shape[0]
-    N, C = features @ features.T / n, features @ sample.r / n
-    # Features of very different size, or nearly dependent: work with their correlations.
-    size = jnp.sqrt(jnp.maximum(jnp.diagonal(N), jnp.finfo(N.dtype).tiny))
-    ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
-    root = jnp.linalg.cholesky(
-        N / (size[:, None] * size) + ridge * jnp.eye(*N.shape, dtype=N.dtype)
-    )
-    white = jsl.solve_triangular(root, C / size[:, None], lower=True)
-    values, vectors = jnp.linalg.eigh(white @ white.T)
-    return values[-1], jsl.solve_triangular(root.T, vectors[:, -1]) / size
+
+    score: Float[Array, " P"]  # μ
+    theta: Float[Array, "P F"]
+    power: Float[Array, " P"]  # E[a²], without the ridge
+    C: Float[Array, "P O"]  # E[a r]
+
+    @classmethod
+    def of(
+        cls, activation: str, sample: Sample, w: Float[Array, "P J"], ridge: float = THETA_RIDGE
+    ) -> "Fit":
+        """Fit the coefficients of every unit by itself."""
+        phi = _features(activation, sample.preactivations(w.T)) * sample.root_weight[:, None]
+        n = phi.shape[1]
+        N = jnp.einsum("fnp,gnp->pfg", phi, phi) / n
+        C = jnp.einsum("fnp,no->pfo", phi, sample.r) / n
+        # Features of very different size, or nearly dependent: work with their correlations.
+        size = jnp.sqrt(jnp.maximum(jnp.diagonal(N, axis1=1, axis2=2), jnp.finfo(N.dtype).tiny))
+        ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
+        one = jnp.eye(N.shape[1], dtype=N.dtype)
+        root = jnp.linalg.cholesky(N / (size[:, :, None] * size[:, None]) + ridge * one)
+        whitener = jsl.solve_triangular(root, jnp.broadcast_to(one, root.shape), lower=True)
+        white = whitener @ (C / size[:, :, None])
+        values, vectors = jnp.linalg.eigh(white @ white.mT)
+        theta = (whitener.mT @ vectors[:, :, -1:])[:, :, 0] / size
+        power = jnp.einsum("pf,pfg,pg->p", theta, N, theta)
+        return cls(values[:, -1], theta, power, jnp.einsum("pf,pfo->po", theta, C))
+
+    @property
+    def outgoing(self) -> Float[Array, "P O"]:
+        """The whitened outgoing weights that fit best."""
+        return self.C / jnp.where(self.power > 0, self.power, 1)[:, None]
+
+    @property
+    def explained(self) -> Float[Array, " P"]:
+        """‖C‖² / E[a²], what the units explain of the sample."""
+        return jnp.sum(self.C * self.outgoing, axis=1)
+
+    def slope(self, activation: str, sample: Sample, w: Float[Array, "P J"]) -> Float[Array, "P J"]:
+        """∂ explained / ∂w.
+
+        By the envelope theorem it is that at the best θ, held fixed (and μ differs by the ridge).
+        """
+        z = sample.preactivations(w.T)  # [N, P]
+        phi, dphi = jax.jvp(lambda z: _features(activation, z), (z,), (jnp.ones_like(z),))
+        a, da = (jnp.einsum("pf,fnp->np", self.theta, v) for v in (phi, dphi))
+        V = self.outgoing
+        scale = self.explained / jnp.where(self.power > 0, self.power, 1)
+        by_a = sample.r @ V.T - a * sample.root_weight[:, None] * scale
+        return (2 / len(z)) * (da * by_a).T @ sample.a
+
+    def gain(self, activation: str, sample: Sample, w: Float[Array, "P J"]) -> Float[Array, " P"]:
+        """What the units, with the outgoing weights that fit best, explain of another sample."""
+        phi = _features(activation, sample.preactivations(w.T)) * sample.root_weight[:, None]
+        a = jnp.einsum("pf,fnp->np", self.theta, phi)
+        return jnp.sum(a.T @ sample.r * self.outgoing, axis=1) / len(a)
 
 
 def draw_directions(
@@ -150,34 +188,16 @@ def draw_directions(
     return (w * scale[:, None]).at[:, -1].set(scale * (offset - mean))
 
 
-def _score(
-    activation: str, fit: Sample, check: Sample, w: Float[Array, " J"], theta: Float[Array, " F"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """What a unit explains of `fit`, and with the same outgoing weights of `check`."""
-
-    def moments(sample: Sample):
-        z = sample.preactivations(w[:, None])[:, 0]
-        a = theta @ _features(activation, z) * sample.root_weight
-        return a @ sample.r / a.shape[0], jnp.mean(a * a)
-
-    (C, power), (C_check, _) = moments(fit), jax.lax.stop_gradient(moments(check))
-    V = C / jnp.where(power > 0, power, 1)
-    return jnp.sum(C * V), jnp.sum(C_check * V)
-
-
-def _features(activation: str, z: Float[Array, " N"]) -> Float[Array, "F N"]:
+def _features(activation: str, z: Float[Array, "N P"]) -> Float[Array, "F N P"]:
     return rational_features(z) if activation == "rational" else FIXED[activation](z)[None]
 
 
 def _units(problem: Problem, w: Float[Array, "P J"]) -> Units:
     """Single units with the root mean square that the reading map is used to."""
-    theta = jax.vmap(lambda v: best_theta(problem.activation, problem.fit, v, THETA_RIDGE)[1])(
-        w
-    )  # [P, F]
     rational = problem.activation == "rational"
-    return Units(
-        w[:, :-1, None], w[:, -1:], problem.unit_rms * theta[..., None] if rational else None
-    )
+    theta = Fit.of(problem.activation, problem.fit, w).theta if rational else None
+    scaled = None if theta is None else problem.unit_rms * theta[..., None]
+    return Units(w[:, :-1, None], w[:, -1:], scaled)
 
 
 def _rows(sample: Sample, rows: slice) -> Sample:

@@ -1,0 +1,21 @@
+"""From NumPy's arrays to JAX's."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+def to_device(values: Any, dtype: Any = None) -> jax.Array:
+    """`jnp.asarray`, which compiles a program for every shape and type; this compiles nothing.
+
+    The array may share its memory with `values`, which must not change any more.
+    """
+    array = np.asarray(values, dtype)
+    return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False))
+
+
+def key_of(seed: int) -> jax.Array:
+    """`jax.random.key` of a whole number below 2**64, made on the host, which compiles nothing."""
+    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
+    return jax.random.wrap_key_data(to_device(words), impl="threefry2x32")
