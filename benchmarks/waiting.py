@@ -23,6 +23,7 @@ variable would give them one.
 
 import argparse
 import contextlib
+import dataclasses
 import gc
 import math
 import os
@@ -195,10 +196,9 @@ def fit_rows(quick: bool) -> list[dict]:
         max(ROWS), n_features=12, n_informative=6, n_classes=3, random_state=0
     )
     n, cv, alphas = SEARCHED_ROWS[quick], 2 if quick else 5, ALPHAS[:2] if quick else ALPHAS
-    policies = [senn.Policy(depth=False, alpha=alpha) for alpha in alphas]
-    model = senn.SENNClassifier(
-        policy=senn.Policy(depth=False), random_state=0, max_iter=2 if quick else None
-    )
+    policy = senn.Policy(width=not quick, depth=False)
+    model = senn.SENNClassifier(policy=policy, random_state=0, max_iter=2 if quick else None)
+    policies = [dataclasses.replace(policy, alpha=alpha) for alpha in alphas]
     grid = GridSearchCV(model, {"policy": policies}, cv=cv)
     todo = {
         **{f"{n} rows": lambda n=n: model.fit(x[:n], y[:n])
@@ -260,7 +260,7 @@ def tables(given: argparse.Namespace, code: Code) -> dict:
         once = cold(
             fit_tables,
             files=sorted(map(str, Path(folder).glob("*.npz"))),
-            max_iter=2 if given.quick else None,
+            quick=given.quick,
         )
         runs = in_turn(code, 1, once)
         runs["now"] += [once(code["now"]) for _ in range(given.repeats - 1)]
@@ -294,18 +294,21 @@ def small_tables(folder: str) -> None:
         np.savez(Path(folder) / f"{name}.npz", **parts)
 
 
-def fit_tables(files: list[str], max_iter: int | None) -> list[dict]:
+def fit_tables(files: list[str], quick: bool) -> list[dict]:
     """Fit tables one after another in this process, and say of each what it took."""
     import numpy as np
 
     import senn
 
+    settings: dict[str, Any] = {"random_state": 0}
+    if quick:
+        settings |= {"policy": senn.Policy(width=False, depth=False), "max_iter": 2}
     lines = []
     with counted_compilations() as count:
         for file in files:
             task, name = Path(file).stem.split("_", 1)
             make = senn.SENNClassifier if task == "c" else senn.SENNRegressor
-            data, model = dict(np.load(file)), make(random_state=0, max_iter=max_iter)
+            data, model = dict(np.load(file)), make(**settings)
             before = dict(count)
             _, seconds = harness.timed(lambda m=model, d=data: m.fit(d["Xtr"], d["ytr"]))
             lines.append({
@@ -367,7 +370,7 @@ def errors(runs: dict[str, list]) -> float | None:
 
 def command(given: argparse.Namespace, code: Code) -> dict:
     """Whole processes of `senn train`."""
-    words = ["--max-iter", "2"] if given.quick else []
+    words = ["--max-iter", "2", "--no-width", "--no-depth"] if given.quick else []
     if given.quick:
         code = {"now": code["now"]}
     with tempfile.TemporaryDirectory(prefix="senn-benchmark-") as folder:
@@ -429,11 +432,11 @@ def predict(given: argparse.Namespace, code: Code) -> dict:
             cold(write_models, folder=folder, who=who, quick=given.quick)(source)
         files = {source: str(Path(folder) / who) for who, source in code.items()}
         start = in_turn(code, given.repeats, lambda source: load_and_predict(source, files[source]))
+        asked = {"now": code["now"]} if given.quick else code
         later = in_turn(
-            code, given.repeats,
+            asked, given.repeats,
             lambda source: cold(later_calls, file=files[source], quick=given.quick)(source),
         )  # fmt: skip
-        asked = {"now": code["now"]} if given.quick else code
         seconds = 5 if given.quick else POOL_SECONDS
         forked = in_turn(asked, 1, cold(forked_pool, timeout=seconds))
     rows = [{"what": "load and predict, process, s", **compared(start)}]
