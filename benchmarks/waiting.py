@@ -92,8 +92,8 @@ def parts_of(text: str) -> list[str]:
 def checkouts(base: str) -> Iterator[Code]:
     """The package of this checkout, and of the base if git has that commit."""
     with tempfile.TemporaryDirectory(prefix="senn-benchmark-") as folder:
-        place = str(Path(folder) / "base")
-        code = {"now": str(ROOT / "src")}
+        place = str(Path(folder).resolve() / "base")
+        code = {"now": str(ROOT.resolve() / "src")}
         try:
             git("worktree", "add", "--quiet", "--detach", place, base)
         except (OSError, subprocess.CalledProcessError):
