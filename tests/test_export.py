@@ -18,7 +18,6 @@ from senn.nn import ACTIVATIONS
 from strategies import random_network
 
 RNG = np.random.default_rng(0)
-MNIST = Path(__file__).parents[2] / "shared" / "data" / "mnist"
 STRUCTURES = {  # sizes, and the residual layers
     "linear": ((5, 3), ()),
     "one layer": ((5, 4, 3), ()),
@@ -175,9 +174,9 @@ def test_active_units_only_and_what_they_are_is_told(tmp_path):
     assert sizes.total() == model.n_parameters_
 
 
-def test_the_mnist_test_set(tmp_path):
+def test_the_mnist_test_set(mnist_folder, tmp_path):
     """All 10,000 rows, by networks grown by a layer but not trained: parity needs no good model."""
-    data = senn.datasets.load("mnist", data_dir=MNIST if MNIST.is_dir() else None)
+    data = senn.datasets.load("mnist", data_dir=mnist_folder)
     model = classifier((784, 20, 10, 10), residual=(0,), classes=range(10), scaled=False)
     assert len(data.x_test) == 10_000
     assert_parity(model, tmp_path, data.x_test)

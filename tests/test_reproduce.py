@@ -1,7 +1,6 @@
 """The paper's figures in their smallest form: real numbers, real images, and mistakes told."""
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -18,33 +17,26 @@ from senn.experiments.command import FIGURES, reproduce
 from senn.experiments.images import CLASSES, SIDE, load_images, shrink
 from senn.experiments.options import Options
 
-DATA = Path(os.environ.get("SENN_DATA") or Path(__file__).parents[2] / "shared" / "data")
 MNIST = {"fig4-growth", "fig4-subsets"}
 NAMES = "fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size"
-WITH_DATA = [
-    pytest.param(
-        name, marks=pytest.mark.skipif(name in MNIST and not DATA.is_dir(), reason="needs MNIST")
-    )
-    for name in FIGURES
-]
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory):
+def quick(tmp_path_factory, mnist_folder):
     """The record of a figure and its folder; every figure is made once."""
     folder = tmp_path_factory.mktemp("figures")
     made: dict[str, dict] = {}
 
     def make(name: str) -> tuple[dict, Path]:
         if name not in made:
-            options = Options(out=folder, seeds=1, quick=True, data_dir=str(DATA))
+            options = Options(out=folder, seeds=1, quick=True, data_dir=str(mnist_folder))
             made[name] = reproduce(name, options)
         return made[name], folder
 
     return make
 
 
-@pytest.mark.parametrize("name", WITH_DATA)
+@pytest.mark.parametrize("name", FIGURES)
 def test_the_record_is_in_the_file_with_its_settings_and_machine(name, quick):
     record, folder = quick(name)
     assert json.loads((folder / f"{name}.json").read_text("utf-8")) == record
@@ -56,7 +48,7 @@ def test_the_record_is_in_the_file_with_its_settings_and_machine(name, quick):
     assert bool(record["stand_ins"]) == (name != "fig2")
 
 
-@pytest.mark.parametrize("name", WITH_DATA)
+@pytest.mark.parametrize("name", FIGURES)
 def test_the_images_are_a_png_and_an_svg_of_more_than_one_colour(name, quick):
     _, folder = quick(name)
     pixels = matplotlib.image.imread(folder / f"{name}.png")
@@ -106,7 +98,6 @@ def test_fig3_starts_linear_and_a_layer_bends_the_boundary(quick):
     assert bent["end"]["test_accuracy"] > linear["end"]["test_accuracy"]
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST")
 def test_fig4_growth_disturbs_nothing_and_counts_its_units(quick):
     record = quick("fig4-growth")[0]
     seed, curve = record["runs"][0], record["runs"][0]["curve"]
@@ -123,7 +114,6 @@ def test_fig4_growth_disturbs_nothing_and_counts_its_units(quick):
     assert seed["test_accuracy"] > 0.5
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST")
 def test_fig4_subsets_reports_widths_and_whether_they_converged(quick):
     record = quick("fig4-subsets")[0]
     for size in record["runs"][0]["sizes"]:
@@ -135,9 +125,8 @@ def test_fig4_subsets_reports_widths_and_whether_they_converged(quick):
     assert claims["standard_error"] == [None, None]  # one seed has none
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs MNIST")
-def test_subsets_are_balanced_and_seeded():
-    data = load_images(Options(quick=True, data_dir=str(DATA))).train
+def test_subsets_are_balanced_and_seeded(mnist_folder):
+    data = load_images(Options(quick=True, data_dir=str(mnist_folder))).train
     draws = [
         fig4_subsets.balanced_subset(data, 0.1, np.random.default_rng(seed)) for seed in (0, 0, 1)
     ]

@@ -3,6 +3,7 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -36,6 +37,7 @@ from senn.runs import (
 )
 from senn.state import RunState, TrainState
 
+NOBODY = 65534
 SETTINGS = {"data": "digits", "hidden_sizes": (4,), "out": Path("x")}
 
 
@@ -135,11 +137,29 @@ def test_a_file_is_no_folder(tmp_path):
         create_folder(tmp_path / "file" / "run")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(tmp_path):
-    tmp_path.chmod(0o500)
+@pytest.fixture
+def not_root(tmp_path):
+    """Nobody in particular, for root may write everywhere; such a user's folder."""
+    if os.geteuid() != 0:
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory() as folder:  # the way to tmp_path is root's alone
+        try:
+            os.chown(folder, NOBODY, -1)
+            os.seteuid(NOBODY)
+        except OSError:
+            pytest.skip("root may write everywhere, and in this namespace there is nobody else")
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_folder_that_may_not_be_written(not_root):
+    create_folder(not_root / "run")
+    not_root.chmod(0o500)
     with pytest.raises(RunFolderError, match="cannot be written"):
-        create_folder(tmp_path)
+        create_folder(not_root)
 
 
 NO_TEXT = np.array([65, 2**31], np.uint32).view("U1")
