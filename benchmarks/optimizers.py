@@ -132,11 +132,10 @@ def train(task: dict, data, rule, metric: str, seed: int, looked_at) -> dict:
     state, observing = harness.timed(begin)
 
     def chunk(state, steps):
-        rows = source.chunk(LOOK_EVERY, LOOK_EVERY)
+        data = source.chunk(LOOK_EVERY, LOOK_EVERY).data
         done = train_chunk(
-            state, rule, loss, rule_metric, rows.data, rows.rows, jnp.ones(LOOK_EVERY),
-            jnp.asarray(steps),
-        )  # fmt: skip
+            state, rule, loss, rule_metric, data, jnp.ones(LOOK_EVERY), jnp.asarray(steps)
+        )
         return jax.block_until_ready(done)[0]
 
     def accuracy(state):

@@ -135,7 +135,7 @@ def measure(shape: dict, repeats: int, sample: int) -> tuple[float, float]:
     state = TrainState.of(network, rule)
     state = state._replace(optimizer=rule.observe(state.optimizer, moment))
     order = np.resize(draw.permutation(n), (STEPS, shape["rows"]))
-    settings = (rule, loss, make_metric("fisher", loss), batch, jnp.asarray(order, jnp.int32))
+    settings = (rule, loss, make_metric("fisher", loss), batch[order])
 
     def steps():
         rates = jnp.ones(STEPS)

@@ -83,10 +83,9 @@ def saved_state(given) -> dict:
         schedule=senn.Schedule(max_steps=steps, anneal_epochs=None),
     )
     batch = senn.Batch.of(x, y)
-    inputs = None
-    if x.shape[1] > 64:  # as training does: for small maps the search computes its own
-        moment = InputMoment(0.0, 0).with_more(batch)  # pyright: ignore[reportArgumentType]
-        inputs = InputFactor.of(moment, batch.x.dtype)
+    # Known to training already; for few inputs the search computes its own.
+    moment = InputMoment(0.0, 0).with_more(batch)  # pyright: ignore[reportArgumentType]
+    inputs = InputFactor.of(moment, batch.x.dtype)
     loss, policy = make_loss("softmax_cross_entropy"), senn.Policy(additions_at_once=1)
     others = batch[rows : (1 + JUDGED) * rows]
     seen = look(

@@ -7,6 +7,7 @@ first finds empty. The quick form uses the digits that come with scikit-learn.
 import statistics
 
 import harness
+
 from mnist import senn_run
 
 

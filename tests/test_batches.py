@@ -21,10 +21,26 @@ def array_source(n, batch_size, seed=0):
 
 
 def taken(chunk):
-    """The row numbers of the steps that count, [n, B]."""
-    x, y, _ = (np.asarray(v)[np.asarray(chunk.rows)[: chunk.n]] for v in chunk.data)
+    """The row numbers of the steps that count, [n, B], without what only fills batches up."""
+    x, y, weight = (np.asarray(v) for v in chunk.data)
     np.testing.assert_array_equal(x, np.stack([y, -y], axis=-1))
-    return y
+    assert not any(v[chunk.n :].any() for v in (x, y, weight))
+    there = weight[: chunk.n] > 0
+    length = there.sum(axis=1)
+    assert (there == (np.arange(there.shape[1]) < length[:, None])).all()  # they come last
+    assert not y[: chunk.n][~there].any()
+    np.testing.assert_allclose(weight[: chunk.n].sum(axis=1), there.shape[1])
+    return y[: chunk.n, : max(length, default=0)]
+
+
+def present(sample):
+    """The row numbers of a sample, without what only fills it up."""
+    x, y, weight = map(np.asarray, sample)
+    there = weight > 0
+    np.testing.assert_array_equal(x[:, 0], np.where(there, y, 0))
+    assert (np.diff(there.astype(int)) <= 0).all()
+    np.testing.assert_allclose(weight[there], len(y) / there.sum())
+    return y[there]
 
 
 # --- batches ----------------------------------------------------------------------------------
@@ -52,8 +68,9 @@ def test_batch_of_gives_floats_labels_and_weights():
 def test_batches_are_even(n, batch_size, steps, size):
     source = array_source(n, batch_size)
     assert source.steps_per_epoch == steps
-    assert taken(source.chunk(3, 3)).shape == (3, size)
-    assert size <= batch_size
+    chunk = source.chunk(3, 3)
+    assert taken(chunk).shape == (3, size)
+    assert size <= chunk.data.x.shape[1] <= batch_size
     assert n - steps * size < steps
 
 
@@ -61,7 +78,7 @@ def test_every_epoch_has_every_row_once_in_a_new_order():
     source, steps = array_source(12, 4), []
     for at_most in itertools.cycle([5, 1, 2]):  # chunks that do not end with epochs
         chunk = source.chunk(5, at_most)
-        assert chunk.rows.shape == (5, 4)
+        assert chunk.data.x.shape == (5, 4, 2)
         assert chunk.n == at_most
         steps.extend(taken(chunk))
         if len(steps) >= 12:
@@ -87,13 +104,13 @@ def test_the_seed_is_the_order():
 
 @pytest.mark.parametrize(
     ("n", "size", "fitted", "judged"),
-    [(12, 4, 4, 8), (12, 100, 6, 6), (7, 5, 3, 4), (2, 1, 1, 1), (50, 2, 2, 8)],
+    [(12, 4, 4, 8), (12, 100, 6, 6), (7, 5, 3, 3), (2, 1, 1, 1), (50, 2, 2, 8)],
 )
 def test_two_samples_share_no_row(n, size, fitted, judged):
     fit, held_out = array_source(n, 4).two_samples(size, np.random.default_rng(0))
-    assert (len(fit.y), len(held_out.y)) == (fitted, judged)
-    assert len({*fit.y.tolist(), *held_out.y.tolist()}) == fitted + judged
-    np.testing.assert_array_equal(fit.x[:, 0], fit.y)
+    rows = present(fit).tolist(), present(held_out).tolist()
+    assert tuple(map(len, rows)) == (fitted, judged)
+    assert len({*rows[0], *rows[1]}) == fitted + judged
 
 
 def test_wide_rows_are_judged_on_no_more_than_memory_likes(monkeypatch):
@@ -101,12 +118,25 @@ def test_wide_rows_are_judged_on_no_more_than_memory_likes(monkeypatch):
     for numbers, judged in ((5 * width, 5), (1, 2)):  # never fewer than units are fitted to
         monkeypatch.setattr(senn.batches, "JUDGED_NUMBERS", numbers)
         _, held_out = array_source(50, 4).two_samples(2, np.random.default_rng(0))
-        assert len(held_out.y) == judged
+        assert len(present(held_out)) == judged
+
+
+@pytest.mark.parametrize(
+    ("n", "size"), [(1, 5), (12, 4), (5000, 100), (5000, 2048), (9000, 8192), (40_000, 3000)]
+)
+def test_samples_have_few_sizes_known_beforehand(n, size):
+    source = array_source(n, 4)
+    shapes = source.sample_shapes(size)
+    samples = source.two_samples(size, np.random.default_rng(0))
+    for sample, shape in zip(samples, shapes, strict=True):
+        present(sample)
+        assert len(sample.y) in (2048, 8192, 32_768)
+        assert [(v.shape, v.dtype) for v in sample] == [(v.shape, v.dtype) for v in shape]
 
 
 def test_two_samples_of_a_single_row():
     for sample in array_source(1, 4).two_samples(5, np.random.default_rng(0)):
-        assert sample.y.tolist() == [0]
+        assert present(sample).tolist() == [0]
 
 
 # --- streams ----------------------------------------------------------------------------------
@@ -120,11 +150,7 @@ def ragged(sizes):
 def drain(source, steps=3, at_most=3, limit=100):
     """The row numbers that the source gives, batch by batch, those that only fill up left out."""
     chunks = itertools.islice(iter(lambda: source.chunk(steps, at_most), None), limit)
-    return [
-        y[np.asarray(chunk.data.weight)[rows] > 0]
-        for chunk in chunks
-        for rows, y in zip(np.asarray(chunk.rows), taken(chunk), strict=False)
-    ]
+    return [y for chunk in chunks for y in taken(chunk)]
 
 
 RAGGED = [[4, 4, 4], [1, 2, 3, 4, 5], [10], [3], [4, 1], [1] * 9, [17, 1, 1, 20, 2]]
@@ -157,10 +183,11 @@ def test_an_iterable_ends_after_its_epochs(epochs, passes):
     assert np.concatenate(batches).tolist() == list(range(9)) * passes
 
 
-@pytest.mark.parametrize(("n", "length"), [(1, 32), (31, 32), (33, 64), (65, 100), (100, 100)])
+@pytest.mark.parametrize(("n", "length"), [(1, 32), (31, 32), (33, 100), (65, 100), (100, 100)])
 def test_a_short_batch_is_filled_up_and_means_the_same(n, length):
     weight = np.arange(1.0, n + 1)
-    data = StreamSource(iter([(*rows_of(n), weight)]), 100, 8).chunk(1, 1).data
+    chunk = StreamSource(iter([(*rows_of(n), weight)]), 100, 8).chunk(1, 1)
+    data = Batch(*(part[0] for part in chunk.data))
     assert len(data.x) == len(data.y) == len(data.weight) == length
     np.testing.assert_allclose(data.weight[:n] * n / length, weight)
     np.testing.assert_array_equal(data.weight[n:], 0)
@@ -175,15 +202,16 @@ def test_where_one_iterator_ended_another_goes_on():
     assert np.concatenate(first + drain(source)).tolist() == list(range(11))
     assert (source.rows, source.epoch) == (11, 2)
     source.map_targets(lambda y: y + 100)
-    kept = np.concatenate([s.y for s in source.two_samples(99, np.random.default_rng(0))])
-    assert len(kept) == 8
+    samples = source.two_samples(99, np.random.default_rng(0))
+    kept = np.concatenate([s.y[s.weight > 0] for s in samples])
+    assert len(kept) == len(set(kept)) == 10  # two halves of the batches that hold the last 8
     assert set(kept) <= set(range(100, 111))
 
 
 def test_rows_beyond_those_asked_for_wait():
     source = StreamSource(ragged([4] * 5), 4, 8)
     chunk = source.chunk(3, 1)
-    assert chunk.rows.shape == (3, 4)
+    assert chunk.data.x.shape == (3, 4, 2)
     assert taken(chunk).tolist() == [[0, 1, 2, 3]]
     assert taken(source.chunk(3, 3))[0].tolist() == [4, 5, 6, 7]
 
@@ -192,8 +220,9 @@ def test_weights_stay_with_their_rows():
     batches = [(*rows_of(3), np.arange(3)), (*rows_of(3, 3), np.arange(3, 6))]
     data = StreamSource(iter(batches), 4, 8).chunk(1, 1).data
     np.testing.assert_array_equal(data.weight, data.y)
+    assert data.y.tolist() == [[0, 1, 2, 3]]
     mixed = StreamSource(iter([rows_of(2), (*rows_of(2), np.full(2, 5))]), 4, 8).chunk(1, 1).data
-    np.testing.assert_array_equal(mixed.weight, [1, 1, 5, 5])
+    np.testing.assert_array_equal(mixed.weight, [[1, 1, 5, 5]])
 
 
 @pytest.mark.parametrize("memory", [1, 8, 10, 1000])
@@ -202,13 +231,13 @@ def test_samples_come_from_the_rows_seen_last(memory):
     for _ in range(5):
         source.chunk(3, 3)
     samples = source.two_samples(1000, np.random.default_rng(0))
-    kept = np.concatenate([s.y for s in samples])
+    kept = np.concatenate([present(s) for s in samples])
     assert len(np.unique(kept)) == len(kept)
     assert min(60, memory) / 2 <= len(kept) < memory + 4
-    assert {len(s.y) for s in samples} <= {1, 2, 4, 8, 16, 32}  # lest each size be compiled
+    assert {len(s.y) for s in samples} == {2048}  # lest each size be compiled
     assert set(kept) <= set(range(60 - min(60, memory + 3), 60))
     small = source.two_samples(1, np.random.default_rng(0))
-    assert [len(s.y) for s in small] == [1, 1]
+    assert [len(present(s)) for s in small] == [1, 1]
 
 
 @pytest.mark.parametrize("empty", [[], iter([])], ids=["iterable", "iterator"])

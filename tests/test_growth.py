@@ -245,7 +245,8 @@ def test_proposals_for_every_place(branched, kind):
 def test_factors_of_an_optimiser_are_read_as_they_are(branched):
     """S replaced by that which would be computed changes nothing; another S changes the score."""
     own = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
-    factors = tuple(m.S for m in own.fit.maps)
+    sizes = (*branched.capacities, branched.out_slots)
+    factors = tuple(m.S[:n, :n] for m, n in zip(own.fit.maps, sizes, strict=True))
     policy, place = Policy(additions_at_once=1), width(0, 2)
 
     def score(factors):

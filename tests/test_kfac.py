@@ -15,7 +15,7 @@ from senn.batches import Batch, InputMoment
 from senn.callbacks import Callback
 from senn.factors import InputFactor
 from senn.growth import add
-from senn.losses import make_loss, make_metric
+from senn.losses import make_loss, make_metric, signs
 from senn.nn import MLP
 from senn.optimizers import KFAC, make_optimizer
 from senn.policy import Policy
@@ -106,7 +106,7 @@ class Dense:
         """(A of hidden inputs, S, θ blocks) of every map on one batch; the loss's gradient."""
         x, t, w = (np.asarray(part) for part in batch)
         y, read = reference.forward(network, x)
-        u = np.asarray(jax.random.rademacher(key, y.shape, float))
+        u = np.asarray(signs(key, y.shape, float))
         J = reference.jacobian(network, x)
         drawn = np.einsum("nop,no->np", J, metric_root(*self.names, y, u))
         factors = []
@@ -512,10 +512,11 @@ def told(monkeypatch):
     """The rows seen, and the input factor in use, before every call of several steps."""
     seen, plain = [], senn.training.train_chunk
 
-    def spy(state, optimizer, loss, metric, batch, rows, scales, n):
-        used = np.asarray(rows)[: int(n)].ravel()
-        seen.append((np.asarray(batch.x)[used], np.asarray(batch.weight)[used], state.optimizer))
-        return plain(state, optimizer, loss, metric, batch, rows, scales, n)
+    def spy(state, optimizer, loss, metric, batch, scales, n):
+        used = np.asarray(batch.weight) > 0
+        assert not used[int(n) :].any()
+        seen.append((np.asarray(batch.x)[used][:, :3], batch.weight[used], state.optimizer))
+        return plain(state, optimizer, loss, metric, batch, scales, n)
 
     monkeypatch.setattr(senn.training, "train_chunk", spy)
     return seen
@@ -532,7 +533,13 @@ def a_network():
 
 
 def matrix(factor):
-    return np.asarray(factor.product(jnp.eye(4)))
+    """The factor of the three inputs and the constant, which spare slots have no part in."""
+    whole = np.asarray(factor.product(jnp.eye(len(factor.vectors))))
+    rows = np.r_[:3, -1]
+    apart = np.delete(whole, rows, axis=0)
+    assert apart.shape[0] == 13
+    assert not apart[:, rows].any()
+    return whole[np.ix_(rows, rows)]
 
 
 @pytest.mark.parametrize("endless", [False, True], ids=["iterator", "iterable"])

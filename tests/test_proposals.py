@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.factors import InputFactor
+from senn.growth import SMALL, spread
 from senn.proposals import (
     AbstractProposer,
     GradientAscent,
@@ -21,7 +21,6 @@ from senn.proposals import (
     Random,
 )
 from senn.proposals.base import (
-    PADDED_TO,
     Units,
     activations,
     fit_score,
@@ -32,7 +31,7 @@ from senn.proposals.base import (
     rescale,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
-from senn.proposals.projection import THETA_RIDGE, best_theta
+from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
@@ -103,8 +102,17 @@ def problem(kind, silent=False, held_out=True):
         reader = tuple(r._replace(g=0 * r.g) for r in reader)
     if not held_out:
         source, reader = (source[0],) * 2, (reader[0],) * 2
-    masks = jnp.asarray(ACTIVE), jnp.asarray(units)
+    active = ACTIVE
+    if not square:  # as `growth.look` hands them on
+        source, reader = tuple(map(spread, source)), tuple(map(spread, reader))
+        active = more(ACTIVE)
+    masks = jnp.asarray(active), jnp.asarray(units)
     return build(source, reader, *masks, activation, damping=DAMPING, square=square)
+
+
+def more(active):
+    """Which of `SMALL` slots hold units."""
+    return np.pad(active, (0, SMALL - len(active)))
 
 
 def outputs(kind, units, source):
@@ -172,7 +180,7 @@ def test_judged_on_the_fitting_sample_both_scores_agree(kind):
     np.testing.assert_allclose(np.mean(gains, axis=1), score, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", ["unit", "identity layer"])
+@every_kind
 def test_dormant_slots_and_padding_change_nothing(kind):
     activation, units_mask, beside, square = KINDS[kind]
     source, reader = samples(kind)
@@ -181,17 +189,15 @@ def test_dormant_slots_and_padding_change_nothing(kind):
     bare_reader = bare_source if beside else reader
     bare_reader = [b._replace(g=r.g, S=r.S) for b, r in zip(bare_reader, reader, strict=True)]
     masks = jnp.ones(3, bool), jnp.ones(units_mask.sum(), bool)
-    # With an input factor, whatever it holds, nothing is padded.
-    known = None if square else InputFactor.identity(3, float)
     bare = build(
-        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING,
-        square=square, input_factor=known,
-    )  # fmt: skip
+        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING, square=square
+    )
     assert bare.fit.a.shape == (N, 4)
     padded, units = problem(kind), found(kind, "random").units
-    if not square:
-        assert padded.fit.a.shape == (N, PADDED_TO + 1)
-        assert padded.fit.r.shape == (N, PADDED_TO)
+    if square:
+        padded, units, units_mask = spread_out(kind, units), padded_units(units), more(units_mask)
+    assert padded.fit.a.shape == (N, SMALL + 1)
+    assert padded.fit.r.shape == (N, SMALL)
     np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
     slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
     cut = Units(
@@ -203,6 +209,24 @@ def test_dormant_slots_and_padding_change_nothing(kind):
         assert getattr(padded, name) == pytest.approx(float(getattr(bare, name)), rel=1e-10)
     for one, other in zip(measure(padded, units), measure(bare, cut), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8)
+
+
+def spread_out(kind, units):
+    """The problem of a square layer, as `growth.look` hands it on."""
+    activation, mask, _, square = KINDS[kind]
+    both = (tuple(map(spread, of)) for of in samples(kind))
+    return build(
+        *both, *map(jnp.asarray, (more(ACTIVE), more(mask))), activation, damping=DAMPING,
+        square=square,
+    )  # fmt: skip
+
+
+def padded_units(units):
+    """Units of a square layer with more dormant slots."""
+    n = SMALL - units.bias.shape[1]
+    return jax.tree.map(
+        lambda u: jnp.pad(u, [(0, n if size == SMALL - n else 0) for size in u.shape]), units
+    )
 
 
 # --- units in turn ----------------------------------------------------------------------------
@@ -237,7 +261,7 @@ def apart(units):
 @pytest.mark.parametrize("name", ["random", "ascent"])
 def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
     turn = in_turn(kind, name, 4)
-    assert turn.units.weight.shape == (4, PADDED_TO, 1)
+    assert turn.units.weight.shape == (4, SMALL, 1)
     assert (turn.fit_score >= 0).all()
     source, reader = samples(kind)
     before = np.zeros(N)
@@ -312,7 +336,13 @@ def random_direction(seed):
     """Weights for the active inputs, zeros for the padding, and last a bias."""
     draw = np.random.default_rng(seed)
     weight = draw.normal(size=len(ACTIVE)) * ACTIVE
-    return np.concatenate([weight, np.zeros(PADDED_TO - len(ACTIVE)), draw.normal(size=1)])
+    return np.concatenate([weight, np.zeros(SMALL - len(ACTIVE)), draw.normal(size=1)])
+
+
+def best(activation, sample, w, ridge=0.0):
+    """The most that a unit with these incoming weights can explain, and its coefficients."""
+    fit = Fit.of(activation, sample, jnp.asarray(w)[None], ridge)
+    return fit.score[0], fit.theta[0]
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -321,7 +351,7 @@ def test_eliminated_coefficients_beat_random_ones(seed):
     draw, plain = np.random.default_rng(seed), problem("unit")
     w = random_direction(seed) * 10 ** draw.uniform(-2, 2)
     free = eqx.tree_at(lambda p: p.ridge, plain, jnp.zeros(()))  # which θ could scale away
-    value, theta = best_theta("rational", plain.fit, jnp.asarray(w))
+    value, theta = best("rational", plain.fit, w)
     thetas = np.concatenate([np.asarray(theta)[None], draw.normal(size=(200, 3))])
     tile = np.ones((len(thetas), 1))
     scores, *_ = measure(free, Units(
@@ -335,7 +365,7 @@ def test_eliminated_coefficients_beat_random_ones(seed):
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_other_activations_have_one_coefficient(activation):
     fit, w = problem("unit").fit, random_direction(0)
-    value, coefficient = best_theta(activation, fit, jnp.asarray(w))
+    value, coefficient = best(activation, fit, w)
     root = np.asarray(fit.root_weight)
     a = root * reference.sigma(activation, np.asarray(fit.a) @ w / root)
     C, power = a @ np.asarray(fit.r) / N, np.mean(a * a)
@@ -351,10 +381,10 @@ def test_a_ridge_keeps_coefficients_bounded():
         z = np.asarray(fit.preactivations(w[:, None]))[:, 0]
         features = np.stack([z, 1 / (1 + z**2), z / (1 + z**2)]) * np.asarray(fit.root_weight)
         size = np.sqrt(np.mean(features**2, axis=1))
-        value, theta = best_theta("rational", fit, w, THETA_RIDGE)
+        value, theta = best("rational", fit, w, THETA_RIDGE)
         assert np.linalg.norm(size * np.asarray(theta)) <= THETA_RIDGE**-0.5 * (1 + 1e-9)
         assert np.isfinite(value)
-        sizes.append(np.linalg.norm(size * np.asarray(best_theta("rational", fit, w)[1])))
+        sizes.append(np.linalg.norm(size * np.asarray(best("rational", fit, w)[1])))
     assert max(sizes) > 100  # what it is there for
 
 
@@ -362,7 +392,7 @@ def test_a_ridge_keeps_coefficients_bounded():
 def test_projection_proposes_more_than_random_units(kind):
     few = Projection(candidates=4, screened=64, steps=2)
     turn = few.propose(problem(kind), key, 2)
-    assert turn.units.weight.shape == (2, PADDED_TO, 1)
+    assert turn.units.weight.shape == (2, SMALL, 1)
     assert turn.fit_score[0] > found(kind, "random").fit_score[0]
     assert (turn.fit_score >= 0).all()
 
@@ -389,7 +419,7 @@ def test_every_search_gives_units_for_the_active_slots_alone(kind, name):
     units = found(kind, name).units
     activation, mask, _, _ = KINDS[kind]
     square = KINDS[kind][3]
-    rows = ACTIVE if square else np.pad(ACTIVE, (0, PADDED_TO - len(ACTIVE)))
+    rows = ACTIVE if square else more(ACTIVE)
     assert units.weight.shape == (1, len(rows), len(mask))
     assert units.bias.shape == (1, len(mask))
     np.testing.assert_array_equal(units.weight[0] != 0, rows[:, None] & mask)
@@ -671,9 +701,9 @@ def test_rescale_gives_the_asked_scale_and_keeps_the_direction(kind, fraction):
 
 
 def test_units_beside_dead_inputs_stay_alive():
-    source, reader = samples("unit")
+    source, reader = (tuple(map(spread, of)) for of in samples("unit"))
     dead = tuple(r._replace(a=r.a.at[:, :-1].set(0)) for r in reader)
-    masks = jnp.asarray(ACTIVE), jnp.ones(1, bool)
+    masks = jnp.asarray(more(ACTIVE)), jnp.ones(1, bool)
     plain = build(source, dead, *masks, "rational", damping=DAMPING)
     assert rescale(plain, found("unit", "random").units, 0.3).theta.any()
 

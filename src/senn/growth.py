@@ -225,23 +225,19 @@ def _active_inputs(network: MLP, position: int) -> np.ndarray:
 
 @program(QUICK)
 def _moments(network: MLP, *given: Any) -> Moments:
-    """The moments, all small maps as if they had `SMALL` inputs and outputs.
-
-    So what is compiled for one serves the searches at all of them.
-    """
+    """The moments, `spread`, so that what is compiled for one map serves the searches at others."""
     seen = moments(network, *given)
-
-    def spread(of: MapMoments) -> MapMoments:
-        more, beside = max(SMALL + 1 - of.a.shape[1], 0), max(SMALL - of.g.shape[1], 0)
-        # The constant stays last.
-        a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)
-        return MapMoments(
-            a,
-            jnp.pad(of.g, ((0, 0), (0, beside))),
-            jnp.pad(of.S, ((0, beside), (0, beside))),
-        )
-
     return seen._replace(maps=tuple(map(spread, seen.maps)))
+
+
+def spread(of: MapMoments) -> MapMoments:
+    """The moments of a small map as if it had `SMALL` inputs and outputs."""
+    more, beside = max(SMALL + 1 - of.a.shape[1], 0), max(SMALL - of.g.shape[1], 0)
+    # The constant stays last.
+    a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)
+    return MapMoments(
+        a, jnp.pad(of.g, ((0, 0), (0, beside))), jnp.pad(of.S, ((0, beside), (0, beside)))
+    )
 
 
 @program(QUICK)

@@ -22,7 +22,7 @@ from senn.nn import MLP
 from senn.nn.network import active_blocks
 from senn.policy import Policy
 from senn.proposals.base import Sample
-from senn.proposals.projection import best_theta
+from senn.proposals.projection import Fit
 from senn.score import residual
 
 try:
@@ -172,7 +172,7 @@ def _moments(network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Ba
 
 @eqx.filter_jit
 def _best_scores(activation: str, sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
-    return jax.vmap(lambda v: best_theta(activation, sample, v)[0])(w)
+    return Fit.of(activation, sample, w, ridge=0.0).score
 
 
 def architecture(network: MLP, history: History | None = None, *, ax: Axes | None = None) -> Axes:

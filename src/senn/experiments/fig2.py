@@ -29,7 +29,7 @@ from senn.nn import MLP
 from senn.optimizers import NaturalGradient
 from senn.proposals import Langevin, Proposal
 from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units
-from senn.proposals.projection import best_theta
+from senn.proposals.projection import Fit
 from senn.score import residual
 
 SAMPLES, TEST_SAMPLES = 50, 1000
@@ -251,7 +251,7 @@ def _unexplained(how: Recipe, network: MLP, data: Batch) -> tuple[Sample, Float[
 
 @jax.jit
 def _best_scores(sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
-    return jax.vmap(lambda v: best_theta("rational", sample, v)[0])(w)
+    return Fit.of("rational", sample, w, ridge=0.0).score
 
 
 def _inside(task: Task) -> np.ndarray:
