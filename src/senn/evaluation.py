@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from senn.arrays import to_device
+from senn.arrays import blank, to_device
 from senn.batches import Batch
 from senn.compilation import QUICK, program
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, among_loss
@@ -40,7 +40,7 @@ def outputs(network: MLP, x) -> np.ndarray:
 def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
     """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
     for start in range(0, len(x), BLOCK):
-        block = np.zeros((BLOCK, network.in_slots), x.dtype)
+        block = blank((BLOCK, network.in_slots), x.dtype)
         rows = x[start : start + BLOCK]
         block[: len(rows), : x.shape[1]] = rows
         yield block
