@@ -4,7 +4,6 @@ Predictions are made by NumPy (`senn.prediction`). All that trains is in `senn.l
 the methods import that train: it loads JAX, and who only predicts does without.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
@@ -14,7 +13,8 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from senn.callbacks.base import Callback
-from senn.loading import Stored, read_estimator
+from senn.loaded import load as load
+from senn.loading import Stored
 from senn.persistence import Persistent, ScalerAttribute, scale_arrays
 from senn.prediction import ClassPredictor, NumberPredictor, Predictor
 from senn.preparation import MIN_ROWS, Rows, check_array, refuse_huge
@@ -264,15 +264,6 @@ class SENNRegressor(NumberPredictor, RegressorMixin, _BaseSENN):  # noqa: D101  
 
 
 ESTIMATORS = {cls.__name__: cls for cls in (SENNClassifier, SENNRegressor)}
-
-
-def load(path: str | os.PathLike[str]) -> SENNClassifier | SENNRegressor:
-    """The estimator that `save` wrote to `path`.
-
-    Raises a `senn.checkpoint.ModelFileError` if the file is no model. Parameters that are
-    objects (an optimiser, a policy) come back as their defaults; they matter for training alone.
-    """
-    return restored(read_estimator(path))
 
 
 def restored(stored: Stored) -> SENNClassifier | SENNRegressor:
