@@ -130,7 +130,7 @@ def add_outputs(tree: Tree, positions: Sequence[int], bias: float = 0.0) -> Tree
             network it must be 0.
 
     The parameters of the old outputs stay as they are. A product of another shape may sum in
-    another order: compared by `senn.evaluation.predict`, whose shapes stay the same, so do the
+    another order: compared by `senn.plain.PlainNetwork`, whose shapes stay the same, so do the
     bits of what they compute.
     """
 
