@@ -71,7 +71,8 @@ class ClassPredictor(Predictor):
 
     def predict(self, X: Any) -> np.ndarray:
         """The most probable label of each row [N]."""
-        return self.classes_[self._outputs(X).argmax(axis=1)]
+        y = self._outputs(X)
+        return self.classes_[y.argmax(axis=1)]
 
 
 class NumberPredictor(Predictor):
@@ -82,7 +83,8 @@ class NumberPredictor(Predictor):
 
     def predict(self, X: Any) -> np.ndarray:
         """Predictions [N], or [N, O] if `fit` got targets of that shape."""
+        y = self._outputs(X)
         assert self._target_scale is not None
         mean, scale = self._target_scale
-        values = self._outputs(X) * scale + mean
+        values = y * scale + mean
         return values[:, 0] if self._one_output else values
