@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import senn
-import senn.estimators
+import senn.learning
 import senn.persistence
 from command import refused, run
 from senn import cli, losses
@@ -49,7 +49,7 @@ def cheap_fit(*args, **settings):
 
 @pytest.fixture(autouse=True)
 def cheap_search(monkeypatch):
-    monkeypatch.setattr(senn.estimators, "fit", cheap_fit)
+    monkeypatch.setattr(senn.learning, "fit", cheap_fit)
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def no_training(monkeypatch):
     def fit(*_, **__):
         raise AssertionError("training started")
 
-    monkeypatch.setattr(senn.estimators, "fit", fit)
+    monkeypatch.setattr(senn.learning, "fit", fit)
 
 
 def write_csv(path: Path, *columns: str, rows: int = 60, **changes) -> Path:
@@ -84,7 +84,7 @@ def grown(tmp_path_factory) -> tuple[str, str, Path]:
     """A run that grows, with all that it wrote."""
     folder = tmp_path_factory.mktemp("runs") / "grown"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(senn.estimators, "fit", cheap_fit)
+        patch.setattr(senn.learning, "fit", cheap_fit)
         code, out, err = run(
             "train", "moons", "--max-iter", "25", "--alpha", "1e-9", "--tau", "1.000001",
             "--no-depth", "--hidden-sizes", "2", "--optimizer", "natural-gradient", "--json",

@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import onnx
 import pytest
+from sklearn.preprocessing import StandardScaler
 
 import senn
 from command import refused, run
@@ -16,7 +17,7 @@ def saved(tmp_path_factory):
     made.network_ = random_network((3, 4, 1), dtype=np.float32)
     made.n_features_in_, made.feature_names_, made.scaler_ = 3, ["a", "b", "c"], None
     made.n_samples_seen_ = 0
-    made.target_scaler_ = senn.estimators.StandardScaler().fit([[1.0], [5.0]])
+    made.target_scaler_ = StandardScaler().fit([[1.0], [5.0]])
     made._one_output = True
     path = tmp_path_factory.mktemp("model") / "model.senn"
     made.save(path)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import senn
-import senn.estimators
+import senn.learning
 import senn.training
 from senn.cli import main
 from senn.commands import train
@@ -33,7 +33,7 @@ def cheap_fit(*args, **settings):
 @pytest.fixture(scope="module", autouse=True)
 def cheap_search():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(senn.estimators, "fit", cheap_fit)
+        patch.setattr(senn.learning, "fit", cheap_fit)
         yield
 
 

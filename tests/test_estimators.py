@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 import senn
-import senn.estimators
+import senn.learning
 from senn import Policy, SENNClassifier, SENNRegressor
 from senn.checkpoint import ModelFileError, write_model
 from senn.datasets import DataError
@@ -163,7 +163,7 @@ def test_the_papers_optimiser_keeps_its_rate(monkeypatch, optimizer, epochs):
         raise KeyboardInterrupt
 
     seen = []
-    monkeypatch.setattr(senn.estimators, "fit", fit)
+    monkeypatch.setattr(senn.learning, "fit", fit)
     with pytest.raises(KeyboardInterrupt):
         classifier(optimizer=optimizer).fit(X, LABELS)
     assert seen == [epochs]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import senn
-import senn.estimators
+import senn.learning
 import senn.training
 from senn.cli import build_parser
 
@@ -46,7 +46,7 @@ def namespace(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("readme"))
         patch.setattr(senn, "fit", hurried_fit)
-        patch.setattr(senn.estimators, "fit", hurried_fit)
+        patch.setattr(senn.learning, "fit", hurried_fit)
         yield {}
 
 

@@ -17,11 +17,12 @@ import pytest
 from scipy.special import softmax
 
 import senn
+import senn.learning
 import senn.online
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor
 from senn.batches import StreamSource
+from senn.checkpoint import plain
 from senn.datasets import DataError
-from senn.evaluation import predict
 from senn.expand import add_outputs
 from senn.nn import MLP
 from senn.online import SCHEDULE, OnlineTraining
@@ -87,7 +88,7 @@ def test_old_outputs_keep_their_bits(outputs, positions, dtype, residual):
     network = random_network((5, 4, 3, outputs), residual=residual, dtype=dtype)
     wider = add_outputs(network, positions, bias=-2.0)
     x = np.random.default_rng(1).normal(size=(37, 5)).astype(dtype)
-    before, after = predict(network, x), predict(wider, x)
+    before, after = plain(network).outputs(x), plain(wider).outputs(x)
     old = np.setdiff1d(np.arange(outputs + len(positions)), positions)
     np.testing.assert_array_equal(bits(after[:, old]), bits(before))
     np.testing.assert_array_equal(after[:, positions], -2.0)
@@ -118,7 +119,7 @@ def test_positions_that_are_none(positions):
 def test_predictions_are_those_of_the_network(n, dtype):
     network = random_network((5, 4, 3), dtype=np.float32)
     x = np.random.default_rng(1).normal(size=(n, 5)).astype(dtype)
-    found = predict(network, x)
+    found = plain(network).outputs(x)
     assert found.shape == (n, 3)
     assert found.dtype == np.float64
     exact = jax.tree.map(lambda p: p.astype(float) if eqx.is_inexact_array(p) else p, network)
@@ -151,7 +152,7 @@ def test_a_new_class_leaves_the_others_as_they_are_and_begins_improbable(monkeyp
     old = LABELS != "b"
     model = classifier().partial_fit(X[old], LABELS[old])
     before, seen = model._outputs(X), model.n_samples_seen_
-    monkeypatch.setattr(SENNClassifier, "_learn", lambda *_: None)  # what comes before training
+    monkeypatch.setattr(senn.learning, "learn", lambda *_: None)  # what comes before training
     model.partial_fit(X, LABELS)
     after = model._outputs(X)
     np.testing.assert_array_equal(bits(after[:, [0, 2, 3]]), bits(before))

@@ -5,6 +5,8 @@ from typing import Any
 import jax
 import numpy as np
 
+ALIGNMENT = 64  # bytes
+
 
 def to_device(values: Any, dtype: Any = None) -> jax.Array:
     """`jnp.asarray`, which compiles a program for every shape and type; this compiles nothing.
@@ -19,3 +21,11 @@ def key_of(seed: int) -> jax.Array:
     """`jax.random.key` of a whole number below 2**64, made on the host, which compiles nothing."""
     words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
     return jax.random.wrap_key_data(to_device(words), impl="threefry2x32")
+
+
+def blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Zeros that JAX takes over as they are: what does not begin at a multiple of 64 it copies."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    room = np.zeros(size + ALIGNMENT, np.uint8)
+    start = -room.ctypes.data % ALIGNMENT
+    return room[start : start + size].view(dtype).reshape(shape)

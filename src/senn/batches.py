@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Array, Float, Shaped
 
 from senn import shapes
-from senn.arrays import to_device
+from senn.arrays import blank, to_device
 from senn.losses import AbstractLoss
 
 ROWS_AT_ONCE = 8192  # of a product over all the data
@@ -24,7 +24,6 @@ ROWS_AT_ONCE = 8192  # of a product over all the data
 JUDGED, JUDGED_NUMBERS = 4, 2**25
 FEWEST_IN_STREAM = 32  # rows of a batch there: one call may bring a single row
 FEWEST_IN_SAMPLE = 2048
-CHUNK_NUMBERS = 2**25  # that the batches of one compiled call hold at most
 
 
 class Batch(NamedTuple):
@@ -73,20 +72,21 @@ def filled(batch: Batch, rows: int, room: Room | None = None) -> Batch:
 
     Its own weigh more for it, so that weighted means over all rows stay the same.
     """
+    block = _block(batch, rows, room)
+    block.weight[:] *= rows / len(batch.x)  # pyright: ignore[reportIndexIssue]
+    return block
+
+
+def _block(batch: Batch, rows: int, room: Room | None) -> Batch:
+    """A copy of the batch, with spare slots, and blank rows after its own."""
     x, y, weight = map(np.asarray, batch)
-    n = len(x)
-    if room is not None:
-        x, y = room.x(x), room.y(y)
-    if n == rows:
-        return Batch(x, y, weight)  # pyright: ignore[reportArgumentType]
-    x, y, weight = (_longer(part, rows) for part in (x, y, weight * (rows / n)))
-    return Batch(x, y, weight)  # pyright: ignore[reportArgumentType]
-
-
-def _longer(array: np.ndarray, rows: int) -> np.ndarray:
-    out = np.zeros((rows, *array.shape[1:]), array.dtype)
-    out[: len(array)] = array
-    return out
+    columns = x.shape[1] if room is None else room.inputs
+    y = y if room is None else room.y(y)
+    shapes_ = ((rows, columns), (rows, *y.shape[1:]), (rows,))
+    parts = tuple(blank(s, p.dtype) for s, p in zip(shapes_, (x, y, weight), strict=True))
+    parts[0][: len(x), : x.shape[1]] = x
+    parts[1][: len(x)], parts[2][: len(x)] = y, weight
+    return Batch(*parts)  # pyright: ignore[reportArgumentType]
 
 
 class InputMoment(NamedTuple):
@@ -116,32 +116,11 @@ class InputMoment(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """The batches of several steps: those of step s are data[s] for s < n, and blank beyond."""
+    """Several steps' worth of batches: the rows of step s are data[rows[s]], for s < n."""
 
-    data: Batch  # [steps, B, ...]
+    data: Batch
+    rows: np.ndarray  # [steps, B]
     n: int
-
-    @classmethod
-    def of(cls, batches: Iterable[Batch], steps: int, rows: int, room: Room | None) -> "Chunk":
-        """These batches of at most so many rows, copied once."""
-        parts: list[np.ndarray] = []
-        n = 0
-        for n, batch in enumerate(batches, start=1):
-            x, y, weight = map(np.asarray, batch)
-            if room is not None:
-                y = room.y(y)
-            if not parts:
-                columns = x.shape[1] if room is None else room.inputs
-                shapes_ = ((rows, columns), (rows, *y.shape[1:]), (rows,))
-                parts = [
-                    np.zeros((steps, *shape), part.dtype)
-                    for shape, part in zip(shapes_, (x, y, weight), strict=True)
-                ]
-            length = len(x)
-            parts[0][n - 1, :length, : x.shape[1]] = x
-            parts[1][n - 1, :length] = y
-            parts[2][n - 1, :length] = weight * (rows / length)
-        return cls(Batch(*parts), n)  # pyright: ignore[reportArgumentType]
 
 
 class Position(NamedTuple):
@@ -171,6 +150,7 @@ class ArraySource:
         self._slots = min(batch_size, shapes.rows(n))  # rows of a batch, filled up
         self._steps = 0
         self._order = np.empty((0, self._batch_size), np.int32)
+        self._block: Batch | None = None  # all rows on the device, and a blank one after them
 
     def input_moment(self) -> InputMoment:
         """Of all the data."""
@@ -202,15 +182,25 @@ class ArraySource:
 
     def chunk(self, steps: int, at_most: int) -> Chunk:
         """The next batches, up to `at_most` of them, for a call of `steps` or fewer."""
-        steps = _steps_at_once(steps, self._slots, self._data.x.shape[1])
         while len(self._order) < steps:
             order = self._rng.permutation(self._n)[: self.steps_per_epoch * self._batch_size]
             order = order.astype(np.int32).reshape(-1, self._batch_size)
             self._order = np.concatenate([self._order, order])
         n = min(steps, at_most)
-        rows, self._order = self._order[:n], self._order[n:]
+        rows = np.full((steps, self._slots), self._n, np.int32)
+        rows[:, : self._batch_size] = self._order[:steps]
+        self._order = self._order[n:]
         self._steps += n
-        return Chunk.of((self._data[r] for r in rows), steps, self._slots, self.room)
+        return Chunk(self._on_device(), rows, n)
+
+    def _on_device(self) -> Batch:
+        """All rows, weighing more for the blank ones in their batches."""
+        if self._block is None:
+            columns = self._data.x.shape[1] if self.room is None else self.room.inputs
+            block = _block(self._data, shapes.table_rows(self._n + 1, columns), self.room)
+            block.weight[:] *= self._slots / self._batch_size  # pyright: ignore[reportIndexIssue]
+            self._block = Batch(*map(to_device, block))
+        return self._block
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Random rows to fit to, half of the data if it is small, and more others to judge on."""
@@ -298,8 +288,6 @@ class StreamSource:
         """The next batches, stacked; None at the end of an iterator."""
         while len(self._pending) < min(steps, at_most) and self._stream is not None:
             self._read()
-        if self._pending:
-            steps = _steps_at_once(steps, self._batch_size, self._pending[0][0].shape[1])
         n = min(steps, at_most)
         ready = [self._pending.popleft() for _ in range(min(n, len(self._pending)))]
         ready = _equally_long(ready, self._pending)
@@ -309,8 +297,15 @@ class StreamSource:
         self.rows += sum(len(batch[0]) for batch in ready)
         if self._watched:
             self._watch(ready)
-        rows = min(shapes.rows(len(ready[0][0]), FEWEST_IN_STREAM), self._batch_size)
-        return Chunk.of((Batch.on_host(*batch) for batch in ready), steps, rows, self.room)
+        length = len(ready[0][0])
+        slots = min(shapes.rows(length, FEWEST_IN_STREAM), self._batch_size)
+        data = Batch.on_host(*(np.concatenate(part) for part in zip(*ready, strict=True)))
+        block = _block(data, slots * steps, self.room)
+        block.weight[:] *= slots / length  # pyright: ignore[reportIndexIssue]
+        rows = np.full((steps, slots), slots * steps - 1, np.int32)  # a blank row, if there is one
+        own = np.arange(length * len(ready), dtype=np.int32).reshape(-1, length)
+        rows[: len(ready), :length] = own
+        return Chunk(block, rows, len(ready))
 
     def fingerprint(self, *others: Batch) -> None:
         """None: not known beforehand."""
@@ -422,10 +417,6 @@ def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
 def _sample(batch: Batch, room: Room | None) -> Batch:
     """A sample at a size of which there are few."""
     return filled(batch, shapes.rows(len(batch.x), FEWEST_IN_SAMPLE), room)
-
-
-def _steps_at_once(steps: int, rows: int, inputs: int) -> int:
-    return max(1, min(steps, CHUNK_NUMBERS // max(rows * inputs, 1)))
 
 
 def _equally_long(ready: list, pending: deque) -> list:

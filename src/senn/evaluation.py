@@ -3,22 +3,17 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from senn.arrays import to_device
+from senn.arrays import blank
 from senn.batches import Batch
 from senn.compilation import QUICK, program
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, among_loss
 from senn.nn import MLP
-from senn.nn.network import assemble
 
 ROWS_AT_ONCE = 4096
 BLOCK = 1024  # rows at once
-FEWEST_ROWS = 16  # that are predicted at once, so that one or two compile nothing of their own
-OUTPUTS_AT_ONCE = 16
 
 
 class Score(NamedTuple):
@@ -40,41 +35,10 @@ def outputs(network: MLP, x) -> np.ndarray:
 def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
     """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
     for start in range(0, len(x), BLOCK):
-        block = np.zeros((BLOCK, network.in_slots), x.dtype)
+        block = blank((BLOCK, network.in_slots), x.dtype)
         rows = x[start : start + BLOCK]
         block[: len(rows), : x.shape[1]] = rows
         yield block
-
-
-def predict(network: MLP, x: np.ndarray) -> np.ndarray:
-    """The network's outputs [N, O] in float64, computed in the type of `x`, float32 or float64.
-
-    Rows are filled up to a power of two, and outputs are computed 16 at a time. So little is
-    compiled for all the numbers of rows and outputs that there are, and outputs stay the same bit
-    for bit when others come that were not there before.
-    """
-    with jax.enable_x64(x.dtype == np.float64):
-        rows = max(2 ** int(np.ceil(np.log2(max(len(x), 1)))), FEWEST_ROWS)
-        filled = x if rows > ROWS_AT_ONCE else np.pad(x, ((0, rows - len(x)), (0, 0)))
-        starts = range(0, network.out_size, OUTPUTS_AT_ONCE)
-        y = [outputs(_with_outputs(network, start, x.dtype), filled) for start in starts]
-    return np.concatenate(y, axis=1)[: len(x), : network.out_size].astype(np.float64)
-
-
-def _with_outputs(network: MLP, start: int, dtype) -> MLP:
-    """The network in another type, with 16 of its outputs, or with zeros beyond its last."""
-    columns = slice(start, start + OUTPUTS_AT_ONCE)
-
-    def cut(array):
-        array = np.asarray(array)[..., columns]
-        beyond = OUTPUTS_AT_ONCE - array.shape[-1]
-        return np.pad(array, [(0, 0)] * (array.ndim - 1) + [(0, beyond)])
-
-    part = assemble(
-        network.hidden, jax.tree.map(cut, network.readout), network.activation, network.inputs,
-        OUTPUTS_AT_ONCE,
-    )  # fmt: skip
-    return jax.tree.map(lambda p: to_device(p, dtype) if eqx.is_inexact_array(p) else p, part)
 
 
 def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:

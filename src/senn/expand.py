@@ -135,7 +135,7 @@ def add_outputs(
             if that is enough for all in use, which only a network knows, else one for each.
 
     The parameters of the old outputs stay as they are. A product of another shape may sum in
-    another order: compared by `senn.evaluation.predict`, whose shapes stay the same, so do the
+    another order: compared by `senn.plain.PlainNetwork`, whose shapes stay the same, so do the
     bits of what they compute.
     """
 

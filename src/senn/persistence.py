@@ -1,24 +1,70 @@
-"""Fitted estimators as files, which hold no code."""
+"""What of a fitted estimator lasts: its network and scales as plain arrays, and files of them."""
 
 import os
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.validation import check_is_fitted
 
-from senn.checkpoint import ModelFileError, read_model, write_model
 from senn.history import History
-from senn.nn import MLP
-from senn.online import OnlineTraining
-from senn.preparation import scaler_arrays, scaler_from
-from senn.readers import first_sentence
+from senn.model_file import write_model
+from senn.plain import PlainNetwork
+from senn.prediction import Scale
+from senn.preparation import scaler_of
+
+
+class ScalerAttribute:
+    """A `StandardScaler` or None, of which mean and scale are kept, for predictions."""
+
+    def __init__(self, name: str):  # noqa: D107
+        self._scale, self._scaler = f"_{name}_scale", f"_{name}_scaler"
+
+    def __get__(self, estimator: Any, _: Any = None) -> Any:  # noqa: D105
+        if estimator is None:
+            return self
+        known = vars(estimator)
+        if self._scale not in known:
+            raise AttributeError(f"{type(estimator).__name__} is not fitted yet.")
+        if self._scaler not in known:  # it was read from a file
+            scale = known[self._scale]
+            known[self._scaler] = None if scale is None else scaler_of(*scale)
+        return known[self._scaler]
+
+    def __set__(self, estimator: Any, scaler: StandardScaler | None) -> None:  # noqa: D105
+        scale = None if scaler is None else (scaler.mean_, scaler.scale_)
+        vars(estimator).update({self._scaler: scaler, self._scale: scale})
 
 
 class Persistent(BaseEstimator):
-    """An estimator around a network, that can be written to a file and read from it."""
+    """An estimator around a network, that can be written to a file."""
+
+    _plain: PlainNetwork
+    _input_scale: Scale | None
+    feature_names_: list[str]
+    history_: History
+    n_samples_seen_: int
+    _online: Any  # what `partial_fit` goes on with, if it was called
+    scaler_ = ScalerAttribute("input")
+
+    @property
+    def network_(self) -> Any:
+        """The `senn.nn.MLP`; predictions are made without it."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__} is not fitted yet.")
+        return self._plain.network()
+
+    @network_.setter
+    def network_(self, network: Any) -> None:
+        # Here, because it loads JAX, as whoever has a network has done.
+        from senn.checkpoint import plain
+
+        self._plain = plain(network)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a network to predict with."""
+        return "_plain" in vars(self)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file (safetensors with a JSON header; no pickle).
@@ -33,11 +79,11 @@ class Persistent(BaseEstimator):
             "feature_names": self.feature_names_,
             "named_features": hasattr(self, "feature_names_in_"),
             "n_samples_seen": self.n_samples_seen_,
-            "standardize": self.scaler_ is not None,
+            "standardize": self._input_scale is not None,
             **self._extra(),
         }
-        arrays = {} if self.scaler_ is None else scaler_arrays("input", self.scaler_)
-        write_model(path, self.network_, extra, {**arrays, **self._extra_arrays()})
+        arrays = {**scale_arrays("input", self._input_scale), **self._extra_arrays()}
+        write_model(path, self._plain, extra, arrays)
 
     def _extra(self) -> dict[str, Any]:
         return {}
@@ -45,43 +91,10 @@ class Persistent(BaseEstimator):
     def _extra_arrays(self) -> dict[str, np.ndarray]:
         return {}
 
-    def _restore(self, network: MLP, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
-        self.network_: MLP = network
-        self.history_ = History(stop_reason="loaded from a file")
-        self.n_features_in_ = network.in_size
-        self.feature_names_: list[str] = header["feature_names"]
-        if [type(name) for name in self.feature_names_] != [str] * network.in_size:
-            raise ValueError(f"its feature names are not {network.in_size} texts")
-        if header.get("named_features"):
-            self.feature_names_in_ = np.array(self.feature_names_, object)
-        self.n_samples_seen_: int = header.get("n_samples_seen", 0)
-        self.scaler_: StandardScaler | None = (
-            scaler_from("input", arrays, network.in_size) if header["standardize"] else None
-        )
-        self._online: OnlineTraining | None = None
 
-
-Estimator = TypeVar("Estimator", bound=Persistent)
-
-
-def read_estimator(path: str | os.PathLike[str], kinds: Mapping[str, type[Estimator]]) -> Estimator:
-    """The estimator that `save` wrote, one of these kinds by their names.
-
-    Raises a `senn.checkpoint.ModelFileError` if the file is no model.
-    """
-    network, header, arrays = read_model(path)
-    cls = kinds.get(str(header.get("estimator")))
-    if cls is None:
-        raise ModelFileError(f"{str(path)!r} holds a network, but no estimator.")
-    try:
-        names = cls._get_param_names()
-        estimator = cls(**{k: v for k, v in header["params"].items() if k in names})
-        estimator._restore(network, header, arrays)
-    except KeyError as error:
-        raise ModelFileError(f"{str(path)!r} is damaged: it lacks {error}.") from error
-    except (AttributeError, TypeError, ValueError) as error:
-        raise ModelFileError(f"{str(path)!r} is damaged ({first_sentence(error)}).") from error
-    return estimator
+def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
+    """What a file keeps of a scaler."""
+    return {} if scale is None else {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
 
 
 def _json_params(estimator: Persistent) -> dict[str, Any]:

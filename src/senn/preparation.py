@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import StandardScaler
@@ -11,9 +10,10 @@ from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.validation import column_or_1d
 
 from senn.datasets import DataError, check_features, check_targets
+from senn.prediction import LARGEST
 
+MIN_ROWS = 2
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
-LARGEST = float(np.finfo(np.float32).max)
 LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 
 
@@ -134,26 +134,11 @@ def scaled(scaler: StandardScaler | None, x: np.ndarray, dtype: Any) -> np.ndarr
     return np.asarray(scaler.transform(x.astype(np.float64, copy=False)), dtype)
 
 
-def training_dtype() -> Any:
-    """JAX's floating type: float32, or float64 where its `jax_enable_x64` is on."""
-    return jnp.result_type(float)
-
-
-def scaler_arrays(name: str, scaler: StandardScaler) -> dict[str, np.ndarray]:
-    """What a file keeps of a scaler."""
-    return {f"{name}_mean": scaler.mean_, f"{name}_scale": scaler.scale_}  # pyright: ignore[reportReturnType]
-
-
-def scaler_from(name: str, arrays: dict[str, np.ndarray], size: int) -> StandardScaler:
-    """The scaler of `scaler_arrays`, of `size` columns; a `ValueError` if it cannot be that."""
+def scaler_of(mean: np.ndarray, scale: np.ndarray) -> StandardScaler:
+    """The scaler that subtracts `mean` [I] and divides by `scale` [I]."""
     scaler = StandardScaler()
-    scaler.mean_, scaler.scale_ = arrays[f"{name}_mean"], arrays[f"{name}_scale"]
-    for array in (scaler.mean_, scaler.scale_):
-        if array.shape != (size,) or array.dtype != float or not np.isfinite(array).all():
-            raise ValueError(f"its {name} scaler is not {size} finite numbers each")
-    if not (scaler.scale_ > 0).all():
-        raise ValueError(f"its {name} scaler divides by what is not above 0")
+    scaler.mean_, scaler.scale_ = mean, scale
     with np.errstate(over="ignore"):
-        scaler.var_ = scaler.scale_**2
-    scaler.n_features_in_ = size  # pyright: ignore[reportAttributeAccessIssue]
+        scaler.var_ = scale**2
+    scaler.n_features_in_ = len(mean)  # pyright: ignore[reportAttributeAccessIssue]
     return scaler

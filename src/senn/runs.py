@@ -32,6 +32,8 @@ from senn.files import write_atomically
 from senn.history import Addition, History
 from senn.readers import first_sentence, plain_arrays
 from senn.resume import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
+from senn.run_files import CONFIG, FORMAT, LEDGER, MODEL, PREDICTIONS, read_config
+from senn.run_files import is_run as is_run
 from senn.state import RunState
 
 try:
@@ -39,15 +41,12 @@ try:
 except ImportError:  # Windows: two writers of one run are not noticed there
     fcntl = None
 
-MODEL, LEDGER, CONFIG = "model.senn", "history.jsonl", "config.json"
-PREDICTIONS = "predictions.npz"
 CHECKPOINT = re.compile(r"checkpoint-(\d{9,})\.senn")
 ASIDE = re.compile(
     r"\.(checkpoint-\d+\.senn|model\.senn|history\.jsonl|predictions\.npz|config\.json)\.\w+"
 )
 KEPT = 2  # checkpoints
 CHECKPOINT_SECONDS = 30.0
-FORMAT = "senn-run"
 VERSION = 1
 
 
@@ -83,14 +82,6 @@ class Run:
     def model(self) -> Path:
         """The file of the fitted estimator."""
         return self.folder / MODEL
-
-
-def is_run(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds a run, finished or interrupted, that has written its model."""
-    try:
-        return _read_config(Path(folder)).get("format") == FORMAT
-    except (OSError, ValueError, RecursionError):
-        return False
 
 
 def is_finished(folder: str | os.PathLike[str]) -> bool:
@@ -199,7 +190,7 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     if not is_run(path):
         raise RunFolderError(f"{str(folder)!r} holds no run.")
     try:
-        config = _read_config(path)
+        config = read_config(path)
         settings, summary, version = (config[key] for key in ("settings", "summary", "version"))
         if [type(value) for value in (settings, summary, version)] != [dict, dict, int]:
             raise ValueError(f"its {CONFIG} holds other types than it should")
@@ -327,11 +318,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _read_config(folder: Path) -> dict[str, Any]:
-    config = json.loads((folder / CONFIG).read_text("utf-8"))
-    return config if isinstance(config, dict) else {}
 
 
 def _npz(test: Predictions) -> bytes:

@@ -8,6 +8,7 @@ to `slots`; spare ones are dormant, like spare units.
 SMALL = (16, 64)  # below, sizes are rounded up to one of these
 FINE = 16  # above, to a multiple of this: there a step's time goes with the size
 FEWEST_ROWS, ROW_FACTOR = 512, 4
+FEWEST_NUMBERS, FEWEST_IN_TABLE = 2**21, 2**14  # that a table in memory has room for
 
 
 def slots(n: int) -> int:
@@ -29,3 +30,17 @@ def at_most(n: int, fewest: int = FEWEST_ROWS) -> int:
     """The largest of the sizes of `rows` that is not above n, if there is one, else n."""
     size = rows(n, fewest)
     return n if n < fewest else size if size == n else size // ROW_FACTOR
+
+
+def table_rows(n: int, columns: int) -> int:
+    """The rows that a table with n of them has room for, a power of two.
+
+    Small ones have room for as many rows as make 2**21 numbers, 2**14 at most: what is not used
+    of it costs no memory until it is written to.
+    """
+    fewest = min(FEWEST_NUMBERS // max(columns, 1), FEWEST_IN_TABLE)
+    return max(_power_of_two(n), _power_of_two(fewest + 1) // 2)
+
+
+def _power_of_two(n: int) -> int:
+    return 1 << max(n - 1, 0).bit_length()

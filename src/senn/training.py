@@ -18,7 +18,7 @@ from senn import shapes
 from senn.arrays import key_of
 from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked, make_source
 from senn.callbacks.base import Callback, Snapshot, StopTraining
-from senn.compilation import QUICK, compilations, program
+from senn.compilation import QUICK, Program, compilations
 from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.expand import with_slots, without_spare
 from senn.growth import add, look, prepare, propose_all
@@ -45,6 +45,7 @@ from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState,
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
+LARGE_STEP = 2**17  # numbers in a batch, from which the speed of a step matters most
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 NOT_FINITE = "the loss was not finite"
@@ -262,27 +263,27 @@ def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch 
         source.position = state.position
 
 
-@program(QUICK)
-def train_chunk(
+def _train_chunk(
     state: TrainState,
     optimizer: AbstractOptimizer,
     loss: AbstractLoss,
     metric: AbstractMetric,
     data: Batch,
+    rows: Int[Array | np.ndarray, "steps B"],
     scales: Float[Array | np.ndarray, " steps"],
     n: Int[Array | np.integer, ""],
 ) -> tuple[TrainState, StepInfo, Float[Array, ""]]:
     """The first `n` of several steps in one compiled call; `scales` multiply the learning rate.
 
-    `data` are the batches of all steps, [steps, B, ...]. Returns the state after them, what each
-    step saw (stacked; zeros beyond n), and the loss on the last batch after the last step.
+    Returns the state after them, what each step saw (stacked; zeros beyond n), and the loss on
+    the last batch after the last step.
     """
     dynamic, static = eqx.partition(state, eqx.is_array)
 
     def take(dynamic, s):
         now = eqx.combine(dynamic, static)
         network, optimizer_state, info = optimizer.step(
-            now.network, now.optimizer, loss, metric, data[s], scales[s] * now.scale
+            now.network, now.optimizer, loss, metric, data[rows[s]], scales[s] * now.scale
         )
         after = now._replace(
             network=network,
@@ -301,9 +302,13 @@ def train_chunk(
     seen = jax.eval_shape(take, dynamic, 0)[1]
     blank = jax.tree.map(lambda v: jnp.zeros((steps, *v.shape), v.dtype), seen)
     dynamic, infos = jax.lax.fori_loop(0, n, step, (dynamic, blank))
-    after, last = eqx.combine(dynamic, static), data[n - 1]
+    after, last = eqx.combine(dynamic, static), data[rows[n - 1]]
     some = among_loss(after.network.active_outputs, loss)
     return after, infos, mean_loss(some, after.network(last.x), last.y, last.weight)
+
+
+# Steps on few numbers take a tenth longer for QUICK, and all of them less than is saved by it.
+train_chunk, train_large_chunk = Program(_train_chunk, QUICK), Program(_train_chunk)
 
 
 @dataclass(eq=False)
@@ -477,9 +482,10 @@ class _Run:
 
     def take(self, chunk: Chunk) -> bool:
         """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
-        scales = self.rates(len(chunk.data.x)).astype(self.now.train.scale.dtype)
-        state, infos, last = train_chunk(
-            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, scales,
+        scales = self.rates(len(chunk.rows)).astype(self.now.train.scale.dtype)
+        large = chunk.rows.shape[1] * chunk.data.x.shape[1] >= LARGE_STEP
+        state, infos, last = (train_large_chunk if large else train_chunk)(
+            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
             np.int32(chunk.n),
         )  # fmt: skip
         infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)

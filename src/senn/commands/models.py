@@ -18,8 +18,8 @@ def add_model(add: Callable[..., argparse.Action]) -> None:
 def load_model(name: str) -> Any:
     """The estimator in a run's folder, or in a model file; a `UsageError` if there is none."""
     from senn import load
-    from senn.checkpoint import ModelFileError
-    from senn.runs import MODEL, is_run
+    from senn.model_file import ModelFileError
+    from senn.run_files import MODEL, is_run
 
     path = Path(name).expanduser()
     if path.is_dir():

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
-from senn.commands.arguments import add_debug_option, add_machine_options, use_machine
+from senn.commands.arguments import add_debug_option, add_machine_options
 from senn.commands.completion import DATA, FILES, completes
 from senn.commands.errors import DONE, UsageError
 from senn.commands.files import check_new, written
 from senn.commands.models import add_model, load_model
+from senn.machine import give_memory_back
 
 EXAMPLES = """\
 examples:
@@ -59,10 +60,10 @@ def run(arguments: argparse.Namespace) -> int:
     out = None if arguments.out is None else Path(arguments.out).expanduser()
     if out is not None:
         check_new(out, overwrite=arguments.overwrite)
-    use_machine(arguments)
+    give_memory_back()
     estimator = load_model(arguments.model)
 
-    from senn.datasets import DataError
+    from senn.readers import DataError
 
     with _mended(DataError, f"{arguments.data}: "):
         score = _predict(arguments, estimator, out)
@@ -104,15 +105,22 @@ def _stream(out: Path | None) -> AbstractContextManager[TextIO]:
     return nullcontext(sys.stdout) if out is None else written(out)
 
 
+def _classifies(estimator: Any) -> bool:
+    # Its type, not what it has: to be asked for what it lacks makes a loaded one load scikit-learn.
+    from senn.prediction import ClassPredictor
+
+    return issubclass(type(estimator), ClassPredictor)
+
+
 def _added_names(estimator: Any) -> list[str]:
-    if hasattr(estimator, "classes_"):
+    if _classifies(estimator):
         return ["prediction", *(f"probability_{label}" for label in estimator.classes_.tolist())]
-    n = estimator.network_.out_size
+    n = estimator._plain.out_size
     return ["prediction"] if n == 1 else [f"prediction_{output}" for output in range(n)]
 
 
 def _check_added(names: Sequence[str], added: Sequence[str]) -> None:
-    from senn.datasets import DataError
+    from senn.readers import DataError
 
     taken = next((name for name in added if name in names), None)
     if taken is not None:
@@ -129,7 +137,7 @@ def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list
     names = estimator.feature_names_
     columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
     x = np.column_stack(columns).astype(np.float32)  # as `senn train` reads tables
-    if not hasattr(estimator, "classes_"):
+    if not _classifies(estimator):
         values = estimator.predict(x)
         return values, [[f"{v:.9g}" for v in row] for row in values.reshape(len(x), -1).tolist()]
     probabilities = estimator.predict_proba(x)
@@ -146,7 +154,7 @@ class _Judge:
     def __init__(self, estimator: Any, table: Any, target: str):
         (self.place,) = table.positions([target])
         self.target = target
-        self.classifies = hasattr(estimator, "classes_")
+        self.classifies = _classifies(estimator)
         self.text = self.classifies and estimator.classes_.dtype.kind not in "biuf"
         self.seen: list[tuple[Any, Any]] = []
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from senn.checkpoint import network_arrays
 from senn.estimators import SENNClassifier, SENNRegressor
 
 
@@ -44,26 +43,22 @@ def parts_of(estimator: Any) -> Parts:
             f"got {type(estimator).__name__}."
         )
     check_is_fitted(estimator)
-    maps = range(estimator.network_.n_maps)
-    arrays = network_arrays(estimator.network_)
-    stored = {name: np.asarray(array, np.float32) for name, array in arrays.items()}
+    network = estimator._plain
+    maps = range(len(network.sources))
+    stored = {name: np.asarray(array, np.float32) for name, array in network.arrays.items()}
     classifies = isinstance(estimator, SENNClassifier)
     return Parts(
         weights=tuple(stored[f"map{m}.weight"] for m in maps),
         biases=tuple(stored[f"map{m}.bias"] for m in maps),
         thetas=tuple(stored[f"theta{m}"] for m in maps[:-1] if f"theta{m}" in stored),
-        sources=estimator.network_.sources,
-        activation=estimator.network_.activation,
-        input_scale=_scale(estimator.scaler_),
-        target_scale=None if classifies else _scale(estimator.target_scaler_),
+        sources=network.sources,
+        activation=network.architecture["activation"],
+        input_scale=estimator._input_scale,
+        target_scale=None if classifies else estimator._target_scale,
         classes=_plain(estimator.classes_) if classifies else None,
         one_output=not classifies and estimator._one_output,
         feature_names=tuple(map(str, estimator.feature_names_)),
     )
-
-
-def _scale(scaler: Any) -> tuple[np.ndarray, np.ndarray] | None:
-    return None if scaler is None else (scaler.mean_, scaler.scale_)
 
 
 def _plain(labels: np.ndarray) -> np.ndarray:

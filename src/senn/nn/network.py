@@ -13,6 +13,7 @@ from scipy.special import ndtr, ndtri
 from senn.arrays import to_device
 from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation
 from senn.nn.dense import Dense
+from senn.plain import source_nodes
 
 FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
 CAPACITY_GROWTH = 1.5
@@ -258,15 +259,6 @@ def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractA
         for dense, sigma, layer in zip(maps, activations, network.hidden, strict=False)
     ]
     return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
-
-
-def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
-    """The nodes that each linear map reads, in the order of its blocks."""
-    nodes, sources = (0,), []
-    for node, beside in enumerate(residual, start=1):
-        sources.append(nodes)
-        nodes = (*nodes, node) if beside else (node,)
-    return (*sources, nodes)
 
 
 def active_blocks(network: MLP) -> list[list[np.ndarray]]:

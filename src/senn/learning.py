@@ -1,0 +1,280 @@
+"""How the estimators of `senn.estimators` train. This loads JAX; predictions do without."""
+
+import warnings
+from dataclasses import replace
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from sklearn.base import is_classifier
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils import check_random_state
+
+from senn.arrays import key_of
+from senn.batches import Batch
+from senn.callbacks.progress import Progress
+from senn.datasets import DataError, check_targets
+from senn.expand import add_outputs
+from senn.history import History
+from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
+from senn.nn import MLP
+from senn.nn.network import next_capacity
+from senn.online import OnlineTraining
+from senn.optimizers import make_optimizer
+from senn.policy import Policy
+from senn.preparation import (
+    Rows,
+    check_labels,
+    class_weights,
+    merged_classes,
+    scaled,
+    split,
+)
+from senn.resume import Checkpoint
+from senn.training import NOT_FINITE, Schedule, fit
+
+
+def fit_anew(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
+) -> Any:
+    """`fit`, or `resume` from a checkpoint; the estimator, fitted."""
+    train = _fit_labels if is_classifier(estimator) else _fit_numbers
+    train(estimator, X, y, sample_weight, checkpoint)
+    return estimator
+
+
+def _fit_labels(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None
+) -> None:
+    warm = _continues(estimator)
+    rows = estimator._rows(X, sample_weight, first=not warm)
+    labels, classes = check_labels(y, rows, min_classes=1 if warm else 2)
+    rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
+    if warm:
+        _add_classes(estimator, merged_classes(estimator.classes_, classes), rows)
+    else:
+        estimator.classes_ = classes
+    codes = _codes(estimator, labels)
+    _fit(estimator, rows, codes, SoftmaxCrossEntropy(), len(estimator.classes_), checkpoint)
+
+
+def _fit_numbers(
+    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None
+) -> None:
+    warm = _continues(estimator)
+    rows = estimator._rows(X, sample_weight, first=not warm)
+    targets = _targets(estimator, y, rows, first=not warm)
+    _fit(estimator, rows, targets, SquaredError(), targets.shape[1], checkpoint)
+
+
+def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weight: Any) -> Any:
+    """`partial_fit` of a classifier; the estimator."""
+    if isinstance(estimator.class_weight, str):
+        raise ValueError(
+            f"class_weight={estimator.class_weight!r} needs all rows at once; give partial_fit "
+            "{label: weight} or sample_weight."
+        )
+    first = not estimator.__sklearn_is_fitted__()
+    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    labels, found = check_labels(y, rows, min_classes=1)
+    rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
+    merged = merged_classes(None if first else estimator.classes_, found, classes)
+    if first:
+        _start(estimator, rows, len(merged))
+        estimator.classes_ = merged
+    _add_classes(estimator, merged, rows)
+    learn(estimator, rows, _codes(estimator, labels), SoftmaxCrossEntropy())
+    return estimator
+
+
+def go_on_with_numbers(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Any:
+    """`partial_fit` of a regressor; the estimator."""
+    first = not estimator.__sklearn_is_fitted__()
+    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    targets = _targets(estimator, y, rows, first=first)
+    if first:
+        _start(estimator, rows, targets.shape[1])
+    learn(estimator, rows, targets, SquaredError())
+    return estimator
+
+
+# --- steps of training ---------------------------------------------------------------------
+
+
+def _fit(
+    estimator: Any,
+    rows: Rows,
+    targets: np.ndarray,
+    loss: AbstractLoss,
+    out_size: int,
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
+    policy, schedule, seed = _policy(estimator), _schedule(estimator), _seed(estimator)
+    warm, dtype = _continues(estimator), _training_dtype()
+    weight = (rows.weight / rows.weight.mean()).astype(dtype)
+    classes = targets if is_classifier(estimator) else None
+    train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
+    if not warm:
+        estimator.scaler_ = _scaler(estimator, rows.x[train], weight[train])
+    data = [  # batches at once: no second copy of a large table is kept
+        Batch.on_host(scaled(estimator.scaler_, rows.x[part], dtype), targets[part], weight[part])
+        for part in (train, held_out)
+    ]
+    estimator.network_, estimator.history_ = fit(
+        estimator.network_ if warm else _network(estimator, out_size, seed, policy),
+        data[0],
+        validation=data[1] if len(held_out) else None,
+        loss=loss,
+        metric=estimator.metric,
+        optimizer=estimator.optimizer,
+        proposer=estimator.proposer,
+        policy=policy,
+        schedule=schedule,
+        callbacks=[*estimator.callbacks, *_progress(estimator)],
+        seed=seed,
+        resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
+    )
+    estimator.validation_rows_ = rows.kept[held_out]
+    estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
+    estimator._online = None
+    if estimator.history_.stop_reason.startswith(NOT_FINITE):
+        warnings.warn(
+            f"Training ended early, at the last good network: {estimator.history_.stop_reason}. "
+            "Rescale the data (standardize=True) or lower the learning rate.",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
+
+
+def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
+    """Go on training, with one pass over these rows."""
+    online = estimator._online or OnlineTraining(
+        estimator.network_, _seed(estimator), estimator.n_samples_seen_
+    )
+    dtype = _training_dtype()
+    estimator._online = online
+    estimator.network_, estimator.history_ = online.learn(
+        (scaled(estimator.scaler_, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        loss=loss,
+        metric=estimator.metric,
+        optimizer=make_optimizer(estimator.optimizer),
+        proposer=estimator.proposer,
+        policy=_policy(estimator),
+        batch_size=estimator.batch_size,
+        callbacks=[*estimator.callbacks, *_progress(estimator)],
+    )
+    estimator.n_samples_seen_ += len(rows.x)
+
+
+def _start(estimator: Any, rows: Rows, out_size: int) -> None:
+    """A network that has seen nothing yet; the first rows set the scale of the inputs."""
+    estimator.scaler_ = _scaler(estimator, rows.x, rows.weight)
+    estimator.network_ = _network(estimator, out_size, _seed(estimator), _policy(estimator))
+    estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
+
+
+def _scaler(estimator: Any, x: np.ndarray, weight: np.ndarray) -> StandardScaler | None:
+    if not estimator.standardize:
+        return None
+    return StandardScaler().fit(x.astype(np.float64, copy=False), sample_weight=weight)
+
+
+def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
+    sizes = tuple(estimator.hidden_sizes)
+    return MLP(
+        estimator.n_features_in_,
+        out_size,
+        sizes,
+        key=key_of(seed),
+        activation=estimator.activation,
+        capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
+    )
+
+
+def _policy(estimator: Any) -> Policy:
+    given = {
+        "max_units": estimator.max_units,
+        "max_layers": estimator.max_layers,
+        "max_parameters": estimator.max_parameters,
+        "max_seconds": _float(estimator.max_seconds),
+        "plateau": estimator.n_iter_no_change,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
+    return replace(estimator.policy or Policy(), **given)
+
+
+def _progress(estimator: Any) -> list[Progress]:
+    score = "accuracy" if is_classifier(estimator) else "R²"
+    shown = Progress(score=score, max_seconds=_float(estimator.max_seconds))
+    return [shown] if estimator.verbose else []
+
+
+def _schedule(estimator: Any) -> Schedule:
+    if not 0 <= estimator.validation_fraction < 1:
+        raise ValueError(
+            f"validation_fraction must be in [0, 1); got {estimator.validation_fraction!r}."
+        )
+    schedule = Schedule(
+        max_epochs=_float(estimator.max_iter),
+        max_seconds=_float(estimator.max_seconds),
+        batch_size=estimator.batch_size,
+        tolerance=float(estimator.tol),
+    )
+    if estimator.optimizer == "natural_gradient":  # the paper keeps its rate, a low one
+        return replace(schedule, anneal_epochs=None)
+    return schedule
+
+
+def _continues(estimator: Any) -> bool:
+    return estimator.warm_start and estimator.__sklearn_is_fitted__()
+
+
+def _seed(estimator: Any) -> int:
+    return int(check_random_state(estimator.random_state).randint(2**31 - 1))
+
+
+def _training_dtype() -> Any:
+    """JAX's floating type: float32, or float64 where its `jax_enable_x64` is on."""
+    return jnp.result_type(float)
+
+
+# --- targets -------------------------------------------------------------------------------
+
+
+def _codes(estimator: Any, labels: np.ndarray) -> np.ndarray:
+    return np.searchsorted(estimator.classes_, labels).astype(np.int32)
+
+
+def _add_classes(estimator: Any, classes: np.ndarray, rows: Rows) -> None:
+    """An output for each of `classes` that has none, improbable on the rows at hand."""
+    new = np.flatnonzero(~np.isin(classes, estimator.classes_)).tolist()
+    estimator.classes_ = classes
+    if not new:
+        return
+    y = estimator._plain.outputs(rows.x, estimator._input_scale)
+    least = np.logaddexp.reduce(y, axis=1).min()
+    bias = float(least - np.log(max(estimator.n_samples_seen_, 1)))
+    if estimator._online is None:
+        estimator.network_ = add_outputs(estimator.network_, new, bias)
+        return
+    estimator._online.add_outputs(new, bias, make_optimizer(estimator.optimizer))
+    estimator.network_ = estimator._online.network
+
+
+def _targets(estimator: Any, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
+    """Standardised numbers [N, O]; the first rows that are seen set the scale."""
+    checked = check_targets(y, rows.n_given, task="regression", dtype=np.float64)
+    values = checked.y.reshape(rows.n_given, -1)[rows.kept]
+    if first:
+        estimator.target_scaler_ = StandardScaler().fit(values, sample_weight=rows.weight)
+        estimator._one_output = np.asarray(y).ndim == 1
+    known = estimator.target_scaler_.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+    if values.shape[1] != known:
+        raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
+    return np.asarray(estimator.target_scaler_.transform(values), _training_dtype())
+
+
+def _float(value: float | int | None) -> float | None:
+    return None if value is None else float(value)

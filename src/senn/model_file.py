@@ -1,0 +1,44 @@
+"""Model files: a network as plain arrays with what its owner adds, read without JAX."""
+
+import os
+from typing import Any
+
+import numpy as np
+
+from senn.files import FileError, Format, read_file, write_file
+from senn.plain import PlainNetwork, stored_network
+from senn.readers import first_sentence
+
+
+class ModelFileError(FileError):
+    """A file that is no model of ours; the message is one sentence."""
+
+
+MODEL_FORMAT = Format("senn-model", "model", 2, ModelFileError, checked_from=2)
+
+
+def write_model(
+    path: str | os.PathLike[str],
+    network: PlainNetwork,
+    extra: dict[str, Any],
+    arrays: dict[str, Any],
+) -> None:
+    """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
+    owned = {f"extra.{name}": array for name, array in arrays.items()}
+    write_file(path, MODEL_FORMAT, {**network.architecture, **extra}, {**network.arrays, **owned})
+
+
+def read_model(
+    path: str | os.PathLike[str],
+) -> tuple[PlainNetwork, dict[str, Any], dict[str, np.ndarray]]:
+    """The network, the header, and the owner's arrays; a `ModelFileError` if it is no model."""
+    header, tensors = read_file(path, MODEL_FORMAT)
+    try:
+        network = stored_network(header, tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise ModelFileError(
+            f"{os.fspath(path)!r} is damaged: its arrays do not fit its header "
+            f"({first_sentence(error)})."
+        ) from error
+    owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return network, header, owned

@@ -1,0 +1,143 @@
+"""A network as plain arrays: what predictions need, and what files hold. Nothing here needs JAX."""
+
+import pickle
+import reprlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from senn.export import numpy_predict
+
+
+class PlainNetwork:
+    """The active parameters of a network, and how they fit together.
+
+    Threads may share it, and forked processes too: it holds arrays that nobody changes.
+
+    Args:
+        architecture: `in_size`, `out_size`, `hidden_sizes`, `residual` and `activation`.
+        arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [3, O] if rational.
+        network: the `senn.nn.MLP` that these are of, where there is one.
+    """
+
+    def __init__(  # noqa: D107
+        self, architecture: Mapping[str, Any], arrays: Mapping[str, np.ndarray], network: Any = None
+    ):
+        self.architecture, self.arrays = dict(architecture), dict(arrays)
+        self._network = network  # in a pickle its own pickle, which would import JAX
+        self._layers: dict[Any, Any] = {}  # by type
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units per hidden layer."""
+        return tuple(self.architecture["hidden_sizes"])
+
+    @property
+    def in_size(self) -> int:
+        """Number of inputs."""
+        return self.architecture["in_size"]
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs."""
+        return self.architecture["out_size"]
+
+    @property
+    def sources(self) -> tuple[tuple[int, ...], ...]:
+        """The nodes that each linear map reads, in the order of its blocks."""
+        return source_nodes(self.architecture["residual"])
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights, biases and θ of all units."""
+        return sum(array.size for array in self.arrays.values())
+
+    def outputs(self, x: np.ndarray, scale: Any = None) -> np.ndarray:
+        """Outputs [N, O] in float64 for rows x [N, I], computed in the type of x.
+
+        With `scale`, mean [I] and scale [I], the rows are standardised first.
+        """
+        if x.dtype not in self._layers:  # two threads may both make them, alike
+            self._layers[x.dtype] = numpy_predict.layers(self._model(), x.dtype)
+        return numpy_predict.forward(self._layers[x.dtype], x, scale)
+
+    def network(self) -> Any:
+        """The `senn.nn.MLP`: the one that these arrays are of, or one with room to grow."""
+        if self._network is None:
+            # Here, because it loads JAX, which predictions do without.
+            from senn.checkpoint import mlp_from
+
+            self._network = mlp_from(self.architecture, self.arrays)
+        elif isinstance(self._network, bytes):
+            self._network = pickle.loads(self._network)
+        return self._network
+
+    def _model(self) -> dict[str, Any]:
+        """As `numpy_predict` has it."""
+        model: dict[str, Any] = {"activation": self.architecture["activation"]}
+        for m, nodes in enumerate(self.sources):
+            model[f"sources_{m}"] = nodes
+            model[f"weight_{m}"] = self.arrays[f"map{m}.weight"]
+            model[f"bias_{m}"] = self.arrays[f"map{m}.bias"]
+            if f"theta{m}" in self.arrays:
+                model[f"theta_{m}"] = self.arrays[f"theta{m}"]
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:  # noqa: D105
+        network = self._network
+        if network is not None and not isinstance(network, bytes):
+            network = pickle.dumps(network)
+        return {**vars(self), "_network": network, "_layers": {}}
+
+
+def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
+    """The nodes that each linear map reads, in the order of its blocks."""
+    nodes, sources = (0,), []
+    for node, beside in enumerate(residual, start=1):
+        sources.append(nodes)
+        nodes = (*nodes, node) if beside else (node,)
+    return (*sources, nodes)
+
+
+def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PlainNetwork:
+    """The network that a file's header and arrays describe.
+
+    A `KeyError`, `TypeError` or `ValueError` if they do not fit together.
+    """
+    if header["activation"] not in tuple(numpy_predict.ACTIVATIONS):
+        known = ", ".join(numpy_predict.ACTIVATIONS)
+        raise ValueError(
+            f"activation={header['activation']!r} is not known; choose one of {known}."
+        )
+    _check_sizes(header)
+    nodes = (header["in_size"], *header["hidden_sizes"])
+    sizes = (*header["hidden_sizes"], header["out_size"])
+    shapes: dict[str, tuple[int, ...]] = {}
+    for m, (n, sources) in enumerate(zip(sizes, source_nodes(header["residual"]), strict=True)):
+        shapes[f"map{m}.weight"] = (sum(nodes[s] for s in sources), n)
+        shapes[f"map{m}.bias"] = (n,)
+        if header["activation"] == "rational" and m < len(sizes) - 1:
+            shapes[f"theta{m}"] = (3, n)
+    names = ("in_size", "out_size", "hidden_sizes", "residual", "activation")
+    return PlainNetwork(
+        {name: header[name] for name in names},
+        {name: _shaped(arrays, name, shape) for name, shape in shapes.items()},
+    )
+
+
+def _check_sizes(header: Mapping[str, Any]) -> None:
+    sizes = [header["in_size"], *header["hidden_sizes"], header["out_size"]]
+    if not all(type(size) is int and size > 0 for size in sizes):
+        raise ValueError(f"sizes {reprlib.repr(sizes)} are not all whole numbers above 0")
+    if not all(type(beside) is bool for beside in header["residual"]):
+        raise ValueError(f"residual {reprlib.repr(header['residual'])} is not true or false each")
+
+
+def _shaped(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:
+    array = arrays[name]
+    if array.shape != shape:
+        raise ValueError(f"{name} has shape {array.shape}, not {shape}")
+    if array.dtype.kind != "f" or not np.isfinite(array).all():
+        raise ValueError(f"{name} holds other values than finite floating-point numbers")
+    return array

@@ -1,0 +1,90 @@
+"""What a fitted estimator does with rows: NumPy alone, neither JAX nor scikit-learn."""
+
+from typing import Any
+
+import numpy as np
+
+from senn.export.numpy_predict import log_softmax, softmax
+from senn.plain import PlainNetwork
+from senn.readers import DataError
+
+LARGEST = float(np.finfo(np.float32).max)
+
+Scale = tuple[np.ndarray, np.ndarray]  # mean and scale, one number each a column, float64
+
+
+class Predictor:
+    """A network, and how rows are scaled for it."""
+
+    _plain: PlainNetwork
+    _input_scale: Scale | None
+    n_features_in_: int
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        """The network's outputs [N, O] in float64, computed in the type of X.
+
+        That is float32 where it holds X exactly, else float64. What a row gives does not depend
+        on the rows beside it. Raises a `DataError` for outputs that overflow.
+        """
+        y = self._plain.outputs(self._rows_to_predict(X), self._input_scale)
+        if np.isfinite(y).all():
+            return y
+        overflow = ~np.isfinite(y).all(axis=1)
+        raise DataError(
+            f"The outputs for {overflow.sum()} of {len(y)} rows overflow, the first of them "
+            f"row {overflow.argmax()}: its features are too large, or the model is damaged."
+        )
+
+    def _rows_to_predict(self, X: Any) -> np.ndarray:
+        """Rows [N, I] of float32 or float64, if X can be predicted at all."""
+        return X if self._is_plain(X) else self._checked(X, first=False)
+
+    def _is_plain(self, X: Any) -> bool:
+        """Whether X is an array about which every check would have nothing to say."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype in (np.float32, np.float64)
+            and X.ndim == 2
+            and X.shape[1] == self.n_features_in_
+            and len(X) > 0
+            and "feature_names_in_" not in vars(self)  # of which arrays have none
+            and bool(X.min() >= -LARGEST and X.max() <= LARGEST)  # neither is true of NaN
+        )
+
+    def _checked(self, X: Any, *, first: bool) -> np.ndarray:
+        """X as an array, once its values, and the number and names of its columns, are right."""
+        raise NotImplementedError
+
+
+class ClassPredictor(Predictor):
+    """Predictions of labels."""
+
+    classes_: np.ndarray
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities [N, classes], columns in the order of `classes_`."""
+        return softmax(self._outputs(X))
+
+    def predict_log_proba(self, X: Any) -> np.ndarray:
+        """Logarithms of the probabilities [N, classes]."""
+        return log_softmax(self._outputs(X))
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The most probable label of each row [N]."""
+        y = self._outputs(X)
+        return self.classes_[y.argmax(axis=1)]
+
+
+class NumberPredictor(Predictor):
+    """Predictions of numbers."""
+
+    _target_scale: Scale | None
+    _one_output: bool
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predictions [N], or [N, O] if `fit` got targets of that shape."""
+        y = self._outputs(X)
+        assert self._target_scale is not None
+        mean, scale = self._target_scale
+        values = y * scale + mean
+        return values[:, 0] if self._one_output else values
