@@ -14,7 +14,7 @@ Seconds are those of the steps, and for K-FAC of factorising the inputs' second 
 first. Compilation and evaluation are reported beside them. A run ends when the time allowed is
 used up: "not reached" is a result.
 
-Beside public names this uses `senn.training.train_chunk`, the compiled stretch of steps that
+Beside public names this uses `senn.training.train_large_chunk`, the compiled stretch of steps that
 `senn.fit` takes, and `senn.batches.ArraySource`, which makes its batches.
 """
 
@@ -112,7 +112,7 @@ def train(task: dict, data, rule, metric: str, seed: int, looked_at) -> dict:
     import senn
     from senn.batches import ArraySource
     from senn.losses import make_loss, make_metric
-    from senn.training import TrainState, train_chunk
+    from senn.training import TrainState, train_large_chunk
 
     train_rows, _, _ = data
     source = ArraySource(senn.Batch.of(*train_rows), BATCH, np.random.default_rng(seed))
@@ -132,10 +132,11 @@ def train(task: dict, data, rule, metric: str, seed: int, looked_at) -> dict:
     state, observing = harness.timed(begin)
 
     def chunk(state, steps):
-        data = source.chunk(LOOK_EVERY, LOOK_EVERY).data
-        done = train_chunk(
-            state, rule, loss, rule_metric, data, jnp.ones(LOOK_EVERY), jnp.asarray(steps)
-        )
+        rows = source.chunk(LOOK_EVERY, LOOK_EVERY)
+        done = train_large_chunk(
+            state, rule, loss, rule_metric, rows.data, rows.rows, jnp.ones(LOOK_EVERY),
+            jnp.asarray(steps),
+        )  # fmt: skip
         return jax.block_until_ready(done)[0]
 
     def accuracy(state):

@@ -1,6 +1,6 @@
 """How seconds per step and per growth event grow with width, depth, inputs and batch.
 
-One training step is a K-FAC step, `senn.training.train_chunk`'s, on random data; one growth
+One training step is a K-FAC step, `senn.training.train_large_chunk`'s, on random data; one growth
 event is what `senn.fit` does when it considers new units: `senn.growth.look` on a fitting and a
 held-out sample, `propose_all` for every hidden layer, the policy's decision, and `add`. (These
 are functions of modules, for one piece of a run; all else is public.) Compilation is apart.
@@ -119,7 +119,7 @@ def measure(shape: dict, repeats: int, sample: int) -> tuple[float, float]:
     from senn.batches import InputMoment
     from senn.growth import add, look, propose_all
     from senn.losses import make_loss, make_metric
-    from senn.training import TrainState, train_chunk
+    from senn.training import TrainState, train_large_chunk
 
     draw = np.random.default_rng(0)
     n = max(2 * sample, shape["rows"])
@@ -135,11 +135,11 @@ def measure(shape: dict, repeats: int, sample: int) -> tuple[float, float]:
     state = TrainState.of(network, rule)
     state = state._replace(optimizer=rule.observe(state.optimizer, moment))
     order = np.resize(draw.permutation(n), (STEPS, shape["rows"]))
-    settings = (rule, loss, make_metric("fisher", loss), batch[order])
+    settings = (rule, loss, make_metric("fisher", loss), batch, jnp.asarray(order, jnp.int32))
 
     def steps():
         rates = jnp.ones(STEPS)
-        return jax.block_until_ready(train_chunk(state, *settings, rates, jnp.asarray(STEPS)))
+        return jax.block_until_ready(train_large_chunk(state, *settings, rates, jnp.asarray(STEPS)))
 
     step = harness.median_seconds(steps, repeats) / STEPS
     state, policy = steps()[0], senn.Policy()

@@ -22,15 +22,14 @@ def array_source(n, batch_size, seed=0):
 
 def taken(chunk):
     """The row numbers of the steps that count, [n, B], without what only fills batches up."""
-    x, y, weight = (np.asarray(v) for v in chunk.data)
+    x, y, weight = (np.asarray(v)[chunk.rows[: chunk.n]] for v in chunk.data)
     np.testing.assert_array_equal(x, np.stack([y, -y], axis=-1))
-    assert not any(v[chunk.n :].any() for v in (x, y, weight))
-    there = weight[: chunk.n] > 0
+    there = weight > 0
     length = there.sum(axis=1)
     assert (there == (np.arange(there.shape[1]) < length[:, None])).all()  # they come last
-    assert not y[: chunk.n][~there].any()
-    np.testing.assert_allclose(weight[: chunk.n].sum(axis=1), there.shape[1])
-    return y[: chunk.n, : max(length, default=0)]
+    assert not y[~there].any()
+    np.testing.assert_allclose(weight.sum(axis=1), there.shape[1])
+    return y[:, : max(length)]
 
 
 def present(sample):
@@ -70,7 +69,7 @@ def test_batches_are_even(n, batch_size, steps, size):
     assert source.steps_per_epoch == steps
     chunk = source.chunk(3, 3)
     assert taken(chunk).shape == (3, size)
-    assert size <= chunk.data.x.shape[1] <= batch_size
+    assert size <= chunk.rows.shape[1] <= batch_size
     assert n - steps * size < steps
 
 
@@ -78,7 +77,7 @@ def test_every_epoch_has_every_row_once_in_a_new_order():
     source, steps = array_source(12, 4), []
     for at_most in itertools.cycle([5, 1, 2]):  # chunks that do not end with epochs
         chunk = source.chunk(5, at_most)
-        assert chunk.data.x.shape == (5, 4, 2)
+        assert chunk.rows.shape == (5, 4)
         assert chunk.n == at_most
         steps.extend(taken(chunk))
         if len(steps) >= 12:
@@ -187,7 +186,7 @@ def test_an_iterable_ends_after_its_epochs(epochs, passes):
 def test_a_short_batch_is_filled_up_and_means_the_same(n, length):
     weight = np.arange(1.0, n + 1)
     chunk = StreamSource(iter([(*rows_of(n), weight)]), 100, 8).chunk(1, 1)
-    data = Batch(*(part[0] for part in chunk.data))
+    data = Batch(*(np.asarray(part)[chunk.rows[0]] for part in chunk.data))
     assert len(data.x) == len(data.y) == len(data.weight) == length
     np.testing.assert_allclose(data.weight[:n] * n / length, weight)
     np.testing.assert_array_equal(data.weight[n:], 0)
@@ -211,7 +210,7 @@ def test_where_one_iterator_ended_another_goes_on():
 def test_rows_beyond_those_asked_for_wait():
     source = StreamSource(ragged([4] * 5), 4, 8)
     chunk = source.chunk(3, 1)
-    assert chunk.data.x.shape == (3, 4, 2)
+    assert chunk.rows.shape == (3, 4)
     assert taken(chunk).tolist() == [[0, 1, 2, 3]]
     assert taken(source.chunk(3, 3))[0].tolist() == [4, 5, 6, 7]
 
@@ -220,9 +219,9 @@ def test_weights_stay_with_their_rows():
     batches = [(*rows_of(3), np.arange(3)), (*rows_of(3, 3), np.arange(3, 6))]
     data = StreamSource(iter(batches), 4, 8).chunk(1, 1).data
     np.testing.assert_array_equal(data.weight, data.y)
-    assert data.y.tolist() == [[0, 1, 2, 3]]
+    assert data.y.tolist() == [0, 1, 2, 3]
     mixed = StreamSource(iter([rows_of(2), (*rows_of(2), np.full(2, 5))]), 4, 8).chunk(1, 1).data
-    np.testing.assert_array_equal(mixed.weight, [[1, 1, 5, 5]])
+    np.testing.assert_array_equal(mixed.weight, [1, 1, 5, 5])
 
 
 @pytest.mark.parametrize("memory", [1, 8, 10, 1000])

@@ -512,11 +512,11 @@ def told(monkeypatch):
     """The rows seen, and the input factor in use, before every call of several steps."""
     seen, plain = [], senn.training.train_chunk
 
-    def spy(state, optimizer, loss, metric, batch, scales, n):
-        used = np.asarray(batch.weight) > 0
-        assert not used[int(n) :].any()
-        seen.append((np.asarray(batch.x)[used][:, :3], batch.weight[used], state.optimizer))
-        return plain(state, optimizer, loss, metric, batch, scales, n)
+    def spy(state, optimizer, loss, metric, batch, rows, scales, n):
+        used = np.asarray(rows)[: int(n)].ravel()
+        x, weight = np.asarray(batch.x)[used, :3], np.asarray(batch.weight)[used]
+        seen.append((x[weight > 0], weight[weight > 0], state.optimizer))
+        return plain(state, optimizer, loss, metric, batch, rows, scales, n)
 
     monkeypatch.setattr(senn.training, "train_chunk", spy)
     return seen
