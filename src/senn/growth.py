@@ -84,7 +84,6 @@ def propose_at(
     policy: Policy,
     location: Location,
     key: PRNGKeyArray,
-    number: int = 0,
 ) -> list[Proposal]:
     """Single units for one location, each scored beside those before it, or one layer.
 

@@ -18,7 +18,7 @@ from senn import shapes
 from senn.arrays import key_of
 from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked, make_source
 from senn.callbacks.base import Callback, Snapshot, StopTraining
-from senn.compilation import QUICK, Program, compilations
+from senn.compilation import QUICK, Program, compilations, listening
 from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.expand import with_slots, without_spare
 from senn.growth import add, look, prepare, propose_all
@@ -339,10 +339,10 @@ class _Run:
         end = self.schedule.last_step(self.source.steps_per_epoch)
         try:
             self.tell("on_start", end)
-            self.prepare()
             # LAPACK's matrices are small here: threads of its own only wait for each other, and
             # where other programs keep the cores busy, steps take several times as long.
-            with threadpool_limits(1, "blas"):
+            with threadpool_limits(1, "blas"), listening(self.tell_of_compilation):
+                self.prepare()
                 while not self.history.stop_reason:
                     self.advance(end)
                     self.heed()
@@ -644,6 +644,8 @@ class _Run:
             self.now.last_layer = self.now.step
         self.record("on_addition", addition)
         self.tell_of(average)
+        if network.capacities != old.network.capacities:  # there will be other programs
+            self.prepare()
 
     # --- book-keeping ---------------------------------------------------------------------
 
@@ -665,6 +667,9 @@ class _Run:
     def record(self, hook: str, record: Any) -> None:
         self.history.records.append(record)
         self.tell(hook, record)
+
+    def tell_of_compilation(self, program: str) -> None:
+        self.tell("on_compilation", program)
 
     def tell_of(self, network: MLP) -> None:
         if self.callbacks:
