@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.growth import SMALL, spread
+from senn.growth import SMALL, _spread
 from senn.proposals import (
     AbstractProposer,
     GradientAscent,
@@ -104,7 +104,7 @@ def problem(kind, silent=False, held_out=True):
         source, reader = (source[0],) * 2, (reader[0],) * 2
     active = ACTIVE
     if not square:  # as `growth.look` hands them on
-        source, reader = tuple(map(spread, source)), tuple(map(spread, reader))
+        source, reader = tuple(map(_spread, source)), tuple(map(_spread, reader))
         active = more(ACTIVE)
     masks = jnp.asarray(active), jnp.asarray(units)
     return build(source, reader, *masks, activation, damping=DAMPING, square=square)
@@ -214,7 +214,7 @@ def test_dormant_slots_and_padding_change_nothing(kind):
 def spread_out(kind, units):
     """The problem of a square layer, as `growth.look` hands it on."""
     activation, mask, _, square = KINDS[kind]
-    both = (tuple(map(spread, of)) for of in samples(kind))
+    both = (tuple(map(_spread, of)) for of in samples(kind))
     return build(
         *both, *map(jnp.asarray, (more(ACTIVE), more(mask))), activation, damping=DAMPING,
         square=square,
@@ -701,7 +701,7 @@ def test_rescale_gives_the_asked_scale_and_keeps_the_direction(kind, fraction):
 
 
 def test_units_beside_dead_inputs_stay_alive():
-    source, reader = (tuple(map(spread, of)) for of in samples("unit"))
+    source, reader = (tuple(map(_spread, of)) for of in samples("unit"))
     dead = tuple(r._replace(a=r.a.at[:, :-1].set(0)) for r in reader)
     masks = jnp.asarray(more(ACTIVE)), jnp.ones(1, bool)
     plain = build(source, dead, *masks, "rational", damping=DAMPING)

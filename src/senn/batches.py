@@ -56,15 +56,23 @@ class Room(NamedTuple):
     inputs: int
     outputs: int
     loss: AbstractLoss
+    in_size: int  # in use
+    out_size: int
 
     def x(self, x: np.ndarray) -> np.ndarray:
-        """Inputs [..., I], zeros in the spare slots."""
-        spare = self.inputs - x.shape[-1]
-        return np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, spare)]) if spare else x
+        """Inputs [N, I], zeros in the spare slots."""
+        self.check(x)
+        spare = self.inputs - x.shape[1]
+        return np.pad(x, ((0, 0), (0, spare))) if spare else x
 
     def y(self, y: np.ndarray) -> np.ndarray:
         """Targets [N, ...] of all the slots."""
-        return self.loss.spread(y, self.outputs)
+        return self.loss.spread(y, self.out_size, self.outputs)
+
+    def check(self, x: np.ndarray) -> None:
+        """Raise a `ValueError` for other inputs than the network's: zeros would stand for them."""
+        if x.shape[1] != self.in_size:
+            raise ValueError(f"The network needs x [N, {self.in_size}]; got shape {x.shape}.")
 
 
 def filled(batch: Batch, rows: int, room: Room | None = None) -> Batch:
@@ -80,8 +88,10 @@ def filled(batch: Batch, rows: int, room: Room | None = None) -> Batch:
 def _block(batch: Batch, rows: int, room: Room | None) -> Batch:
     """A copy of the batch, with spare slots, and blank rows after its own."""
     x, y, weight = map(np.asarray, batch)
-    columns = x.shape[1] if room is None else room.inputs
-    y = y if room is None else room.y(y)
+    columns = x.shape[1]
+    if room is not None:
+        room.check(x)
+        columns, y = room.inputs, room.y(y)
     shapes_ = ((rows, columns), (rows, *y.shape[1:]), (rows,))
     parts = tuple(blank(s, p.dtype) for s, p in zip(shapes_, (x, y, weight), strict=True))
     parts[0][: len(x), : x.shape[1]] = x

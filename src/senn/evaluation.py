@@ -34,6 +34,8 @@ def outputs(network: MLP, x) -> np.ndarray:
 
 def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
     """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
+    if x.shape[1:] not in ((network.in_size,), (network.in_slots,)):
+        raise ValueError(f"The network needs x [N, {network.in_size}]; got shape {x.shape}.")
     for start in range(0, len(x), BLOCK):
         block = blank((BLOCK, network.in_slots), x.dtype)
         rows = x[start : start + BLOCK]
@@ -46,7 +48,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     x, targets, weight = map(np.asarray, data)
     if not weight.sum() > 0:
         raise ValueError("An evaluation needs at least one example of a weight above 0.")
-    spread = loss.spread(targets, network.out_slots)
+    spread = loss.spread(targets, network.out_size, network.out_slots)
     done = [
         _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
         for start, block in zip(

@@ -217,12 +217,12 @@ def _finite(numbers: Any) -> bool:
 
 @program(QUICK)
 def _moments(network: MLP, *given: Any) -> Moments:
-    """The moments, `spread`, so that what is compiled for one map serves the searches at others."""
+    """The moments, spread out, so that what is compiled for one map serves the searches at others."""
     seen = moments(network, *given)
-    return seen._replace(maps=tuple(map(spread, seen.maps)))
+    return seen._replace(maps=tuple(map(_spread, seen.maps)))
 
 
-def spread(of: MapMoments) -> MapMoments:
+def _spread(of: MapMoments) -> MapMoments:
     """The moments of a small map as if it had `SMALL` inputs and outputs."""
     more, beside = max(SMALL_IN + 1 - of.a.shape[1], 0), max(SMALL_OUT - of.g.shape[1], 0)
     # The constant stays last.

@@ -50,10 +50,11 @@ class AbstractLoss(eqx.Module):
     def check(self, targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
         """Raise a `ValueError` for targets that this loss of `out_size` outputs cannot take."""
 
-    def spread(self, targets: np.ndarray, out_slots: int) -> np.ndarray:
+    def spread(self, targets: np.ndarray, out_size: int, out_slots: int) -> np.ndarray:
         """Targets of so many outputs, the spare ones with targets of their own; on the host."""
-        if self.spare is None:
+        if self.spare is None or targets.shape[1:] == (out_slots,):
             return targets
+        _check_numbers(targets, out_size)
         numbers = targets.reshape(len(targets), -1)
         return np.pad(numbers, ((0, 0), (0, out_slots - numbers.shape[1])))
 
@@ -70,7 +71,7 @@ class SoftmaxCrossEntropy(AbstractLoss):
 
     spare: ClassVar[float | None] = NEVER
 
-    def spread(self, targets: np.ndarray, out_slots: int) -> np.ndarray:  # noqa: ARG002
+    def spread(self, targets: np.ndarray, out_size: int, out_slots: int) -> np.ndarray:  # noqa: ARG002
         """The class codes themselves."""
         return targets
 
@@ -113,6 +114,10 @@ class BinaryCrossEntropy(AbstractLoss):
 
     spare: ClassVar[float | None] = NEVER
 
+    def check(self, targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
+        """Raise a `ValueError` unless there is a target for every output."""
+        _check_numbers(targets, out_size)
+
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, in nats."""
         targets = _like(targets, outputs)
@@ -133,6 +138,10 @@ class SquaredError(AbstractLoss):
     prior: ClassVar[float] = 1.0
     kl_clip: ClassVar[float] = 1e-4
     spare: ClassVar[float | None] = 0.0
+
+    def check(self, targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
+        """Raise a `ValueError` unless there is a target for every output."""
+        _check_numbers(targets, out_size)
 
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example, half its squared error."""
@@ -324,6 +333,15 @@ def _like(targets: Shaped[Array, "..."], outputs: Outputs) -> Outputs:
             f"got {targets.shape}."
         )
     return targets.astype(outputs.dtype)
+
+
+def _check_numbers(targets: Shaped[Array | np.ndarray, "..."], out_size: int) -> None:
+    shapes = [(out_size,), ()] if out_size == 1 else [(out_size,)]
+    if targets.shape[1:] not in shapes:
+        raise ValueError(
+            f"{out_size} outputs need targets [N, {out_size}]{', or [N]' * (out_size == 1)}; "
+            f"got {targets.shape}."
+        )
 
 
 def _positive(p: Outputs) -> Outputs:

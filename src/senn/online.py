@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from senn import shapes
 from senn.batches import StreamSource
 from senn.callbacks import Callback
 from senn.expand import add_outputs
@@ -83,17 +84,22 @@ class OnlineTraining:
         self, positions: Sequence[int], bias: float, optimizer: AbstractOptimizer
     ) -> None:
         """Widen the network by new classes (`senn.add_outputs`), and consider growth soon."""
-        old = np.setdiff1d(np.arange(self.network.out_size + len(positions)), positions)
+        total = self.network.out_size + len(positions)
+        old = np.setdiff1d(np.arange(total), positions)
         self.network = add_outputs(self.network, positions, bias)
         state = self._state
         if self._source is None or state is None:
             return
         self._source.map_targets(lambda codes: old[codes])
-        train, network = state.train, add_outputs(state.train.network, positions, bias)
+        # While there are spare slots to fill, nothing gets another shape.
+        train, slots = state.train, shapes.slots(total)
+        network = add_outputs(train.network, positions, bias, slots)
         state.train = train._replace(
             network=network,
-            average=add_outputs(train.average, positions, bias),
-            optimizer=optimizer.grown(add_outputs(train.optimizer, positions), network),
+            average=add_outputs(train.average, positions, bias, slots),
+            optimizer=optimizer.grown(
+                add_outputs(train.optimizer, positions, out_slots=slots), network
+            ),
         )
         state.waits, state.refusals, state.found = 0, 0, MANY
         state.next_look = self._look_after(state.step, 0)

@@ -216,7 +216,8 @@ def _room(network: MLP, settings: dict[str, Any]) -> Room:
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.slots(network.out_size) if spares else network.out_size
-    return Room(shapes.slots(network.in_size), outputs, loss)
+    inputs = shapes.slots(network.in_size)
+    return Room(inputs, outputs, loss, network.in_size, network.out_size)
 
 
 def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> TrainState:
