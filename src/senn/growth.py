@@ -217,7 +217,7 @@ def _finite(numbers: Any) -> bool:
 
 @program(QUICK)
 def _moments(network: MLP, *given: Any) -> Moments:
-    """The moments, spread out, so that what is compiled for one map serves the searches at others."""
+    """The moments, spread out: what is compiled for one map serves the searches at others."""
     seen = moments(network, *given)
     return seen._replace(maps=tuple(map(_spread, seen.maps)))
 
