@@ -139,7 +139,7 @@ def _task(
     inputs = network.inputs_in_use(location.position)
     room = source[0].a.shape[1] - 1
     usable = np.pad(inputs, (0, room - len(inputs)))
-    known = location.position == 0 and room == network.in_slots
+    known = location.position == 0 and room > SMALL_IN  # else searches share a program
     problem = problem_at(
         source,
         (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
@@ -223,7 +223,7 @@ def _moments(network: MLP, *given: Any) -> Moments:
 
 
 def _spread(of: MapMoments) -> MapMoments:
-    """The moments of a small map as if it had `SMALL` inputs and outputs."""
+    """The moments of a small map as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
     more, beside = max(SMALL_IN + 1 - of.a.shape[1], 0), max(SMALL_OUT - of.g.shape[1], 0)
     # The constant stays last.
     a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)

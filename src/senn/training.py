@@ -36,6 +36,7 @@ from senn.losses import (
     mean_loss,
     takes_spares,
 )
+from senn.machine import trim_memory
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
@@ -45,7 +46,7 @@ from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState,
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
-LARGE_STEP = 2**17  # numbers in a batch, from which the speed of a step matters most
+LARGE_STEP = 2**18  # numbers in a batch, from which the speed of a step matters most
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 NOT_FINITE = "the loss was not finite"
@@ -215,8 +216,8 @@ def _room(network: MLP, settings: dict[str, Any]) -> Room:
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
-    outputs = shapes.slots(network.out_size) if spares else network.out_size
-    inputs = shapes.slots(network.in_size)
+    outputs = shapes.out_slots(network.out_size) if spares else network.out_size
+    inputs = shapes.in_slots(network.in_size)
     return Room(inputs, outputs, loss, network.in_size, network.out_size)
 
 
@@ -338,6 +339,7 @@ class _Run:
 
     def run(self) -> tuple[MLP, History]:
         end = self.schedule.last_step(self.source.steps_per_epoch)
+        compiled = self.history.n_compilations
         try:
             self.tell("on_start", end)
             # LAPACK's matrices are small here: threads of its own only wait for each other, and
@@ -354,6 +356,8 @@ class _Run:
             raise
         finally:
             self.count()
+            if self.history.n_compilations > compiled:
+                trim_memory()
             network, self.history.returned_step = self.result()
             self.tell("on_snapshot", Snapshot(self.history.returned_step, network))
             self.tell("on_stop", self.history)
