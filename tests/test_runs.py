@@ -211,9 +211,7 @@ STILL = Optax(optax.sgd(0.0))
 @pytest.fixture(scope="module")
 def state() -> RunState:
     network = MLP(1, 1, (), key=jax.random.key(0))
-    return RunState(
-        TrainState.of(network, STILL), jax.random.key(0), np.random.default_rng(0), 1, True
-    )
+    return RunState(TrainState.of(network, STILL), np.random.default_rng(0), 1, True)
 
 
 class Clock:

@@ -164,7 +164,7 @@ class ArraySource:
 
     def input_moment(self) -> InputMoment:
         """Of all the data."""
-        return _nothing(self._data.x).with_more(self._data)
+        return _nothing(np.asarray(self._data.x)).with_more(self._data)
 
     @property
     def epoch(self) -> float:
@@ -221,13 +221,13 @@ class ArraySource:
 
     def sample_shapes(self, size: int) -> tuple[Batch, Batch]:
         """The shapes of what `two_samples` will return."""
-        first = self._data[:1]
+        x, y, weight = (np.asarray(part)[:1] for part in self._data)
         if self.room is not None:
-            first = Batch(self.room.x(first.x), self.room.y(first.y), first.weight)
+            x, y = self.room.x(x), self.room.y(y)
 
         def of(n: int) -> Batch:
             rows = shapes.rows(n, FEWEST_IN_SAMPLE)
-            parts = (jax.ShapeDtypeStruct((rows, *p.shape[1:]), p.dtype) for p in first)
+            parts = (jax.ShapeDtypeStruct((rows, *p.shape[1:]), p.dtype) for p in (x, y, weight))
             return Batch(*parts)  # pyright: ignore[reportArgumentType]
 
         fit, judged = self._sample_sizes(size)
@@ -362,7 +362,7 @@ class StreamSource:
 
     def _watch(self, batches: list[tuple[np.ndarray, ...]]) -> None:
         seen = Batch.on_host(*(np.concatenate(part) for part in zip(*batches, strict=True)))
-        before = self._moment if self._moment.rows else _nothing(seen.x)
+        before = self._moment if self._moment.rows else _nothing(np.asarray(seen.x))
         self._moment = before.with_more(seen)
 
     def _remember(self, batches: list[tuple[np.ndarray, ...]]) -> None:

@@ -96,7 +96,7 @@ def propose_at(
     count = policy.units_in_turn(location)
     task = _task(network, seen, proposer, policy, location)
     problem = task.problem
-    found = _search(task.search, problem, key, count=task.count, unit_scale=task.unit_scale)
+    found = _search(task.search, problem, key, count=task.units, unit_scale=task.unit_scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
@@ -126,7 +126,7 @@ class _Task(NamedTuple):
 
     search: AbstractProposer
     problem: Problem
-    count: int
+    units: int
     unit_scale: float
 
 
@@ -168,12 +168,13 @@ def prepare(
 ) -> None:
     """Compile in the background what the first look will run; samples may be mere shapes."""
     key = key_of(0)
-    of_samples = []
-    for sample in samples:
+
+    def prepared(sample: Batch) -> Moments:
         given = (network, loss, metric, sample, key, output_factors)
         _moments.prepare(*given)
-        of_samples.append(_moments.shapes(*given))
-    seen = Seen(*of_samples, input_factor)
+        return _moments.shapes(*given)
+
+    seen = Seen(prepared(samples[0]), prepared(samples[1]), input_factor)
     places = policy.stages(policy.locations(network), 0)
     for location in places[0] if places else ():
         readers = seen.fit.maps[location.reader], seen.held_out.maps[location.reader]
@@ -183,7 +184,7 @@ def prepare(
         )
         _search.prepare(
             task.search, task.problem, key,
-            count=task.count, unit_scale=task.unit_scale,
+            count=task.units, unit_scale=task.unit_scale,
         )  # fmt: skip
 
 

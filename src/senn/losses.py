@@ -176,6 +176,7 @@ class Among(AbstractLoss):
         return jnp.where(self.alive, self.loss.fisher_solve(self._filled(outputs), v), 0)
 
     def _filled(self, outputs: Outputs) -> Outputs:
+        assert self.loss.spare is not None
         return jnp.where(self.alive, outputs, self.loss.spare)
 
 

@@ -183,12 +183,12 @@ def _network(at: str, shape: dict[str, Any], arrays: dict[str, np.ndarray]) -> M
 
 def _all_in_use(header: dict[str, Any]) -> dict[str, np.ndarray]:
     """How many inputs and outputs are in use, of networks from before there were spare ones."""
-    shapes = dict.fromkeys(("train.network", "train.average"), header["network"])
-    if header["best"]["network"]:
-        shapes["best"] = header["best"]["network"]
+    network = header["network"]
+    shapes = {"train.network": network, "train.average": network, "best": header["best"]["network"]}
     return {
         f"{at}.{name}": np.array(shape[size], np.int32)
         for at, shape in shapes.items()
+        if shape
         for name, size in (("inputs", "in_size"), ("outputs", "out_size"))
     }
 

@@ -303,9 +303,9 @@ def problem_at(
 
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
-    r, numbers = residuals(reader, damping=damping)
+    r, (ridge, rms, eta) = residuals(reader, damping=damping)
     here, there = (Sample(s.a, r) for s, r in zip(source, r, strict=True))
-    return Problem(here, there, *numbers, input_factor, inputs, units, activation, square)
+    return Problem(here, there, ridge, rms, eta, input_factor, inputs, units, activation, square)
 
 
 @program(QUICK)
