@@ -47,6 +47,7 @@ from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState,
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
 LARGE_STEP = 2**18  # numbers in a batch, from which the speed of a step matters most
+WORTH_TRIMMING = 0.5  # seconds of training, beside which it takes none
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 NOT_FINITE = "the loss was not finite"
@@ -339,7 +340,7 @@ class _Run:
 
     def run(self) -> tuple[MLP, History]:
         end = self.schedule.last_step(self.source.steps_per_epoch)
-        compiled = self.history.n_compilations
+        before = self.seconds()
         try:
             self.tell("on_start", end)
             # LAPACK's matrices are small here: threads of its own only wait for each other, and
@@ -356,7 +357,7 @@ class _Run:
             raise
         finally:
             self.count()
-            if self.history.n_compilations > compiled:
+            if self.seconds() - before > WORTH_TRIMMING:
                 trim_memory()
             network, self.history.returned_step = self.result()
             self.tell("on_snapshot", Snapshot(self.history.returned_step, network))

@@ -22,7 +22,8 @@ from senn.curvature import MapMoments
 from senn.factors import InputFactor
 from senn.linalg import log_det
 from senn.nn import MLP
-from senn.nn.activation import apply_activation
+from senn.nn.activation import FIXED
+from senn.nn.rational import rational_features
 from senn.score import residual
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
@@ -47,10 +48,10 @@ class Sample(NamedTuple):
         """Which rows have a weight; the others only fill a sample up."""
         return self.root_weight > 0
 
-    def preactivations(self, w: Float[Array, "J P"]) -> Float[Array, "N P"]:
+    def preactivations(self, w: Float[Array, "P J"]) -> Float[Array, "P N"]:
         """z of units with incoming weights and biases w, free of the examples' weights."""
-        root = self.root_weight[:, None]
-        return (self.a @ w) / jnp.where(root > 0, root, 1)
+        root = self.root_weight
+        return (w @ self.a.T) / jnp.where(root > 0, root, 1)
 
 
 class Problem(eqx.Module):
@@ -358,16 +359,27 @@ def mask_units(problem: Problem, units: Units) -> Units:
 
 def activations(problem: Problem, units: Units, sample: Sample) -> Float[Array, "P N K"]:
     """What the units output on a sample, times the root of the examples' weights."""
-    P, rows, K = units.weight.shape
-    # [I, P·K]: one matrix product for all proposals
-    w = jnp.concatenate([units.weight, units.bias[:, None]], axis=1)
-    z = sample.preactivations(w.transpose(1, 0, 2).reshape(rows + 1, P * K))
-    z = z.reshape(-1, P, K).transpose(1, 0, 2)
-    theta = (None, None) if units.theta is None else (units.theta, 0)
-    a = jax.vmap(lambda t, z: apply_activation(problem.activation, z, t), (theta[1], 0))(
-        theta[0], z
-    )
-    return a * sample.root_weight[:, None] * problem.units
+    P, _, K = units.weight.shape
+    # [P·K, J]: one matrix product for all proposals; each unit's examples lie side by side
+    w = jnp.concatenate([units.weight, units.bias[:, None]], axis=1).swapaxes(1, 2)
+    z = sample.preactivations(w.reshape(P * K, -1))
+    one = jnp.ones((P, 1, K), z.dtype)
+    theta = (one if units.theta is None else units.theta).swapaxes(1, 2).reshape(P * K, -1)
+    a = combined(features(problem.activation, z), theta)
+    a = (a * sample.root_weight).reshape(P, K, -1).swapaxes(1, 2)
+    return a * problem.units
+
+
+def features(activation: str, z: Float[Array, "P N"]) -> Float[Array, "P F N"]:
+    """What activations of z are linear in: three functions for rational units, else σ(z)."""
+    if activation != "rational":
+        return FIXED[activation](z)[:, None]
+    return jnp.moveaxis(rational_features(z), 0, 1)
+
+
+def combined(features: Float[Array, "P F N"], theta: Float[Array, "P F"]) -> Float[Array, "P N"]:
+    """θᵀφ(z)."""
+    return jnp.sum(theta[:, :, None] * features, axis=1)
 
 
 def outgoing(

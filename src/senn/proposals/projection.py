@@ -8,14 +8,14 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.factors import AbstractFactor, DenseFactor
-from senn.nn.activation import FIXED
-from senn.nn.rational import rational_features
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
     AbstractMaximizer,
     Problem,
     Sample,
     Units,
+    combined,
+    features,
 )
 
 SCREENED_AT_ONCE = 128  # directions whose features are held in memory together
@@ -122,10 +122,9 @@ class Fit(NamedTuple):
         cls, activation: str, sample: Sample, w: Float[Array, "P J"], ridge: float = THETA_RIDGE
     ) -> "Fit":
         """Fit the coefficients of every unit by itself."""
-        phi = _features(activation, sample.preactivations(w.T)) * sample.root_weight[:, None]
-        n = phi.shape[1]
-        N = jnp.einsum("fnp,gnp->pfg", phi, phi) / n
-        C = jnp.einsum("fnp,no->pfo", phi, sample.r) / n
+        phi = features(activation, sample.preactivations(w)) * sample.root_weight
+        n = phi.shape[-1]
+        N, C = phi @ phi.mT / n, phi @ sample.r / n
         # Features of very different size, or nearly dependent: work with their correlations.
         size = jnp.sqrt(jnp.maximum(jnp.diagonal(N, axis1=1, axis2=2), jnp.finfo(N.dtype).tiny))
         ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
@@ -153,19 +152,18 @@ class Fit(NamedTuple):
 
         By the envelope theorem it is that at the best θ, held fixed (and μ differs by the ridge).
         """
-        z = sample.preactivations(w.T)  # [N, P]
-        phi, dphi = jax.jvp(lambda z: _features(activation, z), (z,), (jnp.ones_like(z),))
-        a, da = (jnp.einsum("pf,fnp->np", self.theta, v) for v in (phi, dphi))
-        V = self.outgoing
+        z = sample.preactivations(w)
+        phi, dphi = jax.jvp(lambda z: features(activation, z), (z,), (jnp.ones_like(z),))
+        a, da = combined(phi, self.theta), combined(dphi, self.theta)
         scale = self.explained / jnp.where(self.power > 0, self.power, 1)
-        by_a = sample.r @ V.T - a * sample.root_weight[:, None] * scale
-        return (2 / len(z)) * (da * by_a).T @ sample.a
+        by_a = self.outgoing @ sample.r.T - a * sample.root_weight * scale[:, None]
+        return (2 / z.shape[1]) * (da * by_a) @ sample.a
 
     def gain(self, activation: str, sample: Sample, w: Float[Array, "P J"]) -> Float[Array, " P"]:
         """What the units, with the outgoing weights that fit best, explain of another sample."""
-        phi = _features(activation, sample.preactivations(w.T)) * sample.root_weight[:, None]
-        a = jnp.einsum("pf,fnp->np", self.theta, phi)
-        return jnp.sum(a.T @ sample.r * self.outgoing, axis=1) / len(a)
+        phi = features(activation, sample.preactivations(w))
+        a = combined(phi, self.theta) * sample.root_weight
+        return jnp.sum(a @ sample.r * self.outgoing, axis=1) / a.shape[1]
 
 
 def draw_directions(
@@ -196,10 +194,6 @@ def nearly_normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Floa
     bits = jax.random.bits(key, shape, jnp.uint32)
     total = sum((bits >> shift) & 0xFF for shift in (0, 8, 16, 24))
     return (jnp.asarray(total).astype(dtype) - 2 * 255) / (4 * (256**2 - 1) / 12) ** 0.5
-
-
-def _features(activation: str, z: Float[Array, "N P"]) -> Float[Array, "F N P"]:
-    return rational_features(z) if activation == "rational" else FIXED[activation](z)[None]
 
 
 def _units(problem: Problem, w: Float[Array, "P J"]) -> Units:
