@@ -23,6 +23,13 @@ def key_of(seed: int) -> jax.Array:
     return jax.random.wrap_key_data(to_device(words), impl="threefry2x32")
 
 
+def split_key(key: jax.Array, count: int) -> list[jax.Array]:
+    """So many keys that depend on one; as `jax.random.split`, on the host."""
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    draw = np.random.default_rng(words)
+    return [key_of(int(seed)) for seed in draw.integers(2**63, size=count)]
+
+
 def blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros that JAX takes over as they are: what does not begin at a multiple of 64 it copies."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize

@@ -58,8 +58,8 @@ def network_arrays(network: MLP) -> dict[str, np.ndarray]:
     sizes = (*network.hidden_sizes, network.out_size)
     arrays = {}
     for m, (dense, n) in enumerate(zip(network.maps, sizes, strict=True)):
-        rows = np.asarray(network.active_inputs(m))
-        arrays[f"map{m}.weight"] = np.asarray(dense.weight)[rows, :n]
+        rows = network.inputs_in_use(m)
+        arrays[f"map{m}.weight"] = np.concatenate([np.asarray(w) for w in dense.weights])[rows, :n]
         arrays[f"map{m}.bias"] = np.asarray(dense.bias)[:n]
     if network.activation == "rational":
         for m, layer in enumerate(network.hidden):

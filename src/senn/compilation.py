@@ -270,7 +270,7 @@ _workers: ThreadPoolExecutor | None = None
 def _pool() -> ThreadPoolExecutor:
     global _workers  # noqa: PLW0603  one for the process
     with _lock:
-        _workers = _workers or ThreadPoolExecutor(1, "senn-compiles")
+        _workers = _workers or ThreadPoolExecutor(_cores(), "senn-compiles")
         return _workers
 
 

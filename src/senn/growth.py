@@ -8,9 +8,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
-from senn.arrays import key_of
+from senn.arrays import key_of, split_key
 from senn.batches import Batch
 from senn.compilation import QUICK, program
 from senn.curvature import MapMoments, Moments, moments
@@ -24,7 +24,9 @@ from senn.policy import Policy
 from senn.proposals import AbstractProposer, Location, Proposal
 from senn.proposals.base import Found, Problem, join, problem_at, rescale, residuals
 
-SMALL = 64
+# All searches at maps of at most so many inputs and outputs share a program: 64 inputs, and as many
+# units beside them.
+SMALL_IN, SMALL_OUT = 128, 64
 
 
 class Seen(NamedTuple):
@@ -69,8 +71,8 @@ def propose_all(
 ) -> list[list[Proposal]]:
     """What the search selects for each location, in turn; nothing where numbers overflow."""
     found = [
-        propose_at(network, seen, proposer, policy, location, key, i)
-        for i, location in enumerate(locations)
+        propose_at(network, seen, proposer, policy, location, own)
+        for location, own in zip(locations, split_key(key, len(locations)), strict=True)
     ]
     return [proposals for proposals in found if proposals]
 
@@ -82,7 +84,6 @@ def propose_at(
     policy: Policy,
     location: Location,
     key: PRNGKeyArray,
-    number: int = 0,
 ) -> list[Proposal]:
     """Single units for one location, each scored beside those before it, or one layer.
 
@@ -91,13 +92,11 @@ def propose_at(
     """
     layer = location.kind == "layer"
     identity = layer and policy.layer_kind == "identity"
-    inputs = _active_inputs(network, location.position)
+    inputs = network.inputs_in_use(location.position)
     count = policy.units_in_turn(location)
     task = _task(network, seen, proposer, policy, location)
     problem = task.problem
-    found = _search(
-        task.search, problem, key, np.int32(number), count=task.units, unit_scale=task.unit_scale
-    )
+    found = _search(task.search, problem, key, count=task.units, unit_scale=task.unit_scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
@@ -137,10 +136,10 @@ def _task(
     """The search at a location."""
     identity = location.kind == "layer" and policy.layer_kind == "identity"
     source = seen.fit.maps[location.position], seen.held_out.maps[location.position]
-    inputs = _active_inputs(network, location.position)
+    inputs = network.inputs_in_use(location.position)
     room = source[0].a.shape[1] - 1
     usable = np.pad(inputs, (0, room - len(inputs)))
-    known = location.position == 0 and room == network.in_slots
+    known = location.position == 0 and room > SMALL_IN  # else searches share a program
     problem = problem_at(
         source,
         (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
@@ -176,7 +175,7 @@ def prepare(
         return _moments.shapes(*given)
 
     seen = Seen(prepared(samples[0]), prepared(samples[1]), input_factor)
-    places = policy.stages(policy.locations(network, layers_allowed=False), 0)
+    places = policy.stages(policy.locations(network), 0)
     for location in places[0] if places else ():
         readers = seen.fit.maps[location.reader], seen.held_out.maps[location.reader]
         residuals.prepare(readers, damping=policy.damping)
@@ -184,7 +183,7 @@ def prepare(
             lambda seen, at=location: _task(network, seen, proposer, policy, at), seen
         )
         _search.prepare(
-            task.search, task.problem, key, np.int32(0),
+            task.search, task.problem, key,
             count=task.units, unit_scale=task.unit_scale,
         )  # fmt: skip
 
@@ -217,23 +216,16 @@ def _finite(numbers: Any) -> bool:
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(numbers))
 
 
-def _active_inputs(network: MLP, position: int) -> np.ndarray:
-    """`network.active_inputs` on the host, which compiles nothing."""
-    sizes = (network.in_size, *network.hidden_sizes)
-    capacities = (network.in_slots, *network.capacities)
-    return np.concatenate([np.arange(capacities[n]) < sizes[n] for n in network.sources[position]])
-
-
 @program(QUICK)
 def _moments(network: MLP, *given: Any) -> Moments:
-    """The moments, spread out: what is compiled for one map then serves searches at others."""
+    """The moments, spread out: what is compiled for one map serves the searches at others."""
     seen = moments(network, *given)
     return seen._replace(maps=tuple(map(_spread, seen.maps)))
 
 
 def _spread(of: MapMoments) -> MapMoments:
-    """The moments of a small map as if it had `SMALL` inputs and outputs."""
-    more, beside = max(SMALL + 1 - of.a.shape[1], 0), max(SMALL - of.g.shape[1], 0)
+    """The moments of a small map as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
+    more, beside = max(SMALL_IN + 1 - of.a.shape[1], 0), max(SMALL_OUT - of.g.shape[1], 0)
     # The constant stays last.
     a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)
     return MapMoments(
@@ -246,12 +238,11 @@ def _search(
     proposer: AbstractProposer,
     problem: Problem,
     key: PRNGKeyArray,
-    number: Int[Array | np.integer, ""],
     *,
     count: int,
     unit_scale: float,
 ) -> Found:
-    found = proposer.propose(problem, jax.random.fold_in(key, number), count)
+    found = proposer.propose(problem, key, count)
     if problem.square:  # the units of an identity layer must keep the scale of their inputs
         return found
     return found._replace(units=rescale(problem, found.units, unit_scale))

@@ -35,6 +35,12 @@ def give_memory_back() -> None:
             libc.mallopt(option, LARGE)
 
 
+def trim_memory() -> None:
+    """Let glibc give back now what has been freed; compiling leaves a lot. Elsewhere nothing."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def keep_compilations(folder: Path | None = None) -> Path:
     """Keep what JAX compiles in a folder, and take from it what is there; the folder in use.
 

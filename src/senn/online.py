@@ -92,7 +92,7 @@ class OnlineTraining:
             return
         self._source.map_targets(lambda codes: old[codes].astype(codes.dtype))
         # While there are spare slots to fill, nothing gets another shape.
-        train, slots = state.train, shapes.slots(total)
+        train, slots = state.train, shapes.out_slots(total)
         network = add_outputs(train.network, positions, bias, slots)
         state.train = train._replace(
             network=network,

@@ -2,20 +2,28 @@
 
 A program belongs to shapes. How many rows a table has never reaches one: rows are cut into blocks
 of few sizes, or filled up to them with rows of no weight. Inputs and outputs reach it rounded up
-to `slots`; spare ones are dormant, like spare units.
+to `in_slots` and `out_slots`; spare ones are dormant, like spare units.
 """
 
-SMALL = (16, 64)  # below, sizes are rounded up to one of these
+SMALL = (64, 128)  # below, inputs are rounded up to one of these: a step takes a sixth longer
+FEW = (1, 16)  # and outputs first to one of these
 FINE = 16  # above, to a multiple of this: there a step's time goes with the size
 FEWEST_ROWS, ROW_FACTOR = 512, 4
 FEWEST_NUMBERS, FEWEST_IN_TABLE = 2**21, 2**14  # that a table in memory has room for
 
 
-def slots(n: int) -> int:
-    """Inputs or outputs to set aside for n of them: 1, 16, 64, then multiples of 16."""
-    if n <= 1:
-        return n
-    return next((size for size in SMALL if n <= size), -(-n // FINE) * FINE)
+def in_slots(n: int) -> int:
+    """Inputs to set aside for n of them: 64, 128, then multiples of 16."""
+    return _rounded_up(n, SMALL)
+
+
+def out_slots(n: int) -> int:
+    """Outputs to set aside for n of them: 1, 16, 64, 128, then multiples of 16."""
+    return _rounded_up(n, (*FEW, *SMALL))
+
+
+def _rounded_up(n: int, sizes: tuple[int, ...]) -> int:
+    return next((size for size in sizes if n <= size), -(-n // FINE) * FINE)
 
 
 def rows(n: int, fewest: int = FEWEST_ROWS) -> int:

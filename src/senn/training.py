@@ -18,7 +18,7 @@ from senn import shapes
 from senn.arrays import key_of
 from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked, make_source
 from senn.callbacks.base import Callback, Snapshot, StopTraining
-from senn.compilation import QUICK, Program, compilations
+from senn.compilation import QUICK, Program, compilations, listening
 from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.expand import with_slots, without_spare
 from senn.growth import add, look, prepare, propose_all
@@ -36,6 +36,7 @@ from senn.losses import (
     mean_loss,
     takes_spares,
 )
+from senn.machine import trim_memory
 from senn.nn import MLP
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
@@ -45,7 +46,7 @@ from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState,
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
-LARGE_STEP = 2**17  # numbers in a batch, from which the speed of a step matters most
+LARGE_STEP = 2**18  # numbers in a batch, from which the speed of a step matters most
 MAX_RECOVERIES = 3
 RECOVERY_FACTOR = 0.1  # on the learning rate, each time
 NOT_FINITE = "the loss was not finite"
@@ -215,8 +216,8 @@ def _room(network: MLP, settings: dict[str, Any]) -> Room:
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
-    outputs = shapes.slots(network.out_size) if spares else network.out_size
-    inputs = shapes.slots(network.in_size)
+    outputs = shapes.out_slots(network.out_size) if spares else network.out_size
+    inputs = shapes.in_slots(network.in_size)
     return Room(inputs, outputs, loss, network.in_size, network.out_size)
 
 
@@ -338,12 +339,13 @@ class _Run:
 
     def run(self) -> tuple[MLP, History]:
         end = self.schedule.last_step(self.source.steps_per_epoch)
+        compiled = self.history.n_compilations
         try:
             self.tell("on_start", end)
-            self.prepare()
             # LAPACK's matrices are small here: threads of its own only wait for each other, and
             # where other programs keep the cores busy, steps take several times as long.
-            with threadpool_limits(1, "blas"):
+            with threadpool_limits(1, "blas"), listening(self.tell_of_compilation):
+                self.prepare()
                 while not self.history.stop_reason:
                     self.advance(end)
                     self.heed()
@@ -354,6 +356,8 @@ class _Run:
             raise
         finally:
             self.count()
+            if self.history.n_compilations > compiled:
+                trim_memory()
             network, self.history.returned_step = self.result()
             self.tell("on_snapshot", Snapshot(self.history.returned_step, network))
             self.tell("on_stop", self.history)
@@ -645,6 +649,8 @@ class _Run:
             self.now.last_layer = self.now.step
         self.record("on_addition", addition)
         self.tell_of(average)
+        if network.capacities != old.network.capacities:  # there will be other programs
+            self.prepare()
 
     # --- book-keeping ---------------------------------------------------------------------
 
@@ -666,6 +672,9 @@ class _Run:
     def record(self, hook: str, record: Any) -> None:
         self.history.records.append(record)
         self.tell(hook, record)
+
+    def tell_of_compilation(self, program: str) -> None:
+        self.tell("on_compilation", program)
 
     def tell_of(self, network: MLP) -> None:
         if self.callbacks:

@@ -38,6 +38,12 @@ class Callback:
     def on_start(self, max_steps: int | None) -> None:
         """Training is about to begin; `max_steps` is None if the data decide."""
 
+    def on_compilation(self, program: str) -> None:
+        """A program of that name is compiled for the first time on this machine: that takes time.
+
+        Only with the compilation cache, for nobody knows without it.
+        """
+
     def on_steps(self, step: int, loss: float) -> None:
         """Some steps were taken; `loss` is the last of them."""
 

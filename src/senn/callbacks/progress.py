@@ -70,6 +70,12 @@ class Progress(Callback):
         if self._view:
             self._view.grew(addition)
 
+    def on_compilation(self, program: str) -> None:  # noqa: ARG002
+        """Say once what there is to wait for."""
+        if self._view and not self._view.compiling:
+            self._view.compiling = True
+            self._view.say(f"step {self._view.step}", "wait", FIRST_TIME)
+
     def on_recovery(self, recovery: Recovery) -> None:
         """Show that training went back."""
         if self._view:
@@ -103,6 +109,7 @@ class _View:
         self.sizes: tuple[int, ...] | None = None
         self.n_parameters: int | None = None
         self.decision = ""
+        self.compiling = False  # whether it has been told
 
     def evaluated(self, evaluation: Evaluation) -> None:
         self.evaluation = evaluation
@@ -177,7 +184,8 @@ class _PlainView(_View):
         return True
 
 
-STYLES = {"grew": "bold green", "kept": "dim", "back": "bold yellow", "stop": "bold"}
+FIRST_TIME = "compiling for the first time on this machine; it is kept for the next time"
+STYLES = {"wait": "dim", "grew": "bold green", "kept": "dim", "back": "bold yellow", "stop": "bold"}
 
 
 class _LiveView(_View):

@@ -211,6 +211,12 @@ class MLP(eqx.Module):
         """Which of the slots that linear map `position` reads hold units (works under `jit`)."""
         return jnp.concatenate([self._active(node) for node in self.sources[position]])
 
+    def inputs_in_use(self, position: int) -> np.ndarray:
+        """`active_inputs` on the host, which compiles nothing."""
+        sizes = (self.in_size, *self.hidden_sizes)
+        slots = (self.in_slots, *self.capacities)
+        return np.concatenate([np.arange(slots[n]) < sizes[n] for n in self.sources[position]])
+
     @property
     def active_outputs(self) -> Bool[Array, " O"]:
         """Which of the outputs are in use (works under `jit`)."""

@@ -1,6 +1,6 @@
 """The fast search: θ eliminated exactly, many directions screened, the best few refined."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -176,7 +176,7 @@ def draw_directions(
     n = sample.a.shape[0]
     linear = moment.solve(SOURCE_DAMPING * moment.mean, sample.a.T @ sample.r / n)  # [J, O]
     rows, columns = linear.shape
-    draw = jax.random.normal(key, (count, rows + columns + 2), linear.dtype)
+    draw = nearly_normal(key, (count, rows + columns + 2), linear.dtype)
     random = draw[:, :rows] * jnp.append(problem.inputs, False)
     useful = draw[:, rows : rows + columns] @ linear.T
     w = jnp.where((jnp.arange(count) % 2 == 0)[:, None], random, useful)
@@ -186,6 +186,16 @@ def draw_directions(
     constant = jnp.zeros((rows, 1), w.dtype).at[-1].set(1)
     mean = (w @ moment.product(constant))[:, 0]
     return (w * scale[:, None]).at[:, -1].set(scale * (offset - mean))
+
+
+def nearly_normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "..."]:
+    """Random numbers of mean 0 and variance 1, sums of four bytes: directions need no more.
+
+    `jax.random.normal` would be a fifth of what a search takes to compile.
+    """
+    bits = jax.random.bits(key, shape, jnp.uint32)
+    total = sum((bits >> shift) & 0xFF for shift in (0, 8, 16, 24))
+    return (jnp.asarray(total).astype(dtype) - 2 * 255) / (4 * (256**2 - 1) / 12) ** 0.5
 
 
 def _features(activation: str, z: Float[Array, "N P"]) -> Float[Array, "F N P"]:
