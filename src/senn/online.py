@@ -90,7 +90,7 @@ class OnlineTraining:
         state = self._state
         if self._source is None or state is None:
             return
-        self._source.map_targets(lambda codes: old[codes])
+        self._source.map_targets(lambda codes: old[codes].astype(codes.dtype))
         # While there are spare slots to fill, nothing gets another shape.
         train, slots = state.train, shapes.out_slots(total)
         network = add_outputs(train.network, positions, bias, slots)
