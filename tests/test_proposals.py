@@ -390,7 +390,7 @@ def test_a_ridge_keeps_coefficients_bounded():
 
 @every_single
 def test_projection_proposes_more_than_random_units(kind):
-    few = Projection(candidates=4, screened=64, steps=2)
+    few = Projection(candidates=8, screened=128, steps=2)
     turn = few.propose(problem(kind), key, 2)
     assert turn.units.weight.shape == (2, SMALL_IN, 1)
     assert turn.fit_score[0] > found(kind, "random").fit_score[0]
