@@ -320,6 +320,7 @@ def fit_tables(files: list[str], quick: bool) -> list[dict]:
             _, seconds = harness.timed(lambda m=model, d=data: m.fit(d["Xtr"], d["ytr"]))
             lines.append({
                 "table": name, "seconds": seconds, **since(before, count),
+                "waited": model.history_.compile_seconds,
                 "hidden_sizes": list(model.hidden_sizes_),
                 "score": float(model.score(data["Xte"], data["yte"])),
             })  # fmt: skip
@@ -345,15 +346,14 @@ def told_of_tables(runs: dict[str, list]) -> dict:
              for who, one in runs.items()}  # fmt: skip
     late = [run[EARLY_TABLES:] or run for run in runs["now"]]
     share = max(
-        sum(line["compile_seconds"] for line in run) / sum(line["seconds"] for line in run)
-        for run in late
+        sum(line["waited"] for line in run) / sum(line["seconds"] for line in run) for run in late
     )
     growth = [run[-1]["resident_mb"] - run[0]["resident_mb"] for run in late
               if run[0]["resident_mb"] is not None]  # fmt: skip
     seconds = compared(total)
     goals = [
         goal("seconds of all tables", seconds["ratio"], 0.4, 0.25),
-        goal(f"share of compilation after table {EARLY_TABLES}", share, 0.2),
+        goal(f"share of waiting for compilation after table {EARLY_TABLES}", share, 0.2),
         goal(f"MB more from table {EARLY_TABLES + 1} on", max(growth, default=None), 60),
         goal("geometric mean of errors", errors(runs), None),
     ]

@@ -109,6 +109,15 @@ def overhead(found: Row) -> str:
     })  # fmt: skip
 
 
+def waiting(found: Row) -> str:
+    """What was wanted of waiting, and what was found."""
+    parts = ("fits", "tables", "command", "predict")
+    goals = [goal for part in parts for goal in found.get(part, {}).get("goals", ())]
+    keys = ("found", "wanted", "aim")
+    told = [{k: "" if g[k] is None else f"{g[k]:.3g}" for k in keys} for g in goals]
+    return table([{"": g["what"], **t} for g, t in zip(goals, told, strict=True)])
+
+
 def scaling(found: Row) -> str:
     """One thread's time over that of all cores, by shape."""
     rows = [
@@ -188,6 +197,7 @@ SOURCES = {
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
     "tables": _benchmark("tables", tables),
+    "waiting": _benchmark("waiting", waiting),
     "unbounded": _benchmark("unlimited", unbounded),
     "optimizer": _choice("optimizer"),
     "layer_kind": _choice("layer_kind"),
