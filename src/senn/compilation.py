@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from senn import __version__
 from senn.machine import keep_compilations_unless_told
@@ -100,7 +101,7 @@ class Program:
 
         Inside another program it is a part of that one.
         """
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((args, kwargs))):
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves((args, kwargs))):
             return self.__wrapped__(*args, **kwargs)
         return _entry(self, args, kwargs).call()
 
