@@ -25,4 +25,5 @@ def mnist_folder(tmp_path_factory):
 def forget_compiled_programs():
     """Drop those of the modules before, when they have become many."""
     if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        forget_programs()
         jax.clear_caches()

@@ -136,9 +136,22 @@ class _Compiled:
 
         flat.__name__ = owner.__name__
         self.beside: Any = None  # what is returned beside arrays
-        self.jit = jax.jit(flat, compiler_options=owner.options or None)
+        self.flat = flat
+        self.options = owner.options if jax.default_backend() == "cpu" else {}
+        self.jit = jax.jit(flat, compiler_options=self.options or None)
         self.future: Future | None = None
         self.ready = False
+
+
+    def compile(self, arrays: list) -> None:
+        """Compile; without options that the XLA that is installed does not know."""
+        try:
+            self.jit.lower(arrays).compile()
+        except Exception as error:
+            if not self.options or "compile option" not in str(error):
+                raise
+            self.options, self.jit = {}, jax.jit(self.flat)
+            self.jit.lower(arrays).compile()
 
 
 class _Entry(NamedTuple):
@@ -162,7 +175,7 @@ class _Entry(NamedTuple):
                 self.compiled.future = None
             else:
                 self._tell()
-            self.compiled.jit.lower(self.arrays).compile()
+            self.compiled.compile(self.arrays)
             self._remember()
         self.compiled.ready = True
 
@@ -175,7 +188,7 @@ class _Entry(NamedTuple):
         def work() -> None:
             try:
                 with jax.enable_x64(wide), _counted(waiting=False):
-                    self.compiled.jit.lower(self.arrays).compile()
+                    self.compiled.compile(self.arrays)
                 self._remember()
             except Exception:
                 pass
