@@ -11,7 +11,7 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.growth import SMALL, _spread
+from senn.growth import SMALL_IN, SMALL_OUT, _spread
 from senn.proposals import (
     AbstractProposer,
     GradientAscent,
@@ -111,8 +111,8 @@ def problem(kind, silent=False, held_out=True):
 
 
 def more(active):
-    """Which of `SMALL` slots hold units."""
-    return np.pad(active, (0, SMALL - len(active)))
+    """Which of `SMALL_IN` slots hold units."""
+    return np.pad(active, (0, SMALL_IN - len(active)))
 
 
 def outputs(kind, units, source):
@@ -196,8 +196,8 @@ def test_dormant_slots_and_padding_change_nothing(kind):
     padded, units = problem(kind), found(kind, "random").units
     if square:
         padded, units, units_mask = spread_out(kind, units), padded_units(units), more(units_mask)
-    assert padded.fit.a.shape == (N, SMALL + 1)
-    assert padded.fit.r.shape == (N, SMALL)
+    assert padded.fit.a.shape == (N, SMALL_IN + 1)
+    assert padded.fit.r.shape == (N, SMALL_OUT)
     np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
     slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
     cut = Units(
@@ -223,9 +223,9 @@ def spread_out(kind, units):
 
 def padded_units(units):
     """Units of a square layer with more dormant slots."""
-    n = SMALL - units.bias.shape[1]
+    n = SMALL_IN - units.bias.shape[1]
     return jax.tree.map(
-        lambda u: jnp.pad(u, [(0, n if size == SMALL - n else 0) for size in u.shape]), units
+        lambda u: jnp.pad(u, [(0, n if size == SMALL_IN - n else 0) for size in u.shape]), units
     )
 
 
@@ -261,7 +261,7 @@ def apart(units):
 @pytest.mark.parametrize("name", ["random", "ascent"])
 def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
     turn = in_turn(kind, name, 4)
-    assert turn.units.weight.shape == (4, SMALL, 1)
+    assert turn.units.weight.shape == (4, SMALL_IN, 1)
     assert (turn.fit_score >= 0).all()
     source, reader = samples(kind)
     before = np.zeros(N)
@@ -336,7 +336,7 @@ def random_direction(seed):
     """Weights for the active inputs, zeros for the padding, and last a bias."""
     draw = np.random.default_rng(seed)
     weight = draw.normal(size=len(ACTIVE)) * ACTIVE
-    return np.concatenate([weight, np.zeros(SMALL - len(ACTIVE)), draw.normal(size=1)])
+    return np.concatenate([weight, np.zeros(SMALL_IN - len(ACTIVE)), draw.normal(size=1)])
 
 
 def best(activation, sample, w, ridge=0.0):
@@ -392,7 +392,7 @@ def test_a_ridge_keeps_coefficients_bounded():
 def test_projection_proposes_more_than_random_units(kind):
     few = Projection(candidates=4, screened=64, steps=2)
     turn = few.propose(problem(kind), key, 2)
-    assert turn.units.weight.shape == (2, SMALL, 1)
+    assert turn.units.weight.shape == (2, SMALL_IN, 1)
     assert turn.fit_score[0] > found(kind, "random").fit_score[0]
     assert (turn.fit_score >= 0).all()
 
