@@ -201,7 +201,7 @@ PLACES = {
 @pytest.mark.parametrize("kind", PLACES)
 def test_proposals_for_every_place(branched, kind):
     policy = Policy(
-        layer_kind=kind, layer_units=2, damping=1e-7, unit_scale=0.7, additions_at_once=3
+        layer_kind=kind, layer_units=2, damping=1e-8, unit_scale=0.7, additions_at_once=3
     )
     places = PLACES[kind]
     assert set(places) <= set(policy.locations(branched))

@@ -537,7 +537,7 @@ def matrix(factor):
     whole = np.asarray(factor.product(jnp.eye(len(factor.vectors))))
     rows = np.r_[:3, -1]
     apart = np.delete(whole, rows, axis=0)
-    assert apart.shape[0] == 13
+    assert apart.shape[0] == 61
     assert not apart[:, rows].any()
     return whole[np.ix_(rows, rows)]
 

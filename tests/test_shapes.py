@@ -21,7 +21,7 @@ from senn.curvature import loss_gradient, moments, propagate
 from senn.evaluation import evaluate, outputs
 from senn.expand import with_slots, without_spare
 from senn.export.parts import parts_of
-from senn.growth import SMALL, look, propose_at
+from senn.growth import SMALL_IN, look, propose_at
 from senn.losses import NEVER, among_loss, make_loss, make_metric
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
@@ -77,11 +77,12 @@ def close(one, other, rtol=1e-9):
 
 @pytest.mark.parametrize("n", [*range(1, 130), 784, 1000, 3072])
 def test_slots_are_few_and_not_many_more(n):
-    s = shapes.slots(n)
-    assert s >= n
-    assert s in (1, 16, 64) or s % 16 == 0
-    assert shapes.slots(s) == s
-    assert s <= max(16, 4 * n, n + 15)
+    for slots, few in ((shapes.in_slots, (64, 128)), (shapes.out_slots, (1, 16, 64, 128))):
+        s = slots(n)
+        assert s >= n
+        assert s in few or (s > 128 and s % 16 == 0)
+        assert slots(s) == s
+        assert s <= max(few[0], 4 * n, n + 15)
 
 
 @pytest.mark.parametrize("fewest", [32, 512, 2048])
@@ -215,7 +216,7 @@ class Given(AbstractMaximizer):
 @cache
 def given_unit():
     rng = np.random.default_rng(5)
-    weight = np.zeros((1, SMALL, 1))
+    weight = np.zeros((1, SMALL_IN, 1))
     weight[0, :IN, 0] = rng.normal(size=IN)
     parts = weight, rng.normal(size=(1, 1)), rng.normal(size=(1, 3, 1))
     return Given(Units(*map(jnp.asarray, parts)))

@@ -310,7 +310,7 @@ def test_the_rows_of_a_call_compile_little(monkeypatch):
     for n in (1, 7, 31, 32, 33, 50, 64):
         model.partial_fit(X[:n], NUMBERS[:n])
     steps = senn.online.SCHEDULE.steps_per_call
-    assert lengths == {((rows * steps, 16), rows) for rows in (32, 64)}
+    assert lengths == {((rows * steps, 64), rows) for rows in (32, 64)}
 
 
 def test_rows_without_weight_are_not_learned_from():

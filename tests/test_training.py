@@ -1211,6 +1211,8 @@ def test_class_codes_that_the_network_lacks(y, message):
         fit(network, (x, y), loss="softmax_cross_entropy")
     with pytest.raises(ValueError, match=message):
         fit(network, (x, fine), validation=(x, y))
+    with pytest.raises(ValueError, match=message):
+        fit(network, [(x, fine), (x, y)], loss="softmax_cross_entropy")
     if np.issubdtype(y.dtype, np.integer):
         with pytest.raises(ValueError, match=message):
             fit(network, (x, y))

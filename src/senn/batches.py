@@ -66,7 +66,8 @@ class Room(NamedTuple):
         return np.pad(x, ((0, 0), (0, spare))) if spare else x
 
     def y(self, y: np.ndarray) -> np.ndarray:
-        """Targets [N, ...] of all the slots."""
+        """Targets [N, ...] of all the slots; a `ValueError` for some that the loss cannot take."""
+        self.loss.check(y, self.out_size)
         return self.loss.spread(y, self.out_size, self.outputs)
 
     def check(self, x: np.ndarray) -> None:
