@@ -211,6 +211,8 @@ class ArraySource:
             block = _block(self._data, shapes.table_rows(self._n + 1, columns), self.room)
             block.weight[:] *= self._slots / self._batch_size  # pyright: ignore[reportIndexIssue]
             self._block = Batch(*map(to_device, block))
+            own = block.x[: self._n, : self._data.x.shape[1]]  # in place of a second copy
+            self._data = self._data._replace(x=own)  # pyright: ignore[reportArgumentType]
         return self._block
 
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:

@@ -142,7 +142,6 @@ class _Compiled:
         self.future: Future | None = None
         self.ready = False
 
-
     def compile(self, arrays: list) -> None:
         """Compile; without options that the XLA that is installed does not know."""
         try:

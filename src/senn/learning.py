@@ -124,8 +124,8 @@ def _fit(
     ]
     estimator.network_, estimator.history_ = fit(
         estimator.network_ if warm else _network(estimator, out_size, seed, policy),
-        data[0],
-        validation=data[1] if len(held_out) else None,
+        data.pop(0),  # not held here any more: `fit` makes a copy of its own
+        validation=data[0] if len(held_out) else None,
         loss=loss,
         metric=estimator.metric,
         optimizer=estimator.optimizer,

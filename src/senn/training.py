@@ -186,6 +186,7 @@ def fit(
         data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
         watch_inputs=rule.watches_inputs,
     )  # fmt: skip
+    del data  # the source has a copy of its own
     loss = _default_loss(source) if loss is None else make_loss(loss)
     held_out = None if validation is None else checked(Batch.on_host(*validation))
     for targets in (source.targets, None if held_out is None else held_out.y):
