@@ -203,7 +203,7 @@ class AbstractProposer(eqx.Module):
         """The selected proposal of several units, and its scores."""
         fit_scores = fit_score(problem, units)
         index, weights = self.select(fit_scores / problem.scale, key)
-        gains = _mean(weights[:, None], held_out_gains(problem, units))
+        gains = _mean(weights[:, None], _apart(held_out_gains(problem, units)))
         return index, _mean(weights, fit_scores), *mean_and_error(gains, problem.held_out.there)
 
     def _pick(self, problem: Problem, pool: "_Pool", key: PRNGKeyArray):
@@ -212,7 +212,7 @@ class AbstractProposer(eqx.Module):
         index, weights = self.select(scores / problem.scale, key)
         scores, usable = jnp.where(jnp.isfinite(scores), scores, 0), jnp.isfinite(scores)
         weights = jnp.where(usable, weights, 0)
-        steps = pool.there * (V @ problem.held_out.r.T)  # [P, N]
+        steps = _apart(pool.there * (V @ problem.held_out.r.T))  # [P, N]
         judged = mean_and_error(_mean(weights[:, None], steps), problem.held_out.there)
         return pool.without(index), (index, _mean(weights, scores), *judged)
 
@@ -266,6 +266,16 @@ def mean_and_error(
     mean = jnp.mean(gains)
     off = jnp.where(there, gains * (n / N) - mean, 0)
     return mean, jnp.sqrt(jnp.sum(off**2) / n / jnp.maximum(n - 1, 1))
+
+
+def _apart(values: Array) -> Array:
+    """The values themselves, computed before they are summed.
+
+    jaxlib 0.10.2 fuses a sum over proposals with the products that it sums, and in float32 on a
+    CPU the sum then is wrong (docs/reliability.md). It does not fuse across this rounding.
+    """
+    own = jnp.finfo(values.dtype)
+    return jax.lax.reduce_precision(values, own.nexp, own.nmant)
 
 
 def _mean(weights: Array, values: Array) -> Array:
