@@ -3,7 +3,7 @@
     PJRT_NPROC=2 python tests/right_numbers.py
 
 XLA's CPU client reads its number of threads when it starts, hence a process for each. Rows are as
-many as no loop likes: a power of two, one more, one less, and primes. `reference.py` has what is
+many as no loop likes: a power of two, one more, one less, and others that are odd. `reference.py` has what is
 fast enough for that; what is not is written here once more, for whole arrays and for networks
 whose layers read the one before.
 """
@@ -488,6 +488,12 @@ def proposals() -> None:
         problem = problem_of(n, inputs, outs, spread=False, square=True)
         found = GradientAscent(candidates=2, steps=1).propose(problem, key)
         _check_square(f"propose, square: {n} rows, {inputs} inputs", found, problem)
+    problem = problem_of(8192, 3, 3, spread=True, square=True)
+    for seed in range(6):  # some of which choose a candidate other than the first
+        found = _search(
+            Random(candidates=8), problem, jax.random.key(seed), count=1, unit_scale=0.3
+        )
+        _check_square(f"_search, square: 8192 rows, key {seed}", found, problem)
     problem = problem_of(2049, 3, 3, spread=False)
     repeat("propose", lambda: Random(candidates=3).propose(problem, key, 2))
 
