@@ -3,9 +3,9 @@
     PJRT_NPROC=2 python tests/right_numbers.py
 
 XLA's CPU client reads its number of threads when it starts, hence a process for each. Rows are as
-many as no loop likes: a power of two, one more, one less, and others that are odd. `reference.py` has what is
-fast enough for that; what is not is written here once more, for whole arrays and for networks
-whose layers read the one before.
+many as no loop likes: a power of two, one more, one less, and other odd numbers. `reference.py` has
+what is fast enough for that; what is not is written here once more, for whole arrays and for
+networks whose layers read the one before.
 """
 
 import itertools
