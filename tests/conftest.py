@@ -6,6 +6,7 @@ import jax
 import pytest
 
 from mnist import folder_with_mnist
+from senn.compilation import forget_programs
 
 jax.config.update("jax_enable_x64", True)
 

@@ -1,6 +1,5 @@
 """A network as plain arrays: what predictions need, and what files hold. Nothing here needs JAX."""
 
-import pickle
 import reprlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,7 +24,7 @@ class PlainNetwork:
         self, architecture: Mapping[str, Any], arrays: Mapping[str, np.ndarray], network: Any = None
     ):
         self.architecture, self.arrays = dict(architecture), dict(arrays)
-        self._network = network  # in a pickle its own pickle, which would import JAX
+        self._network = network
         self._layers: dict[Any, Any] = {}  # by type
 
     @property
@@ -69,8 +68,6 @@ class PlainNetwork:
             from senn.checkpoint import mlp_from
 
             self._network = mlp_from(self.architecture, self.arrays)
-        elif isinstance(self._network, bytes):
-            self._network = pickle.loads(self._network)
         return self._network
 
     def _model(self) -> dict[str, Any]:
@@ -85,10 +82,8 @@ class PlainNetwork:
         return model
 
     def __getstate__(self) -> dict[str, Any]:  # noqa: D105
-        network = self._network
-        if network is not None and not isinstance(network, bytes):
-            network = pickle.dumps(network)
-        return {**vars(self), "_network": network, "_layers": {}}
+        # Without JAX's objects: what they hold is in the arrays.
+        return {**vars(self), "_network": None, "_layers": {}}
 
 
 def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
