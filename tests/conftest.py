@@ -16,6 +16,12 @@ MAPPINGS = Path("/proc/self/maps")
 MOST_MAPPINGS = 20_000
 
 
+def pytest_collection_modifyitems(items):
+    """Modules with slow tests first, so that no worker is left with one of them at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(scope="session")
 def mnist_folder(tmp_path_factory):
     """A folder in which there is one of MNIST's files, or of files like them."""

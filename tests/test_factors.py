@@ -178,8 +178,8 @@ def test_streams_know_the_moment_of_the_rows_given_out(watched):
     assert source.rows == source.input_moment().rows == 0
     seen = 0
     while (chunk := source.chunk(3, 2)) is not None:
-        weight = chunk.data.weight[chunk.rows[: chunk.n]]  # of three batches two count
-        seen += np.count_nonzero(weight)
+        counted = chunk.data.weight[chunk.rows[: chunk.n]]  # of three batches two count
+        seen += np.count_nonzero(counted)
         assert source.rows == seen
         assert source.input_moment().rows == (seen if watched else 0)
         if watched:

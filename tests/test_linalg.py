@@ -9,11 +9,13 @@ import pytest
 from senn.linalg import (
     conjugate_gradients,
     inverse_root,
+    leading_eigenpairs,
     relative_ridge,
     running_mean,
     solve_psd,
     solve_small,
     tree_dot,
+    whiteners,
 )
 
 rng = np.random.default_rng(2)
@@ -218,3 +220,36 @@ def test_a_running_mean_is_plain_while_young_and_then_keeps_its_share():
         np.testing.assert_allclose(mean["x"], wanted, rtol=1e-5, atol=1e-6)
         assert mean["x"].dtype == jnp.float32
         assert mean["n"] == count + age
+
+
+# --- stacks of small matrices, without LAPACK ---------------------------------------------------
+
+
+def small_ones(n, count=200, seed=0):
+    """Second moments on very different scales, the first of them 0, the second the identity."""
+    rng = np.random.default_rng(seed)
+    B = rng.normal(size=(count, n, 4)) * np.exp(3 * rng.normal(size=(count, n, 1)))
+    A = B @ B.transpose(0, 2, 1)
+    A[0], A[1] = 0, np.eye(n)
+    return A
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_leading_eigenpairs_of_small_matrices(n):
+    A = small_ones(n)
+    values, vectors = map(np.asarray, jax.jit(leading_eigenpairs)(A))
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(A)[:, -1], rtol=1e-13)
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-13)
+    left = np.einsum("cij,cj->ci", A, vectors) - values[:, None] * vectors
+    assert (np.abs(left).max(axis=1) <= 1e-13 * values).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_whiteners_of_small_matrices(n):
+    A = small_ones(n)
+    A += (0.03 * np.trace(A, axis1=1, axis2=2) + 1e-3)[:, None, None] * np.eye(n)
+    W = np.asarray(jax.jit(whiteners)(A))
+    np.testing.assert_array_equal(W, np.tril(W))
+    np.testing.assert_allclose(
+        W @ A @ W.transpose(0, 2, 1), np.broadcast_to(np.eye(n), A.shape), atol=1e-12
+    )

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 CORE = {
     "jax", "equinox", "jaxtyping", "lazy-loader", "numpy", "optax", "rich", "safetensors",
-    "scikit-learn", "scipy",
+    "scikit-learn", "scipy", "threadpoolctl",
 }  # fmt: skip
 EXTRAS = {
     "completion": {"shtab"},

@@ -1,5 +1,6 @@
 """Searches for new units: their scores, and what each of them promises."""
 
+import re
 from functools import cache
 
 import equinox as eqx
@@ -711,3 +712,12 @@ def test_units_beside_dead_inputs_stay_alive():
 def test_locations_have_names():
     assert str(Location("width", 1, 2)) == "hidden layer 1"
     assert str(Location("layer", 1, 1)) == "new layer before map 1"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_search_calls_lapack_for_several_matrices_at_once(kind):
+    """Such calls wait for helpers in XLA's pool of threads, and two can lock a pool of two."""
+    search = Projection(candidates=4, screened=16, steps=1)
+    proposing = jax.jit(lambda key: search.propose(problem(kind), key, 1).score)
+    calls = re.findall(r"custom_call @lapack_\w+\(.*", proposing.lower(key).as_text())
+    assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+x", call)]

@@ -26,8 +26,8 @@ from senn.losses import NEVER, among_loss, make_loss, make_metric
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import Location
-from senn.proposals.base import AbstractMaximizer, Sample, Units
-from senn.proposals.projection import THETA_RIDGE, Fit, _features
+from senn.proposals.base import AbstractMaximizer, Sample, Units, features
+from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 from senn.training import TrainState, train_chunk
 from strategies import LOSS_METRICS, random_batch, random_network
@@ -416,8 +416,8 @@ slope_of = jax.jit(Fit.slope, static_argnums=1)
 @partial(jax.jit, static_argnums=0)
 def slope_by_autodiff(activation, sample, w, theta):
     def explained(w, theta):
-        z = sample.preactivations(w[:, None])
-        a = (theta @ _features(activation, z)[:, :, 0]) * sample.root_weight
+        z = sample.preactivations(w[None])
+        a = (theta @ features(activation, z)[0]) * sample.root_weight
         C, power = a @ sample.r / len(a), jnp.mean(a**2)
         return jnp.sum(C**2) / jnp.where(power > 0, power, 1)  # 0 for a unit that is silent
 

@@ -87,7 +87,6 @@ def propose_at(
 ) -> list[Proposal]:
     """Single units for one location, each scored beside those before it, or one layer.
 
-    `number` tells the draws of locations apart that have one key.
     Nothing if what they score is not finite, as where the squares of inputs overflow.
     """
     layer = location.kind == "layer"

@@ -11,6 +11,8 @@ from jaxtyping import Array, Bool, Float, Int
 
 Tree = TypeVar("Tree")
 
+SWEEPS = 6  # of Jacobi's rotations: with 3 × 3 matrices each squares what is left
+
 
 class CGResult(NamedTuple):
     """What conjugate gradients found, and how it ended."""
@@ -170,6 +172,56 @@ def solve_small(A: Float[Array, "c n n"], b: Float[Array, "n c"]) -> Float[Array
         known = sum((rows[i][j] * x[j] for j in range(i + 1, n)), jnp.zeros_like(x[i]))
         x[i] = (x[i] - known) / rows[i][i]
     return jnp.stack(x)
+
+
+def whiteners(A: Float[Array, "c n n"]) -> Float[Array, "c n n"]:
+    """L⁻¹ of A = L Lᵀ for small positive definite matrices, unrolled (see `solve_small`)."""
+    n = A.shape[-1]
+    L: dict[tuple[int, int], Array] = {}
+    M = {(i, j): jnp.zeros_like(A[:, 0, 0]) for i in range(n) for j in range(n)}
+    for i in range(n):
+        for j in range(i):
+            L[i, j] = (A[:, i, j] - sum(L[i, k] * L[j, k] for k in range(j))) / L[j, j]
+        L[i, i] = jnp.sqrt(A[:, i, i] - sum(L[i, k] ** 2 for k in range(i)))
+        M[i, i] = 1 / L[i, i]
+        for j in range(i):
+            M[i, j] = -sum(L[i, k] * M[k, j] for k in range(j, i)) / L[i, i]
+    return jnp.stack([jnp.stack([M[i, j] for j in range(n)], 1) for i in range(n)], 1)
+
+
+def leading_eigenpairs(A: Float[Array, "c n n"]) -> tuple[Float[Array, " c"], Float[Array, "c n"]]:
+    """The largest eigenvalue of each of a stack of small symmetric matrices, and its vector.
+
+    By Jacobi's rotations, of which a few sweeps reach rounding; not by LAPACK (see `solve_small`).
+    """
+    n = A.shape[-1]
+
+    def rotated(A, V, p: int, q: int):
+        off = A[:, p, q]
+        ratio = (A[:, q, q] - A[:, p, p]) / jnp.where(off != 0, 2 * off, 1)
+        size = jnp.abs(ratio) + jnp.sqrt(1 + ratio**2)
+        t = jnp.where(off != 0, jnp.where(ratio < 0, -1, 1) / size, 0)
+        c = 1 / jnp.sqrt(1 + t**2)
+        turn = jnp.broadcast_to(jnp.eye(n, dtype=A.dtype), A.shape)
+        turn = turn.at[:, p, p].set(c).at[:, q, q].set(c)
+        turn = turn.at[:, p, q].set(t * c).at[:, q, p].set(-t * c)
+        return _product(turn.mT, _product(A, turn)), _product(V, turn)
+
+    def sweep(_, carry):
+        for p in range(n):
+            for q in range(p + 1, n):
+                carry = rotated(*carry, p, q)
+        return carry
+
+    start = A, jnp.broadcast_to(jnp.eye(n, dtype=A.dtype), A.shape)
+    A, V = jax.lax.fori_loop(0, SWEEPS, sweep, start)
+    values = jnp.sum(A * jnp.eye(n, dtype=A.dtype), axis=2)
+    first = jax.nn.one_hot(jnp.argmax(values, axis=1), n, dtype=A.dtype)
+    return jnp.max(values, axis=1), jnp.sum(V * first[:, None], axis=2)
+
+
+def _product(A: Float[Array, "c n n"], B: Float[Array, "c n n"]) -> Float[Array, "c n n"]:
+    return jnp.sum(A[:, :, :, None] * B[:, None], axis=2)
 
 
 def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:

@@ -401,7 +401,9 @@ def outgoing(
     A = jnp.einsum("pnk,pnl->pkl", a, a) / n
     if a.shape[2] == 1:
         return C, C / (A + problem.ridge)
-    return C, jnp.linalg.solve(A + problem.ridge * jnp.eye(a.shape[2], dtype=a.dtype), C)
+    damped = A + problem.ridge * jnp.eye(a.shape[2], dtype=a.dtype)
+    # One by one: batched LAPACK calls can lock XLA's pool of threads (`senn.linalg.solve_small`).
+    return C, jax.lax.map(lambda of: jnp.linalg.solve(*of), (damped, C))
 
 
 def fit_score(problem: Problem, units: Units) -> Float[Array, " P"]:

@@ -4,10 +4,10 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.factors import AbstractFactor, DenseFactor
+from senn.linalg import leading_eigenpairs, whiteners
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
     AbstractMaximizer,
@@ -129,13 +129,12 @@ class Fit(NamedTuple):
         size = jnp.sqrt(jnp.maximum(jnp.diagonal(N, axis1=1, axis2=2), jnp.finfo(N.dtype).tiny))
         ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
         one = jnp.eye(N.shape[1], dtype=N.dtype)
-        root = jnp.linalg.cholesky(N / (size[:, :, None] * size[:, None]) + ridge * one)
-        whitener = jsl.solve_triangular(root, jnp.broadcast_to(one, root.shape), lower=True)
+        whitener = whiteners(N / (size[:, :, None] * size[:, None]) + ridge * one)
         white = whitener @ (C / size[:, :, None])
-        values, vectors = jnp.linalg.eigh(white @ white.mT)
-        theta = (whitener.mT @ vectors[:, :, -1:])[:, :, 0] / size
+        score, vector = leading_eigenpairs(white @ white.mT)
+        theta = jnp.einsum("pfg,pf->pg", whitener, vector) / size
         power = jnp.einsum("pf,pfg,pg->p", theta, N, theta)
-        return cls(values[:, -1], theta, power, jnp.einsum("pf,pfo->po", theta, C))
+        return cls(score, theta, power, jnp.einsum("pf,pfo->po", theta, C))
 
     @property
     def outgoing(self) -> Float[Array, "P O"]:
