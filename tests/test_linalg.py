@@ -14,6 +14,7 @@ from senn.linalg import (
     running_mean,
     solve_psd,
     solve_small,
+    solve_stack,
     tree_dot,
     whiteners,
 )
@@ -242,6 +243,14 @@ def test_leading_eigenpairs_of_small_matrices(n):
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, rtol=1e-13)
     left = np.einsum("cij,cj->ci", A, vectors) - values[:, None] * vectors
     assert (np.abs(left).max(axis=1) <= 1e-13 * values).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 40])
+def test_stacks_are_solved(n):
+    rng = np.random.default_rng(n)
+    B, b = rng.normal(size=(9, n, n)), rng.normal(size=(9, n, 3))
+    A = B @ B.transpose(0, 2, 1) + 0.1 * np.eye(n)
+    np.testing.assert_allclose(jax.jit(solve_stack)(A, b), np.linalg.solve(A, b), rtol=1e-7)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -136,6 +136,8 @@ def _task(
     identity = location.kind == "layer" and policy.layer_kind == "identity"
     source = seen.fit.maps[location.position], seen.held_out.maps[location.position]
     inputs = network.inputs_in_use(location.position)
+    if identity:  # as many units as there are slots: each one more is paid for
+        source = _without_filling(source[0], len(inputs)), _without_filling(source[1], len(inputs))
     room = source[0].a.shape[1] - 1
     usable = np.pad(inputs, (0, room - len(inputs)))
     known = location.position == 0 and room > SMALL_IN  # else searches share a program
@@ -230,6 +232,11 @@ def _spread(of: MapMoments) -> MapMoments:
     return MapMoments(
         a, jnp.pad(of.g, ((0, 0), (0, beside))), jnp.pad(of.S, ((0, beside), (0, beside)))
     )
+
+
+def _without_filling(of: MapMoments, slots: int) -> MapMoments:
+    """What `_spread` spread out, with the inputs that the map has."""
+    return of._replace(a=jnp.concatenate([of.a[:, :slots], of.a[:, -1:]], axis=1))
 
 
 @program(QUICK)

@@ -174,6 +174,22 @@ def solve_small(A: Float[Array, "c n n"], b: Float[Array, "n c"]) -> Float[Array
     return jnp.stack(x)
 
 
+def solve_stack(A: Float[Array, "c n n"], b: Float[Array, "c n k"]) -> Float[Array, "c n k"]:
+    """A⁻¹b for a stack of symmetric positive definite matrices, by Gauss and Jordan's elimination.
+
+    For sizes at which `solve_small` would be a long program; not by LAPACK for the same reason.
+    """
+    n = A.shape[-1]
+
+    def eliminate(rows, unit):
+        column = rows[:, :, :n] @ unit
+        own = jnp.einsum("n,cnk->ck", unit, rows) / (column @ unit)[:, None]
+        return rows - (column - unit)[:, :, None] * own[:, None], None
+
+    rows = jnp.concatenate([A, b], axis=2)
+    return jax.lax.scan(eliminate, rows, jnp.eye(n, dtype=A.dtype))[0][:, :, n:]
+
+
 def whiteners(A: Float[Array, "c n n"]) -> Float[Array, "c n n"]:
     """L⁻¹ of A = L Lᵀ for small positive definite matrices, unrolled (see `solve_small`)."""
     n = A.shape[-1]

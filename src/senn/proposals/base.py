@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from senn.compilation import QUICK, program
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
-from senn.linalg import log_det
+from senn.linalg import log_det, solve_stack
 from senn.nn import MLP
 from senn.nn.activation import FIXED
 from senn.nn.rational import rational_features
@@ -401,9 +401,7 @@ def outgoing(
     A = jnp.einsum("pnk,pnl->pkl", a, a) / n
     if a.shape[2] == 1:
         return C, C / (A + problem.ridge)
-    damped = A + problem.ridge * jnp.eye(a.shape[2], dtype=a.dtype)
-    # One by one: batched LAPACK calls can lock XLA's pool of threads (`senn.linalg.solve_small`).
-    return C, jax.lax.map(lambda of: jnp.linalg.solve(*of), (damped, C))
+    return C, solve_stack(A + problem.ridge * jnp.eye(a.shape[2], dtype=a.dtype), C)
 
 
 def fit_score(problem: Problem, units: Units) -> Float[Array, " P"]:
