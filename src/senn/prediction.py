@@ -37,7 +37,8 @@ class Predictor:
 
     def _rows_to_predict(self, X: Any) -> np.ndarray:
         """Rows [N, I] of float32 or float64, if X can be predicted at all."""
-        return X if self._is_plain(X) else self._checked(X, first=False)
+        rows = _numbers(X) if type(X) in (list, tuple) else X
+        return rows if self._is_plain(rows) else self._checked(X, first=False)
 
     def _is_plain(self, X: Any) -> bool:
         """Whether X is an array about which every check would have nothing to say."""
@@ -54,6 +55,15 @@ class Predictor:
     def _checked(self, X: Any, *, first: bool) -> np.ndarray:
         """X as an array, once its values, and the number and names of its columns, are right."""
         raise NotImplementedError
+
+
+def _numbers(rows: Any) -> Any:
+    """Rows of plain numbers as an array of float64; all else as it is."""
+    try:
+        array = np.asarray(rows)
+    except ValueError:  # rows of different lengths
+        return rows
+    return array.astype(np.float64) if array.dtype.kind in "fiu" else rows
 
 
 class ClassPredictor(Predictor):
