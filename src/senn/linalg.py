@@ -224,10 +224,11 @@ def leading_eigenpairs(A: Float[Array, "c n n"]) -> tuple[Float[Array, " c"], Fl
         return _product(turn.mT, _product(A, turn)), _product(V, turn)
 
     def sweep(_, carry):
+        A, V = carry
         for p in range(n):
             for q in range(p + 1, n):
-                carry = rotated(*carry, p, q)
-        return carry
+                A, V = rotated(A, V, p, q)
+        return A, V
 
     start = A, jnp.broadcast_to(jnp.eye(n, dtype=A.dtype), A.shape)
     A, V = jax.lax.fori_loop(0, SWEEPS, sweep, start)
