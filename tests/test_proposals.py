@@ -32,7 +32,7 @@ from senn.proposals.base import (
     rescale,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
-from senn.proposals.projection import THETA_RIDGE, Fit
+from senn.proposals.projection import SCREENED_AT_ONCE, THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
@@ -718,6 +718,16 @@ def test_locations_have_names():
 def test_no_search_calls_lapack_for_several_matrices_at_once(kind):
     """Such calls wait for helpers in XLA's pool of threads, and two can lock a pool of two."""
     search = Projection(candidates=4, screened=16, steps=1)
-    proposing = jax.jit(lambda key: search.propose(problem(kind), key, 1).score)
+    given = problem(kind)  # kept for other tests, so not made inside
+    proposing = jax.jit(lambda key: search.propose(given, key, 1).score)
     calls = re.findall(r"custom_call @lapack_\w+\(.*", proposing.lower(key).as_text())
     assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+x", call)]
+
+
+def test_any_number_of_directions_may_be_screened():
+    fit = problem("unit").fit
+    draw = np.random.default_rng(0).normal(size=(2 * SCREENED_AT_ONCE + 7, fit.a.shape[1]))
+    w = jnp.asarray(draw)
+    found = jax.jit(lambda w: Projection()._screen("rational", fit, w))(w)
+    one_by_one = jax.vmap(lambda v: Fit.of("rational", fit, v[None]).score[0])(w)
+    np.testing.assert_allclose(found, one_by_one, rtol=1e-9)

@@ -93,8 +93,8 @@ def _block(batch: Batch, rows: int, room: Room | None) -> Batch:
     if room is not None:
         room.check(x)
         columns, y = room.inputs, room.y(y)
-    shapes_ = ((rows, columns), (rows, *y.shape[1:]), (rows,))
-    parts = tuple(blank(s, p.dtype) for s, p in zip(shapes_, (x, y, weight), strict=True))
+    sizes = ((rows, columns), (rows, *y.shape[1:]), (rows,))
+    parts = tuple(blank(s, p.dtype) for s, p in zip(sizes, (x, y, weight), strict=True))
     parts[0][: len(x), : x.shape[1]] = x
     parts[1][: len(x)], parts[2][: len(x)] = y, weight
     return Batch(*parts)  # pyright: ignore[reportArgumentType]

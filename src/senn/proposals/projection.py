@@ -64,8 +64,10 @@ class Projection(AbstractMaximizer):
         self, activation: str, sample: Sample, w: Float[Array, "P J"]
     ) -> Float[Array, " P"]:
         """What each direction explains of a sample."""
-        blocks = w.reshape(-1, min(SCREENED_AT_ONCE, len(w)), w.shape[1])
-        return jax.lax.map(lambda w: Fit.of(activation, sample, w).score, blocks).reshape(-1)
+        at_once = min(SCREENED_AT_ONCE, len(w))
+        blocks = jnp.pad(w, ((0, -len(w) % at_once), (0, 0))).reshape(-1, at_once, w.shape[1])
+        scores = jax.lax.map(lambda w: Fit.of(activation, sample, w).score, blocks)
+        return scores.reshape(-1)[: len(w)]
 
     def refine(
         self,
