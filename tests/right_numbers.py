@@ -25,7 +25,7 @@ import optax
 import scipy.special as special
 
 from reference import STEP, active, loss_gradients, loss_values, sigma
-from senn.arrays import to_device
+from senn.arrays import following, to_device
 from senn.batches import Batch, InputMoment
 from senn.curvature import EXACT_OUTPUTS
 from senn.evaluation import _forward, _forward_and_loss, evaluate, outputs
@@ -35,7 +35,7 @@ from senn.machine import keep_no_compilations
 from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import GradientAscent, Projection, Random
-from senn.proposals.base import Problem, Sample, draw_units, residuals
+from senn.proposals.base import Problem, Sample, draw_units, residuals, search_keys
 from senn.proposals.projection import (
     RATE_GAIN,
     RATE_LOSS,
@@ -459,20 +459,20 @@ def _check_search(name, found, problem, w, theta, count, unit_scale=None) -> Non
 
 def searches() -> None:
     key = jax.random.key(5)
-    search_key = jax.random.split(key)[0]
+    search_key, keys = search_keys(key, 3)
     search = Projection(candidates=4, screened=16, steps=2)
     for n, inputs, outs in ((40_001, 7, 3),):
         problem = problem_of(n, inputs, outs, spread=True)
-        found = _search(search, problem, key, count=3, unit_scale=0.3)
+        found = _search(search, problem, search_key, keys, unit_scale=0.3)
         found64 = projection(problem, search, search_key)
         _check_search(f"_search: {n} rows, {inputs} inputs", found, problem, *found64, 3, 0.3)
     problem = problem_of(1025, 3, 2, spread=True)
-    repeat("_search", lambda: _search(search, problem, key, count=3, unit_scale=0.3))
+    repeat("_search", lambda: _search(search, problem, search_key, keys, unit_scale=0.3))
 
 
 def proposals() -> None:
     key = jax.random.key(6)
-    search_key = jax.random.split(key)[0]
+    search_key, _ = search_keys(key, 2)
     # 3 candidates and 3 outputs: sums over the products of such matrices have been wrong.
     cases = [(32_769, 3, 3), (40_001, 3, 3), (40_001, 2, 3), (65_537, 7, 1)]
     for n, candidates, outs in cases:
@@ -490,9 +490,8 @@ def proposals() -> None:
         _check_square(f"propose, square: {n} rows, {inputs} inputs", found, problem)
     problem = problem_of(8192, 3, 3, spread=True, square=True)
     for seed in range(6):  # some of which choose a candidate other than the first
-        found = _search(
-            Random(candidates=8), problem, jax.random.key(seed), count=1, unit_scale=0.3
-        )
+        keys = search_keys(jax.random.key(seed), 1)
+        found = _search(Random(candidates=8), problem, *keys, unit_scale=0.3)
         _check_square(f"_search, square: 8192 rows, key {seed}", found, problem)
     problem = problem_of(2049, 3, 3, spread=False)
     repeat("propose", lambda: Random(candidates=3).propose(problem, key, 2))
@@ -582,7 +581,7 @@ def kfac(steps):
     velocity = [np.zeros_like(a) for a in arrays]
     loss = make_loss(steps.loss)
     for s in range(len(steps.rows)):
-        key, draw_key = jax.random.split(key)
+        draw_key, key = key, following(key)
         batch, passed = steps.batch(s), forward(network, steps.batch(s).x, arrays)
         weight, n = np.asarray(batch.weight, np.float64)[:, None], len(batch.x)
         u = np.asarray(signs(draw_key, passed.y.shape, jnp.float32), np.float64)

@@ -12,7 +12,7 @@ import numpy as np
 import optax
 import pytest
 
-from senn import compilation, machine
+from senn import compilation, machine, training
 from senn.callbacks import Callback
 from senn.compilation import Compilations, Program, compilations
 from senn.nn import MLP
@@ -217,3 +217,22 @@ def test_the_cache_is_ours_unless_the_user_says_otherwise(say, tmp_path):
         assert ours.startswith(str(tmp_path / (say or "senn")))
     else:
         assert (ours, used) == ("None", "None")
+
+
+@pytest.mark.skipif(compilation._cores() < 2, reason="with one core nothing is prepared")
+def test_the_steps_after_a_first_layer_are_compiled_before_it_is_there(alone, monkeypatch):
+    """A network without hidden layers can only grow by one, whose shapes are known."""
+    ahead = []
+    monkeypatch.setattr(
+        training.train_chunk, "prepare", lambda state, *_: ahead.append(state.network.capacities)
+    )
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    network = MLP(2, 1, (), key=jax.random.key(0))
+    grown, _ = fit(
+        network, (x, x[:, 0] * x[:, 1]), policy=Policy(alpha=1e-6, every=2),
+        schedule=Schedule(max_steps=6, evaluate_every=6, anneal_epochs=None),
+    )  # fmt: skip
+    assert ahead == [grown.capacities]
+    programs = [key for key in compilation._programs if key[0] is training.train_chunk]
+    assert len(programs) == 2  # before the layer, and after

@@ -11,6 +11,7 @@ from scipy.special import expit, softmax
 
 import reference
 import senn.training
+from senn.arrays import following
 from senn.batches import Batch, InputMoment
 from senn.callbacks import Callback
 from senn.factors import InputFactor
@@ -155,7 +156,7 @@ class Dense:
 
     def step(self, network, batch, scale):
         """What one step takes from the active parameters; η and ν."""
-        self.key, draw_key = jax.random.split(self.key)
+        draw_key, self.key = self.key, following(self.key)
         new, g = self.second_moments(network, batch, draw_key)
         old = min(self.age / (self.age + 1), self.decay)
         self.factors = [
@@ -430,7 +431,7 @@ def test_growth_keeps_the_velocity_and_lets_the_factors_start_anew(trained, plac
     # The next batch alone makes the factors.
     _, after, _ = take(rule, new, grown, *args)
     dense = Dense(("squared_error", "fisher"), 1, np.eye(4), N)
-    key = jax.random.split(grown.key)[1]
+    key = grown.key
     for m, (found, wanted) in enumerate(
         zip(after.factors, dense.second_moments(new, args[2], key)[0], strict=True)
     ):
@@ -604,3 +605,14 @@ def test_a_run_that_recovers_is_told_again(told):
     for *_, state in told:
         np.testing.assert_allclose(matrix(state.inputs), moment_of(x, np.ones(8)), rtol=1e-10)
         assert isinstance(state.examples, Batch | jax.Array)
+
+
+def test_draws_of_one_step_tell_nothing_of_those_of_the_next():
+    keys = [jax.random.key(3)]
+    for _ in range(30):
+        keys.append(following(keys[-1]))
+    assert len({tuple(np.asarray(jax.random.key_data(k)).tolist()) for k in keys}) == len(keys)
+    drawn = np.array([signs(key, (500, 4), float) for key in keys]).reshape(len(keys), -1)
+    together = drawn @ drawn.T / drawn.shape[1]
+    np.testing.assert_array_equal(np.diag(together), 1)
+    assert np.abs(together - np.eye(len(keys))).max() < 5 / np.sqrt(drawn.shape[1])

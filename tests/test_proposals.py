@@ -30,6 +30,7 @@ from senn.proposals.base import (
     objective,
     problem_at,
     rescale,
+    search_keys,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
 from senn.proposals.projection import SCREENED_AT_ONCE, THETA_RIDGE, Fit
@@ -283,7 +284,7 @@ def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
 @every_single
 @pytest.mark.parametrize("name", ["random", "ascent"])
 def test_each_unit_in_turn_is_the_best_of_those_left(kind, name):
-    turn, search_key = in_turn(kind, name, 3), jax.random.split(key)[0]
+    turn, search_key = in_turn(kind, name, 3), search_keys(key, 3)[0]
     each = apart(search(PROPOSERS[name], problem(kind), search_key))
     chosen = []
     for unit in apart(turn.units):
@@ -504,7 +505,7 @@ def test_random_draws_are_the_starting_scheme():
 
 
 def test_random_keeps_the_best_of_its_draws():
-    plain, search_key = problem("unit"), jax.random.split(key)[0]
+    plain, search_key = problem("unit"), search_keys(key, 1)[0]
     scores = measure(plain, search(Random(candidates=6), plain, search_key))[0]
     assert found("unit", "random").fit_score == pytest.approx(float(scores.max()))
     assert Random().candidates == 1
@@ -719,8 +720,10 @@ def test_no_search_calls_lapack_for_several_matrices_at_once(kind):
     """Such calls wait for helpers in XLA's pool of threads, and two can lock a pool of two."""
     search = Projection(candidates=4, screened=16, steps=1)
     given = problem(kind)  # kept for other tests, so not made inside
-    proposing = jax.jit(lambda key: search.propose(given, key, 1).score)
-    calls = re.findall(r"custom_call @lapack_\w+\(.*", proposing.lower(key).as_text())
+    proposing = jax.jit(lambda *keys: search.found(given, *keys).score)
+    calls = re.findall(
+        r"custom_call @lapack_\w+\(.*", proposing.lower(*search_keys(key, 1)).as_text()
+    )
     assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+x", call)]
 
 

@@ -19,15 +19,35 @@ def to_device(values: Any, dtype: Any = None) -> jax.Array:
 
 def key_of(seed: int) -> jax.Array:
     """`jax.random.key` of a whole number below 2**64, made on the host, which compiles nothing."""
-    words = np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32)
-    return jax.random.wrap_key_data(to_device(words), impl="threefry2x32")
+    return _key(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))
 
 
 def split_key(key: jax.Array, count: int) -> list[jax.Array]:
     """So many keys that depend on one; as `jax.random.split`, on the host."""
-    words = np.asarray(jax.random.key_data(key)).tolist()
-    draw = np.random.default_rng(words)
-    return [key_of(int(seed)) for seed in draw.integers(2**63, size=count)]
+    return [_key(words) for words in _words(key, count)]
+
+
+def split_keys(key: jax.Array, count: int) -> jax.Array:
+    """The keys of `split_key` as one array [count]."""
+    return _key(_words(key, count))
+
+
+def _words(key: jax.Array, count: int) -> np.ndarray:
+    rng = np.random.default_rng(np.asarray(jax.random.key_data(key)).tolist())
+    return rng.integers(2**32, size=(count, 2), dtype=np.uint32)
+
+
+def _key(words: np.ndarray) -> jax.Array:
+    return jax.random.wrap_key_data(to_device(words), impl="threefry2x32")
+
+
+def following(key: jax.Array) -> jax.Array:
+    """The next of a sequence of keys, which are counted, as a program may do at no cost.
+
+    Threefry's numbers for neighbouring keys have nothing to do with each other.
+    """
+    words = jax.random.key_data(key)
+    return jax.random.wrap_key_data(words.at[0].add(1), impl=jax.random.key_impl(key))
 
 
 def blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray:

@@ -13,7 +13,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -182,17 +182,16 @@ class _Entry(NamedTuple):
         if self.compiled.ready or self.compiled.future is not None:
             return
         self._tell()
-        wide = bool(jax.config.jax_enable_x64)  # pyright: ignore[reportAttributeAccessIssue]
 
         def work() -> None:
-            try:
-                with jax.enable_x64(wide), _counted(waiting=False):
-                    self.compiled.compile(self.arrays)
+            with suppress(Exception), _counted(waiting=False):  # the call will raise it
+                lowered.compile()
                 self._remember()
-            except Exception:
-                pass
 
-        self.compiled.future = _pool().submit(work)
+        # Traced here: threads would only wait for each other, as Python runs one at a time.
+        with suppress(Exception), _counted(waiting=True):
+            lowered = self.compiled.jit.lower(self.arrays)
+            self.compiled.future = _pool().submit(work)
 
     def _tell(self) -> None:
         if self.mark is not None and not self.mark.exists():

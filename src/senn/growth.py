@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Key, PRNGKeyArray
 
 from senn.arrays import key_of, split_key
 from senn.batches import Batch
@@ -22,7 +22,15 @@ from senn.nn.network import next_capacity
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Location, Proposal
-from senn.proposals.base import Found, Problem, join, problem_at, rescale, residuals
+from senn.proposals.base import (
+    Found,
+    Problem,
+    join,
+    problem_at,
+    rescale,
+    residuals,
+    search_keys,
+)
 
 # All searches at maps of at most so many inputs and outputs share a program: 64 inputs, and as many
 # units beside them.
@@ -95,7 +103,8 @@ def propose_at(
     count = policy.units_in_turn(location)
     task = _task(network, seen, proposer, policy, location)
     problem = task.problem
-    found = _search(task.search, problem, key, count=task.units, unit_scale=task.unit_scale)
+    keys = search_keys(key, task.units)
+    found = _search(task.search, problem, *keys, unit_scale=task.unit_scale)
     found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
@@ -183,10 +192,17 @@ def prepare(
         task = eqx.filter_eval_shape(
             lambda seen, at=location: _task(network, seen, proposer, policy, at), seen
         )
-        _search.prepare(
-            task.search, task.problem, key,
-            count=task.units, unit_scale=task.unit_scale,
-        )  # fmt: skip
+        keys = search_keys(key, task.units)
+        _search.prepare(task.search, task.problem, *keys, unit_scale=task.unit_scale)
+
+
+def first_layer(network: MLP, policy: Policy, place: Location) -> Proposal:
+    """A layer that a search might find there: what is compiled for one serves all of them."""
+    units = policy.layer_size(network, place.position)
+    theta = np.zeros((3, units)) if network.activation == "rational" else None
+    nothing = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 0.0)
+    weight = np.eye(network.n_inputs(place.position), units)
+    return Proposal(place, weight, np.zeros(units), theta, **nothing)
 
 
 def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[MLP, Any]:
@@ -243,12 +259,12 @@ def _without_filling(of: MapMoments, slots: int) -> MapMoments:
 def _search(
     proposer: AbstractProposer,
     problem: Problem,
-    key: PRNGKeyArray,
+    search_key: PRNGKeyArray,
+    keys: Key[Array, " count"],
     *,
-    count: int,
     unit_scale: float,
 ) -> Found:
-    found = proposer.propose(problem, key, count)
+    found = proposer.found(problem, search_key, keys)
     if problem.square:  # the units of an identity layer must keep the scale of their inputs
         return found
     return found._replace(units=rescale(problem, found.units, unit_scale))

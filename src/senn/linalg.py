@@ -11,8 +11,6 @@ from jaxtyping import Array, Bool, Float, Int
 
 Tree = TypeVar("Tree")
 
-SWEEPS = 6  # of Jacobi's rotations: with 3 × 3 matrices each squares what is left
-
 
 class CGResult(NamedTuple):
     """What conjugate gradients found, and how it ended."""
@@ -208,33 +206,22 @@ def whiteners(A: Float[Array, "c n n"]) -> Float[Array, "c n n"]:
 def leading_eigenpairs(A: Float[Array, "c n n"]) -> tuple[Float[Array, " c"], Float[Array, "c n"]]:
     """The largest eigenvalue of each of a stack of small symmetric matrices, and its vector.
 
-    By Jacobi's rotations, of which a few sweeps reach rounding; not by LAPACK (see `solve_small`).
+    By squaring, which leaves of A only its leading part: after k squarings the others have the
+    share (λ/λ₁)^2ᵏ. What a tie at rounding leaves beside it explains as much. Not by LAPACK (see
+    `solve_small`).
     """
-    n = A.shape[-1]
+    own = jnp.finfo(A.dtype)
 
-    def rotated(A, V, p: int, q: int):
-        off = A[:, p, q]
-        ratio = (A[:, q, q] - A[:, p, p]) / jnp.where(off != 0, 2 * off, 1)
-        size = jnp.abs(ratio) + jnp.sqrt(1 + ratio**2)
-        t = jnp.where(off != 0, jnp.where(ratio < 0, -1, 1) / size, 0)
-        c = 1 / jnp.sqrt(1 + t**2)
-        turn = jnp.broadcast_to(jnp.eye(n, dtype=A.dtype), A.shape)
-        turn = turn.at[:, p, p].set(c).at[:, q, q].set(c)
-        turn = turn.at[:, p, q].set(t * c).at[:, q, p].set(-t * c)
-        return _product(turn.mT, _product(A, turn)), _product(V, turn)
+    def scaled(A):
+        return A / jnp.maximum(jnp.max(jnp.abs(A), axis=(1, 2), keepdims=True), own.tiny)
 
-    def sweep(_, carry):
-        A, V = carry
-        for p in range(n):
-            for q in range(p + 1, n):
-                A, V = rotated(A, V, p, q)
-        return A, V
-
-    start = A, jnp.broadcast_to(jnp.eye(n, dtype=A.dtype), A.shape)
-    A, V = jax.lax.fori_loop(0, SWEEPS, sweep, start)
-    values = jnp.sum(A * jnp.eye(n, dtype=A.dtype), axis=2)
-    first = jax.nn.one_hot(jnp.argmax(values, axis=1), n, dtype=A.dtype)
-    return jnp.max(values, axis=1), jnp.sum(V * first[:, None], axis=2)
+    power = jax.lax.fori_loop(0, own.nmant + 1, lambda _, A: scaled(_product(A, A)), scaled(A))
+    largest = jnp.argmax(jnp.sum(power * jnp.eye(A.shape[-1], dtype=A.dtype), axis=2), axis=1)
+    unit = jax.nn.one_hot(largest, A.shape[-1], dtype=A.dtype)
+    column = jnp.sum(power * unit[:, None], axis=2)
+    column = jnp.where(jnp.all(column == 0, axis=1, keepdims=True), unit, column)  # of A = 0
+    vector = column / jnp.sqrt(jnp.sum(column**2, axis=1, keepdims=True))
+    return jnp.sum(vector[:, :, None] * A * vector[:, None], axis=(1, 2)), vector
 
 
 def _product(A: Float[Array, "c n n"], B: Float[Array, "c n n"]) -> Float[Array, "c n n"]:

@@ -95,6 +95,11 @@ class SoftmaxCrossEntropy(AbstractLoss):
         own = targets[..., None] == jnp.arange(outputs.shape[-1], dtype=targets.dtype)
         return -jnp.sum(jnp.where(own, jax.nn.log_softmax(outputs), 0), axis=-1)
 
+    def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
+        """p less 1 for the class itself."""
+        own = targets[..., None] == jnp.arange(outputs.shape[-1], dtype=targets.dtype)
+        return jax.nn.softmax(outputs) - own
+
     def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
         """(diag(√p) − p√pᵀ) u."""
         p = jax.nn.softmax(outputs)
@@ -123,6 +128,10 @@ class BinaryCrossEntropy(AbstractLoss):
         targets = _like(targets, outputs)
         return jnp.sum(jax.nn.softplus(outputs) - targets * outputs, axis=-1)
 
+    def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
+        """p − target."""
+        return jax.nn.sigmoid(outputs) - _like(targets, outputs)
+
     def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
         """√(p(1 − p)) u."""
         return jnp.sqrt(jax.nn.sigmoid(outputs) * jax.nn.sigmoid(-outputs)) * u
@@ -147,6 +156,10 @@ class SquaredError(AbstractLoss):
         """Loss of each example, half its squared error."""
         return 0.5 * jnp.sum((outputs - _like(targets, outputs)) ** 2, axis=-1)
 
+    def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
+        """y − target."""
+        return outputs - _like(targets, outputs)
+
     def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:  # noqa: ARG002
         """The vector itself."""
         return u
@@ -165,6 +178,10 @@ class Among(AbstractLoss):
     def __call__(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Float[Array, "*n"]:
         """Loss of each example."""
         return self.loss(self._filled(outputs), targets)
+
+    def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
+        """g_y, zero at spare outputs."""
+        return jnp.where(self.alive, self.loss.gradient(self._filled(outputs), targets), 0)
 
     def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
         """R u, zero at spare outputs whatever u is there."""

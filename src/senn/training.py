@@ -21,7 +21,7 @@ from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import QUICK, Program, compilations, listening
 from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.expand import with_slots, without_spare
-from senn.growth import add, look, prepare, propose_all
+from senn.growth import add, first_layer, look, prepare, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 from senn.linalg import running_mean
 from senn.losses import (
@@ -303,8 +303,7 @@ def _train_chunk(
         return dynamic, jax.tree.map(lambda seen, v: seen.at[s].set(v), infos, info)
 
     steps = scales.shape[0]
-    seen = jax.eval_shape(take, dynamic, 0)[1]
-    blank = jax.tree.map(lambda v: jnp.zeros((steps, *v.shape), v.dtype), seen)
+    blank = StepInfo.blank(steps, scales.dtype)
     dynamic, infos = jax.lax.fori_loop(0, n, step, (dynamic, blank))
     after, last = eqx.combine(dynamic, static), data[rows[n - 1]]
     some = among_loss(after.network.active_outputs, loss)
@@ -489,12 +488,8 @@ class _Run:
 
     def take(self, chunk: Chunk) -> bool:
         """The steps of one chunk; False, and nothing changed, if a loss was not finite."""
-        scales = self.rates(len(chunk.rows)).astype(self.now.train.scale.dtype)
-        large = chunk.rows.shape[1] * chunk.data.x.shape[1] >= LARGE_STEP
-        state, infos, last = (train_large_chunk if large else train_chunk)(
-            self.now.train, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
-            np.int32(chunk.n),
-        )  # fmt: skip
+        state, infos, last = self.steps(chunk, self.now.train)
+        self.prepare_successor(chunk)
         infos = jax.tree.map(lambda v: np.asarray(v)[: chunk.n], infos)
         if not (np.isfinite(infos.loss).all() and np.isfinite(last)):
             return False
@@ -503,6 +498,16 @@ class _Run:
         self.tell("on_steps", self.now.step, float(infos.loss[-1]))
         self.tell_of(state.average)
         return True
+
+    def steps(self, chunk: Chunk, state: TrainState, *, prepared: bool = False) -> Any:
+        """The steps of one chunk; if `prepared`, their program is compiled in the background."""
+        large = chunk.rows.shape[1] * chunk.data.x.shape[1] >= LARGE_STEP
+        compiled = train_large_chunk if large else train_chunk
+        scales = self.rates(len(chunk.rows)).astype(state.scale.dtype)
+        return (compiled.prepare if prepared else compiled)(
+            state, self.optimizer, self.loss, self.metric, chunk.data, chunk.rows, scales,
+            np.int32(chunk.n),
+        )  # fmt: skip
 
     def recover(self) -> bool:
         """Lower the step after a loss that was not finite; False once that was tried enough."""
@@ -632,27 +637,39 @@ class _Run:
                 self.optimizer.input_factor(self.now.train.optimizer),
             )  # fmt: skip
 
+    def prepare_successor(self, chunk: Chunk) -> None:
+        """Without hidden layers there is one way to grow: compile the steps after it, too."""
+        network, places = self.now.train.network, self.locations()
+        if self.now.step == 0 and self.now.growing and not network.hidden and places:
+            successor = self.grown(first_layer(network, self.policy, places[0]))
+            self.steps(chunk, successor, prepared=True)
+
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         """Grow the network and the optimiser's state, and say what it did to the loss."""
-        old = self.now.train
+        old, new = self.now.train, self.grown(proposal)
         before = evaluate(old.average, self.loss, judged_on).loss
-        average, _ = add(old.average, None, proposal, self.policy)
-        network, optimizer = add(old.network, old.optimizer, proposal, self.policy)
-        optimizer = self.optimizer.grown(optimizer, network)
         addition = Addition(
             self.now.step, proposal.location.kind, proposal.location.position, proposal.units,
             proposal.score, proposal.stderr, before,
-            evaluate(average, self.loss, judged_on).loss,
-            network.hidden_sizes, network.n_parameters, reason, self.seconds(),
+            evaluate(new.average, self.loss, judged_on).loss,
+            new.network.hidden_sizes, new.network.n_parameters, reason, self.seconds(),
         )  # fmt: skip
         # Only now: an interruption finds the network as the ledger says it is.
-        self.now.train = old._replace(network=network, optimizer=optimizer, average=average)
+        self.now.train = new
         if proposal.location.kind == "layer":
             self.now.last_layer = self.now.step
         self.record("on_addition", addition)
-        self.tell_of(average)
-        if network.capacities != old.network.capacities:  # there will be other programs
+        self.tell_of(new.average)
+        if new.network.capacities != old.network.capacities:  # there will be other programs
             self.prepare()
+
+    def grown(self, proposal: Proposal) -> TrainState:
+        """The networks and the optimiser's state with a proposal's units."""
+        old = self.now.train
+        average, _ = add(old.average, None, proposal, self.policy)
+        network, optimizer = add(old.network, old.optimizer, proposal, self.policy)
+        optimizer = self.optimizer.grown(optimizer, network)
+        return old._replace(network=network, optimizer=optimizer, average=average)
 
     # --- book-keeping ---------------------------------------------------------------------
 

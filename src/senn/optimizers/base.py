@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
@@ -22,6 +23,12 @@ class StepInfo(NamedTuple):
     eta: Float[Array, ""]  # natural expansion score of the whole network
     solver_steps: Int[Array, ""]
     solver_residual: Float[Array, ""]
+
+    @classmethod
+    def blank(cls, steps: int, dtype: Any) -> "StepInfo":
+        """What several steps see [steps], before any of them was taken."""
+        numbers, counts = jnp.zeros(steps, dtype), jnp.zeros(steps, jnp.int32)
+        return cls(numbers, numbers, counts, numbers)
 
 
 class AbstractOptimizer(eqx.Module):

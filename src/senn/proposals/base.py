@@ -15,8 +15,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
+from senn.arrays import split_key, split_keys
 from senn.compilation import QUICK, program
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
@@ -153,6 +154,12 @@ def join(proposals: Sequence[Proposal]) -> Proposal:
     )
 
 
+def search_keys(key: PRNGKeyArray, count: int) -> tuple[PRNGKeyArray, Key[Array, " count"]]:
+    """Keys for a search and for `count` selections, split on the host: programs need not."""
+    first, second = split_key(key, 2)
+    return first, split_keys(second, count)
+
+
 class AbstractProposer(eqx.Module):
     """A search for new units."""
 
@@ -180,18 +187,23 @@ class AbstractProposer(eqx.Module):
     ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
         """The index of the chosen candidate, and weights of which the judged score is the mean."""
 
-    @eqx.filter_jit
     def propose(self, problem: Problem, key: PRNGKeyArray, count: int = 1) -> Found:
         """Search, select on the fitting sample, judge on the held-out one: one compiled call.
 
         With `count` > 1 as many units are selected in turn, each scored by what it explains
         beyond those before it; the scores of the first k add up to the Δη′ of all k.
         """
+        return self.found(problem, *search_keys(key, count))
+
+    @eqx.filter_jit
+    def found(
+        self, problem: Problem, search_key: PRNGKeyArray, keys: Key[Array, " count"]
+    ) -> Found:
+        """What `propose` returns: a key for the search, and one for each selection."""
+        count = keys.shape[0]
         if problem.square and count > 1:
             raise ValueError(f"Square layers are proposed one at a time; got count={count}.")
-        search_key, select_key = jax.random.split(key)
         units = self.search(problem, search_key)
-        keys = jax.random.split(select_key, count)
         if problem.units.shape[0] > 1:
             index, *scores = (v[None] for v in self._judge(problem, units, keys[0]))
         else:
