@@ -1,4 +1,5 @@
 import contextlib
+import dataclasses
 import inspect
 import io
 import json
@@ -20,6 +21,7 @@ from command import refused, run
 from senn import cli, losses
 from senn.cli import main
 from senn.commands import COMMANDS, train
+from senn.learner import ClassLearner
 from senn.nn.activation import ACTIVATIONS
 from senn.optimizers.adapter import OPTIMIZERS
 from senn.proposals import Random
@@ -218,11 +220,11 @@ def test_options_reach_the_estimator(monkeypatch):
     seen = {}
 
     def fit(self, x, y):
-        seen.update(self.get_params(deep=False))
+        seen.update({f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
         assert [type(c) for c in seen.pop("callbacks")] == [GracefulStop]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(senn.SENNClassifier, "fit", fit)
+    monkeypatch.setattr(ClassLearner, "fit", fit)
     code, _, err = run(
         "train", "digits", "--seed", "3", "--max-units", "50", "--max-layers", "2",
         "--max-parameters", "999", "--max-seconds", "1.5", "--hidden-sizes", "5", "--activation",
@@ -534,3 +536,17 @@ def test_what_cannot_be_saved_is_reported_all_the_same(tmp_path, monkeypatch):
     assert code == 1
     assert strict(out)["steps"] == 4
     assert "No space left on device" in err
+
+
+def test_a_table_of_numbers_is_learned_without_scikit_learn(tmp_path):
+    """Which takes a second to import."""
+    rows = [",".join(f"{v:.3f}" for v in row) for row in RNG.normal(size=(40, 3))]
+    (tmp_path / "table.csv").write_text("a,b,c\n" + "\n".join(rows) + "\n", "utf-8")
+    words = ["train", str(tmp_path / "table.csv"), "--quiet", "--out", str(tmp_path / "run"),
+             "--max-iter", "1", "--no-width", "--no-depth", "--hidden-sizes", "none"]  # fmt: skip
+    program = (
+        f"import sys; from senn.cli import main; code = main({words}); "
+        "assert not {'sklearn', 'scipy.stats'} & set(sys.modules), code"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=300)
+    assert read_run(tmp_path / "run").test is not None

@@ -66,7 +66,7 @@ def offline(monkeypatch, tmp_path):
 
     monkeypatch.delenv("SENN_DATA", raising=False)
     monkeypatch.setattr(datasets, "_SYSTEM_FOLDER", tmp_path / "nothing")
-    monkeypatch.setattr(datasets, "fetch_openml", unreachable)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", unreachable)
 
 
 # --- Named data sets -----------------------------------------------------------------------
@@ -225,7 +225,7 @@ def test_mnist_from_openml(first, fits, monkeypatch, offline):
     pixels = np.zeros((70_000, 784), dtype=np.uint8)
     pixels[60_000:] = 255
     bunch = type("Bunch", (), {"data": pixels, "target": labels})()
-    monkeypatch.setattr(datasets, "fetch_openml", lambda *_, **__: bunch)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda *_, **__: bunch)
     if not fits:
         with pytest.raises(DataError, match="not in the official order"):
             load("mnist")

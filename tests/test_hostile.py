@@ -187,7 +187,7 @@ ROWS = X.astype(np.float32), LABELS.astype(np.int32)
 
 
 def test_growth_over_the_edge_of_capacity():
-    network = MLP(I, 3, (3,), key=jax.random.key(1), capacity=4)
+    network = MLP(I, 3, (3,), key=jax.random.key(3), capacity=4)
     network, history = senn.fit(network, ROWS, policy=GROWING, schedule=SHORT)
     assert history.additions[0].hidden_sizes == (5,)  # two at once, beyond the one free slot
     assert network.capacities[0] >= network.hidden_sizes[0]

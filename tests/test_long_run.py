@@ -11,7 +11,7 @@ EVEN = [Tenth(k, 4, 50, 10.0, 500.0, 0.001) for k in range(1, 11)]
 
 @pytest.fixture(scope="module")
 def ran():
-    return run(STEPS, seed=0)
+    return run(STEPS, seed=2)  # which grows
 
 
 def test_it_considers_growth_to_the_end_and_stays_within_its_slots(ran):

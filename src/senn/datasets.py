@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from sklearn.datasets import fetch_openml, load_digits, make_moons
 
 from senn.readers import DataError, first_sentence, is_number, read_idx, read_npz, read_table
 
@@ -575,6 +574,8 @@ def _pixel_names(height: int, width: int) -> tuple[str, ...]:
 
 def _digits(name: str, options: _Options) -> Dataset:
     """scikit-learn's 1,797 images of 8 × 8 pixels, split at random."""
+    from sklearn.datasets import load_digits  # a second; tables do without
+
     digits: Any = load_digits()
     features = Features((digits.data / 16).astype(np.float32), _pixel_names(8, 8), ())
     targets = _coded("digit", digits.target, 10)
@@ -583,6 +584,8 @@ def _digits(name: str, options: _Options) -> Dataset:
 
 def _moons(name: str, options: _Options) -> Dataset:
     """Two half-moons with noise 0.3; 10,000 test points make the test accuracy precise."""
+    from sklearn.datasets import make_moons  # a second; tables do without
+
     seeds = np.random.SeedSequence(options.seed).generate_state(2)
     parts: Any = [
         make_moons(n_samples=n_rows, noise=0.3, random_state=int(seed))
@@ -678,6 +681,8 @@ def _check_idx_set(name: str, parts: Sequence[np.ndarray], origin: str) -> None:
 
 def _fetch_idx(name: str) -> list[np.ndarray]:
     """The four arrays from OpenML, through scikit-learn and its cache."""
+    from sklearn.datasets import fetch_openml  # a second; tables do without
+
     parser = "pandas" if find_spec("pandas") else "liac-arff"  # which takes minutes
     try:
         with warnings.catch_warnings():

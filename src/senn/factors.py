@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 from jaxtyping import Array, Float
-from sklearn.utils.extmath import randomized_svd
 
 from senn.arrays import to_device
 from senn.batches import InputMoment
@@ -121,5 +120,7 @@ def _leading(A: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     if len(A) <= EIGH_INPUTS:
         values, vectors = scipy.linalg.eigh(A, subset_by_index=[len(A) - k, len(A) - 1])
     else:
+        from sklearn.utils.extmath import randomized_svd  # loads scikit-learn
+
         vectors, values, _ = randomized_svd(A, k, random_state=0)
     return np.maximum(values, 0), vectors

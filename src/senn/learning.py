@@ -1,15 +1,12 @@
-"""How the estimators of `senn.estimators` train. This loads JAX; predictions do without."""
+"""How the learners of `senn.learner` train. This loads JAX; predictions do without."""
 
 import warnings
 from dataclasses import replace
+from numbers import Integral
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from sklearn.base import is_classifier
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils import check_random_state
 
 from senn.arrays import key_of
 from senn.batches import Batch
@@ -23,11 +20,13 @@ from senn.nn.network import next_capacity
 from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
+from senn.prediction import ClassPredictor, Scale
 from senn.preparation import (
     Rows,
     check_labels,
     class_weights,
     merged_classes,
+    scale_of,
     scaled,
     split,
 )
@@ -39,7 +38,7 @@ def fit_anew(
     estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
 ) -> Any:
     """`fit`, or `resume` from a checkpoint; the estimator, fitted."""
-    train = _fit_labels if is_classifier(estimator) else _fit_numbers
+    train = _fit_labels if _classifies(estimator) else _fit_numbers
     train(estimator, X, y, sample_weight, checkpoint)
     return estimator
 
@@ -114,12 +113,14 @@ def _fit(
     policy, schedule, seed = _policy(estimator), _schedule(estimator), _seed(estimator)
     warm, dtype = _continues(estimator), _training_dtype()
     weight = (rows.weight / rows.weight.mean()).astype(dtype)
-    classes = targets if is_classifier(estimator) else None
+    classes = targets if _classifies(estimator) else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm:
-        estimator.scaler_ = _scaler(estimator, rows.x[train], weight[train])
+        estimator.scaler_ = _scale(estimator, rows.x[train], weight[train])
     data = [  # batches at once: no second copy of a large table is kept
-        Batch.on_host(scaled(estimator.scaler_, rows.x[part], dtype), targets[part], weight[part])
+        Batch.on_host(
+            scaled(estimator._input_scale, rows.x[part], dtype), targets[part], weight[part]
+        )
         for part in (train, held_out)
     ]
     estimator.network_, estimator.history_ = fit(
@@ -140,6 +141,8 @@ def _fit(
     estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
     estimator._online = None
     if estimator.history_.stop_reason.startswith(NOT_FINITE):
+        from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
+
         warnings.warn(
             f"Training ended early, at the last good network: {estimator.history_.stop_reason}. "
             "Rescale the data (standardize=True) or lower the learning rate.",
@@ -156,7 +159,7 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
     dtype = _training_dtype()
     estimator._online = online
     estimator.network_, estimator.history_ = online.learn(
-        (scaled(estimator.scaler_, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        (scaled(estimator._input_scale, rows.x, dtype), targets, rows.weight.astype(dtype)),
         loss=loss,
         metric=estimator.metric,
         optimizer=make_optimizer(estimator.optimizer),
@@ -170,15 +173,13 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
 
 def _start(estimator: Any, rows: Rows, out_size: int) -> None:
     """A network that has seen nothing yet; the first rows set the scale of the inputs."""
-    estimator.scaler_ = _scaler(estimator, rows.x, rows.weight)
+    estimator.scaler_ = _scale(estimator, rows.x, rows.weight)
     estimator.network_ = _network(estimator, out_size, _seed(estimator), _policy(estimator))
     estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
 
 
-def _scaler(estimator: Any, x: np.ndarray, weight: np.ndarray) -> StandardScaler | None:
-    if not estimator.standardize:
-        return None
-    return StandardScaler().fit(x.astype(np.float64, copy=False), sample_weight=weight)
+def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
+    return scale_of(x, weight) if estimator.standardize else None
 
 
 def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
@@ -206,7 +207,7 @@ def _policy(estimator: Any) -> Policy:
 
 
 def _progress(estimator: Any) -> list[Progress]:
-    score = "accuracy" if is_classifier(estimator) else "R²"
+    score = "accuracy" if _classifies(estimator) else "R²"
     shown = Progress(score=score, max_seconds=_float(estimator.max_seconds))
     return [shown] if estimator.verbose else []
 
@@ -232,7 +233,16 @@ def _continues(estimator: Any) -> bool:
 
 
 def _seed(estimator: Any) -> int:
-    return int(check_random_state(estimator.random_state).randint(2**31 - 1))
+    state = estimator.random_state
+    if isinstance(state, Integral):
+        return int(np.random.RandomState(int(state)).randint(2**31 - 1))
+    from sklearn.utils import check_random_state  # loads scikit-learn
+
+    return int(check_random_state(state).randint(2**31 - 1))
+
+
+def _classifies(estimator: Any) -> bool:
+    return isinstance(estimator, ClassPredictor)
 
 
 def _training_dtype() -> Any:
@@ -268,12 +278,12 @@ def _targets(estimator: Any, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
     checked = check_targets(y, rows.n_given, task="regression", dtype=np.float64)
     values = checked.y.reshape(rows.n_given, -1)[rows.kept]
     if first:
-        estimator.target_scaler_ = StandardScaler().fit(values, sample_weight=rows.weight)
+        estimator.target_scaler_ = scale_of(values, rows.weight)
         estimator._one_output = np.asarray(y).ndim == 1
-    known = estimator.target_scaler_.n_features_in_  # pyright: ignore[reportAttributeAccessIssue]
+    known = len(estimator._target_scale[0])
     if values.shape[1] != known:
         raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
-    return np.asarray(estimator.target_scaler_.transform(values), _training_dtype())
+    return scaled(estimator._target_scale, values, _training_dtype())
 
 
 def _float(value: float | int | None) -> float | None:

@@ -1,22 +1,22 @@
 """What of a fitted estimator lasts: its network and scales as plain arrays, and files of them."""
 
 import os
-from typing import Any
+from dataclasses import fields
+from typing import Any, ClassVar
 
 import numpy as np
-from sklearn.base import BaseEstimator
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.validation import check_is_fitted
 
 from senn.history import History
 from senn.model_file import write_model
 from senn.plain import PlainNetwork
 from senn.prediction import Scale
-from senn.preparation import scaler_of
 
 
 class ScalerAttribute:
-    """A `StandardScaler` or None, of which mean and scale are kept, for predictions."""
+    """A `StandardScaler` or None, of which mean and scale are kept, for predictions.
+
+    It may be set to these two alone; the scaler is made when someone asks for it.
+    """
 
     def __init__(self, name: str):  # noqa: D107
         self._scale, self._scaler = f"_{name}_scale", f"_{name}_scaler"
@@ -29,17 +29,34 @@ class ScalerAttribute:
             raise AttributeError(f"{type(estimator).__name__} is not fitted yet.")
         if self._scaler not in known:  # it was read from a file
             scale = known[self._scale]
-            known[self._scaler] = None if scale is None else scaler_of(*scale)
+            known[self._scaler] = None if scale is None else _scaler(*scale)
         return known[self._scaler]
 
-    def __set__(self, estimator: Any, scaler: StandardScaler | None) -> None:  # noqa: D105
-        scale = None if scaler is None else (scaler.mean_, scaler.scale_)
-        vars(estimator).update({self._scaler: scaler, self._scale: scale})
+    def __set__(self, estimator: Any, scaler: Any) -> None:  # noqa: D105
+        known = vars(estimator)
+        known.pop(self._scaler, None)
+        if scaler is not None and not isinstance(scaler, tuple):
+            known[self._scaler], scaler = scaler, (scaler.mean_, scaler.scale_)
+        known[self._scale] = scaler
 
 
-class Persistent(BaseEstimator):
-    """An estimator around a network, that can be written to a file."""
+def _scaler(mean: np.ndarray, scale: np.ndarray) -> Any:
+    """The `StandardScaler` that subtracts `mean` [I] and divides by `scale` [I]."""
+    # Here, because importing scikit-learn takes a second.
+    from sklearn.preprocessing import StandardScaler
 
+    scaler = StandardScaler()
+    scaler.mean_, scaler.scale_ = mean, scale
+    with np.errstate(over="ignore"):
+        scaler.var_ = scale**2
+    scaler.n_features_in_ = len(mean)  # pyright: ignore[reportAttributeAccessIssue]
+    return scaler
+
+
+class Persistent:
+    """An estimator around a network, that can be written to a file; a dataclass."""
+
+    kind: ClassVar[str]  # as files call it
     _plain: PlainNetwork
     _input_scale: Scale | None
     feature_names_: list[str]
@@ -66,15 +83,21 @@ class Persistent(BaseEstimator):
         """Whether there is a network to predict with."""
         return "_plain" in vars(self)
 
+    def _check_fitted(self) -> None:
+        if not self.__sklearn_is_fitted__():
+            from sklearn.exceptions import NotFittedError
+
+            raise NotFittedError(f"This {type(self).__name__} is not fitted yet: call fit first.")
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the fitted model to one file (safetensors with a JSON header; no pickle).
 
         It holds what predictions need. What only `partial_fit` needs to go on where it was, the
         optimiser's state and the rows seen last, is left out; a pickle has it all.
         """
-        check_is_fitted(self)
+        self._check_fitted()
         extra = {
-            "estimator": type(self).__name__,
+            "estimator": self.kind,
             "params": _json_params(self),
             "feature_names": self.feature_names_,
             "named_features": hasattr(self, "feature_names_in_"),
@@ -97,8 +120,8 @@ def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
     return {} if scale is None else {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
 
 
-def _json_params(estimator: Persistent) -> dict[str, Any]:
-    params = estimator.get_params(deep=False)
+def _json_params(estimator: Any) -> dict[str, Any]:
+    params = {field.name: getattr(estimator, field.name) for field in fields(estimator)}
     params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
     plain = (str, int, float, bool, list, type(None))
     return {k: v for k, v in params.items() if isinstance(v, plain)}

@@ -1,18 +1,15 @@
 """From what users of scikit-learn give to what training takes: rows, weights, classes, scales."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.model_selection import train_test_split
-from sklearn.preprocessing import StandardScaler
-from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.validation import column_or_1d
 
-from senn.datasets import DataError, check_features, check_targets
-from senn.prediction import LARGEST
+from senn.datasets import DataError, check_features, check_targets, split_rows
+from senn.prediction import LARGEST, Scale
 
 MIN_ROWS = 2
+ROWS_AT_ONCE = 2**14
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 
@@ -78,6 +75,8 @@ def check_weights(sample_weight: Any, n: int) -> np.ndarray:
 def check_labels(y: Any, rows: Rows, min_classes: int) -> tuple[np.ndarray, np.ndarray]:
     """The labels of the rows [N], and the different ones among them, sorted."""
     if getattr(y, "shape", ())[1:] == (1,):
+        from sklearn.utils.validation import column_or_1d  # loads scikit-learn
+
         y = column_or_1d(y, warn=True)
     task = "classification"
     targets = check_targets(y, rows.n_given, task=task, min_classes=min_classes)
@@ -97,6 +96,8 @@ def class_weights(class_weight: Mapping | str | None, labels: np.ndarray) -> np.
         raise ValueError(
             f'class_weight must be None, "balanced" or {{label: weight}}; got {class_weight!r}.'
         )
+    from sklearn.utils.class_weight import compute_sample_weight  # loads scikit-learn
+
     return compute_sample_weight(class_weight, labels)
 
 
@@ -120,25 +121,37 @@ def split(fraction: float, classes: np.ndarray | None, n: int, seed: int):
     held_out = round(fraction * n)
     if held_out < MIN_VALIDATION_ROWS:
         return rows, rows[:0]
-    if classes is not None:
-        counts = np.unique(classes, return_counts=True)[1]
-        if counts.min() < 2 or held_out < len(counts):
-            classes = None
-    return train_test_split(rows, test_size=fraction, random_state=seed, stratify=classes)
+    if classes is not None and held_out < len(np.unique(classes)):
+        classes = None
+    return split_rows(n, fraction, seed, classes)
 
 
-def scaled(scaler: StandardScaler | None, x: np.ndarray, dtype: Any) -> np.ndarray:
+def scale_of(x: np.ndarray, weight: np.ndarray) -> Scale:
+    """Weighted mean and standard deviation of the columns of x [N, I], in float64.
+
+    As scikit-learn's `StandardScaler` has it: 1 for a column that is constant but for rounding.
+    """
+    n, share = len(x), weight / weight.sum(dtype=np.float64)
+    mean, variance = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for rows in _blocks(n):
+        mean += share[rows] @ x[rows].astype(np.float64, copy=False)
+    for rows in _blocks(n):
+        variance += share[rows] @ (x[rows] - mean) ** 2
+    eps = np.finfo(np.float64).eps
+    constant = variance <= n * eps * variance + (n * eps * mean) ** 2
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
+
+
+def scaled(scale: Scale | None, x: np.ndarray, dtype: Any) -> np.ndarray:
     """Inputs as the network sees them, in `dtype`; they are scaled in float64."""
-    if scaler is None or len(x) == 0:
+    if scale is None:
         return x.astype(dtype, copy=False)
-    return np.asarray(scaler.transform(x.astype(np.float64, copy=False)), dtype)
+    result = np.empty(x.shape, dtype)
+    for rows in _blocks(len(x)):
+        result[rows] = (x[rows] - scale[0]) / scale[1]
+    return result
 
 
-def scaler_of(mean: np.ndarray, scale: np.ndarray) -> StandardScaler:
-    """The scaler that subtracts `mean` [I] and divides by `scale` [I]."""
-    scaler = StandardScaler()
-    scaler.mean_, scaler.scale_ = mean, scale
-    with np.errstate(over="ignore"):
-        scaler.var_ = scale**2
-    scaler.n_features_in_ = len(mean)  # pyright: ignore[reportAttributeAccessIssue]
-    return scaler
+def _blocks(n: int) -> Iterator[slice]:
+    """All rows, so many at a time that copies of them are small."""
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))

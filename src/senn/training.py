@@ -300,7 +300,9 @@ def _train_chunk(
     def step(s, carry):
         dynamic, infos = carry
         dynamic, info = take(dynamic, s)
-        return dynamic, jax.tree.map(lambda seen, v: seen.at[s].set(v), infos, info)
+        return dynamic, jax.tree.map(
+            lambda seen, v: seen.at[s].set(v.astype(seen.dtype)), infos, info
+        )
 
     steps = scales.shape[0]
     blank = StepInfo.blank(steps, scales.dtype)

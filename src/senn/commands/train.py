@@ -278,7 +278,8 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
     _check_budgets(arguments, sizes)
 
-    from senn import Policy, SENNClassifier, SENNRegressor
+    from senn import Policy
+    from senn.learner import ClassLearner, NumberLearner
 
     names = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
              "max_layers", "max_parameters", "max_seconds")  # fmt: skip
@@ -286,7 +287,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     policy = Policy(width=not arguments.no_width, depth=not arguments.no_depth, **thresholds)
     score = WORDS[SCORES[data.task]]
     progress = Progress(console, score=score, max_seconds=arguments.max_seconds)
-    make = SENNClassifier if data.task == "classification" else SENNRegressor
+    make = ClassLearner if data.task == "classification" else NumberLearner
     return make(
         sizes,
         policy=policy,

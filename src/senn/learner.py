@@ -1,0 +1,223 @@
+"""SENN as an object that learns and predicts: `senn.estimators` without scikit-learn.
+
+Predictions are made by NumPy (`senn.prediction`). All that trains is in `senn.learning`, which
+the methods import that train: it loads JAX, and who only predicts does without. scikit-learn,
+which takes a second to import, is asked where only it can answer; the command never does.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from senn.callbacks.base import Callback
+from senn.persistence import Persistent, ScalerAttribute, scale_arrays
+from senn.prediction import ClassPredictor, NumberPredictor, Predictor
+from senn.preparation import MIN_ROWS, Rows, check_array, refuse_huge
+from senn.readers import DataError
+
+
+@dataclass(eq=False, repr=False)
+class Learner(Predictor, Persistent):
+    """What classifier and regressor share.
+
+    Parameters
+    ----------
+    hidden_sizes : tuple of int, default=(10,)
+        Units per hidden layer to start with; `()` starts from a linear model.
+    activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
+        Activation of the hidden units.
+    max_units, max_layers, max_parameters, max_seconds : default=None
+        Budgets: hidden units and layers in all, active parameters, and seconds of training.
+        None is without limit; growth then ends when nothing more is worth adding.
+    optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
+        How parameters are trained; "natural_gradient" is exactly the paper's, at a constant rate.
+    metric : {"fisher", "euclidean"}, default=None
+        Output metric of the natural gradient. None is the paper's "euclidean" for
+        "natural_gradient", else "fisher".
+    proposer : `senn.proposals` object, default=None
+        The search for new units; None is `Projection()`.
+    policy : `senn.Policy`, default=None
+        Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
+        own.
+    batch_size : int, default=512
+        Examples per step, fewer if there are fewer.
+    max_iter : int, default=None
+        Most passes over the data; None leaves it to `n_iter_no_change`.
+    n_iter_no_change : int, default=None
+        Evaluations without a better loss after which growth ends, if it has not before; then the
+        learning rate is annealed, and training stops. None is the policy's (10).
+    tol : float, default=1e-3
+        Relative improvement of the loss that counts as better.
+    validation_fraction : float, default=0.1
+        Share of the rows kept apart for early stopping; 0 stops by the training loss. With
+        fewer than 100 rows in all none are kept apart.
+    standardize : bool, default=True
+        Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
+        images whose pixels are in [0, 1].
+    verbose : int, default=0
+        1 shows progress: a live display on a terminal, lines elsewhere.
+    callbacks : sequence of `senn.Callback`, default=()
+        Told what happens during training.
+    warm_start : bool, default=False
+        Let `fit` start from the network of the `fit` before, grown as it is, with its scaling of
+        inputs and targets; classes that are new are added.
+    random_state : int, RandomState or None, default=None
+        Seed of the start, the split, the order of the data and the search.
+    """
+
+    hidden_sizes: Sequence[int] = (10,)
+    _: KW_ONLY
+    activation: str = "rational"
+    max_units: int | None = None
+    max_layers: int | None = None
+    max_parameters: int | None = None
+    max_seconds: float | None = None
+    optimizer: Any = "kfac"
+    metric: str | None = None
+    proposer: Any = None
+    policy: Any = None
+    batch_size: int = 512
+    max_iter: int | None = None
+    n_iter_no_change: int | None = None
+    tol: float = 1e-3
+    validation_fraction: float = 0.1
+    standardize: bool = True
+    verbose: int = 0
+    callbacks: Sequence[Callback] = ()
+    warm_start: bool = False
+    random_state: Any = None
+
+    @property
+    def hidden_sizes_(self) -> tuple[int, ...]:
+        """Units per hidden layer, as grown."""
+        self._check_fitted()
+        return self._plain.hidden_sizes
+
+    @property
+    def n_parameters_(self) -> int:
+        """Active parameters of the network."""
+        self._check_fitted()
+        return self._plain.n_parameters
+
+    @property
+    def n_iter_(self) -> int:
+        """Passes over the data, the last perhaps in part; of `partial_fit` the calls."""
+        self._check_fitted()
+        if self._online is not None:
+            return self._online.calls
+        return int(np.ceil(max((e.epoch for e in self.history_.evaluations), default=0)))
+
+    # --- training -------------------------------------------------------------------------
+
+    def resume(self, checkpoint: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go on with a run of `fit` that was ended early, and end as it would have ended.
+
+        `senn.runs.RunWriter`, as one of the `callbacks`, keeps checkpoints of a run, and
+        `senn.runs.last_checkpoint` reads them. Parameters and data must be those of the run,
+        with a whole number as `random_state`; a `senn.state.ResumeError` says so of other data.
+        """
+        from senn import learning  # loads JAX
+
+        return learning.fit_anew(self, X, y, sample_weight, checkpoint)
+
+    def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
+        """Rows to learn from: the first that this estimator sees, or such as it knows."""
+        x = self._checked(X, first=first, min_rows=min_rows)
+        if not self.standardize:
+            refuse_huge(x, self.feature_names_)
+        return Rows.of(x, sample_weight)
+
+    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
+        """X as an array, once its values, and the number of its columns, are right."""
+        x, names = check_array(X, min_rows)
+        if first:
+            self.n_features_in_, self.feature_names_ = x.shape[1], list(names)
+        elif x.shape[1] != self.n_features_in_:
+            raise DataError(
+                f"X has {x.shape[1]} features, but {type(self).__name__} is expecting "
+                f"{self.n_features_in_} features as input."
+            )
+        return x
+
+    # --- prediction -----------------------------------------------------------------------
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        self._check_fitted()
+        return super()._outputs(X)
+
+
+@dataclass(eq=False, repr=False, kw_only=True)
+class ClassLearner(ClassPredictor, Learner):
+    """Learns labels; a `SENNClassifier` is one."""
+
+    kind: ClassVar[str] = "SENNClassifier"
+
+    class_weight: Mapping[Any, float] | str | None = None
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.
+
+        Rows whose weight in `sample_weight` [N] is 0 are left out.
+        """
+        from senn import learning  # loads JAX
+
+        return learning.fit_anew(self, X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
+        """Go on training, and growing, with one pass over X [N, I] and labels y [N].
+
+        Optimiser, running mean and the cadence of growth are as the call before left them; after
+        `fit` or `senn.load` the optimiser starts anew. Classes never seen before are welcome in
+        any call, and may be announced as `classes`; the network gets an output for each, and
+        those of the others stay as they are, bit for bit. To begin with, no row at hand gives a
+        new class a probability above 1 / (rows seen before + 1): nothing speaks for it yet, and
+        natural gradient does not take longer for starting low.
+
+        The scale of the inputs is that of the first call, whose rows should be like those to
+        come. Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`,
+        `tol` and `validation_fraction` are for `fit` alone.
+        """
+        from senn import learning  # loads JAX
+
+        return learning.go_on_with_labels(self, X, y, classes, sample_weight)
+
+    def _extra(self) -> dict[str, Any]:
+        return {"classes": self.classes_.tolist()}
+
+
+class NumberLearner(NumberPredictor, Learner):
+    """Learns numbers; a `SENNRegressor` is one."""
+
+    kind: ClassVar[str] = "SENNRegressor"
+
+    target_scaler_ = ScalerAttribute("target")
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted.
+
+        Rows whose weight in `sample_weight` [N] is 0 are left out.
+        """
+        from senn import learning  # loads JAX
+
+        return learning.fit_anew(self, X, y, sample_weight)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        """Go on training, and growing, with one pass over X [N, I] and numbers y [N] or [N, O].
+
+        Optimiser, running mean and the cadence of growth are as the call before left them; after
+        `fit` or `senn.load` the optimiser starts anew. The scale of inputs and targets is that of
+        the first call, whose rows should be like those to come. Weights are taken as they are.
+        `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for
+        `fit` alone.
+        """
+        from senn import learning  # loads JAX
+
+        return learning.go_on_with_numbers(self, X, y, sample_weight)
+
+    def _extra(self) -> dict[str, Any]:
+        return {"one_output": self._one_output}
+
+    def _extra_arrays(self) -> dict[str, np.ndarray]:
+        return scale_arrays("target", self._target_scale)
