@@ -14,6 +14,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import scipy.sparse
+from sklearn.datasets import load_digits, make_moons
 
 from mnist import PARTS, write_idx
 from senn import datasets, readers
@@ -830,3 +831,23 @@ def test_rows_are_held_out_equally_often():
         counts[split_rows(40, 0.25, seed, codes)[1]] += 1
     assert counts[0] == 0
     np.testing.assert_allclose(counts[1:] / 1000, 10 / 39, atol=0.06)
+
+
+# --- scikit-learn's data, without importing it --------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [2, 7, 100])
+def test_half_moons_are_those_of_scikit_learn(n):
+    for seed in (0, 5):
+        found = datasets._half_moons(n, 0.3, seed)
+        for array, wanted in zip(found, make_moons(n, noise=0.3, random_state=seed), strict=True):
+            np.testing.assert_allclose(array, wanted, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_digits_are_those_of_scikit_learn(there, monkeypatch):
+    """Also where its file is not where it was."""
+    if not there:
+        monkeypatch.setattr(datasets, "find_spec", lambda _: None)
+    for array, wanted in zip(datasets._digits_arrays(), load_digits(return_X_y=True), strict=True):
+        np.testing.assert_array_equal(array, wanted)

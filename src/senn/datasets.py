@@ -574,23 +574,45 @@ def _pixel_names(height: int, width: int) -> tuple[str, ...]:
 
 def _digits(name: str, options: _Options) -> Dataset:
     """scikit-learn's 1,797 images of 8 × 8 pixels, split at random."""
-    from sklearn.datasets import load_digits  # a second; tables do without
+    pixels, labels = _digits_arrays()
+    features = Features((pixels / 16).astype(np.float32), _pixel_names(8, 8), ())
+    targets = _coded("digit", labels, 10)
+    return _dataset(name, features, targets, _random_rows(targets, options), images=True)
+
+
+def _digits_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [1797, 64] and labels, from scikit-learn's file; importing it takes a second."""
+    spec = find_spec("sklearn")
+    for folder in (spec and spec.submodule_search_locations) or ():
+        path = Path(folder, "datasets", "data", "digits.csv.gz")
+        if path.is_file():
+            table = np.loadtxt(path, delimiter=",")
+            return table[:, :-1], table[:, -1]
+    from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
-    features = Features((digits.data / 16).astype(np.float32), _pixel_names(8, 8), ())
-    targets = _coded("digit", digits.target, 10)
-    return _dataset(name, features, targets, _random_rows(targets, options), images=True)
+    return digits.data, digits.target
+
+
+def _half_moons(n: int, noise: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points [n, 2] and classes of two half circles that reach into each other.
+
+    They are those of scikit-learn's `make_moons`, which takes a second to import.
+    """
+    rng, outer = np.random.RandomState(seed), n // 2
+    at, to = np.linspace(0, np.pi, outer), np.linspace(0, np.pi, n - outer)
+    above = np.column_stack([np.cos(at), np.sin(at)])
+    below = np.column_stack([1 - np.cos(to), 0.5 - np.sin(to)])
+    order = np.arange(n)
+    rng.shuffle(order)
+    x = np.concatenate([above, below])[order]
+    return x + rng.normal(scale=noise, size=x.shape), (order >= outer).astype(np.int64)
 
 
 def _moons(name: str, options: _Options) -> Dataset:
     """Two half-moons with noise 0.3; 10,000 test points make the test accuracy precise."""
-    from sklearn.datasets import make_moons  # a second; tables do without
-
     seeds = np.random.SeedSequence(options.seed).generate_state(2)
-    parts: Any = [
-        make_moons(n_samples=n_rows, noise=0.3, random_state=int(seed))
-        for n_rows, seed in zip((2_000, 10_000), seeds, strict=True)
-    ]
+    parts = [_half_moons(n, 0.3, int(seed)) for n, seed in zip((2_000, 10_000), seeds, strict=True)]
     x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     features = Features(x.astype(np.float32), ("x0", "x1"), ())
     return _dataset(name, features, _coded("moon", y, 2), _first_rows(2_000))
