@@ -348,7 +348,8 @@ class _Run:
             # LAPACK's matrices are small here: threads of its own only wait for each other, and
             # where other programs keep the cores busy, steps take several times as long.
             with threadpool_limits(1, "blas"), listening(self.tell_of_compilation):
-                self.prepare()
+                with self.timed("growth"):
+                    self.prepare()
                 while not self.history.stop_reason:
                     self.advance(end)
                     self.heed()
