@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Array, Float
 
@@ -67,6 +68,13 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
         right = np.mean((y > 0) == (targets > 0.5), axis=1)
         return Score(mean_loss, float(np.average(right, weights=weight)))
     return Score(mean_loss, r_squared(targets, y, weight))
+
+
+def prepare(network: MLP, loss: AbstractLoss, like: Batch) -> None:
+    """Compile in the background what evaluations run; of `like` the shapes of targets matter."""
+    x = jax.ShapeDtypeStruct((BLOCK, network.in_slots), network.readout.bias.dtype)
+    targets = jax.ShapeDtypeStruct((BLOCK, *like.y.shape[1:]), like.y.dtype)
+    _forward_and_loss.prepare(network, loss, x, targets)
 
 
 def _padded(rows: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 Predictions are made by NumPy (`senn.prediction`). All that trains is in `senn.learning`, which
 the methods import that train: it loads JAX, and who only predicts does without. scikit-learn,
-which takes a second to import, is asked where only it can answer; the command never does.
+which takes a second to import, is asked only by what few fits need.
 """
 
 from collections.abc import Mapping, Sequence

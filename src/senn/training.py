@@ -20,6 +20,7 @@ from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked,
 from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import QUICK, Program, compilations, listening
 from senn.evaluation import ROWS_AT_ONCE, evaluate
+from senn.evaluation import prepare as prepare_evaluation
 from senn.expand import with_slots, without_spare
 from senn.growth import add, first_layer, look, prepare, propose_all
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
@@ -631,9 +632,12 @@ class _Run:
         return self.optimizer.output_factors(self.now.train.optimizer, stepped=stepped)
 
     def prepare(self) -> None:
-        """Let the first look be compiled while the first steps are, and run."""
+        """Let evaluations and the first look be compiled while the first steps are, and run."""
         samples = self.source.sample_shapes(self.schedule.sample_size)
-        if self.now.growing and samples is not None:
+        if samples is None:
+            return
+        prepare_evaluation(self.now.train.average, self.loss, samples[1])
+        if self.now.growing:
             prepare(
                 self.now.train.average, self.loss, self.score_metric, samples, self.proposer,
                 self.policy, self.output_factors(stepped=True),
@@ -642,9 +646,11 @@ class _Run:
 
     def prepare_successor(self, chunk: Chunk) -> None:
         """Without hidden layers there is one way to grow: compile the steps after it, too."""
-        network, places = self.now.train.network, self.locations()
-        if self.now.step == 0 and self.now.growing and not network.hidden and places:
-            successor = self.grown(first_layer(network, self.policy, places[0]))
+        network = self.now.train.network
+        if self.now.step or network.hidden or not self.now.growing:
+            return
+        for place in self.locations()[:1]:
+            successor = self.grown(first_layer(network, self.policy, place))
             self.steps(chunk, successor, prepared=True)
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
