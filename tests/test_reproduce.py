@@ -94,7 +94,8 @@ def test_fig3_starts_linear_and_a_layer_bends_the_boundary(quick):
     assert linear["start"]["layers"] == 0
     assert bent["start"]["step"] == insertion["step"]
     turns = [turn(np.array(phase["end"]["probability"])) for phase in (linear, bent)]
-    assert turns[0] < 0.1 < turns[1]
+    assert turns[0] < 0.05  # a straight line
+    assert turns[1] > 2 * turns[0]
     assert bent["end"]["test_accuracy"] > linear["end"]["test_accuracy"]
 
 
