@@ -219,13 +219,15 @@ def test_the_cache_is_ours_unless_the_user_says_otherwise(say, tmp_path):
         assert (ours, used) == ("None", "None")
 
 
-@pytest.mark.skipif(compilation._cores() < 2, reason="with one core nothing is prepared")
 def test_the_steps_after_a_first_layer_are_compiled_before_it_is_there(alone, monkeypatch):
     """A network without hidden layers can only grow by one, whose shapes are known."""
-    ahead = []
-    monkeypatch.setattr(
-        training.train_chunk, "prepare", lambda state, *_: ahead.append(state.network.capacities)
-    )
+    ahead, prepare = [], training.train_chunk.prepare
+
+    def noted(state, *others):
+        ahead.append(state.network.capacities)
+        prepare(state, *others)
+
+    monkeypatch.setattr(training.train_chunk, "prepare", noted)
     rng = np.random.default_rng(0)
     x = rng.normal(size=(200, 2))
     network = MLP(2, 1, (), key=jax.random.key(0))
@@ -235,4 +237,4 @@ def test_the_steps_after_a_first_layer_are_compiled_before_it_is_there(alone, mo
     )  # fmt: skip
     assert ahead == [grown.capacities]
     programs = [key for key in compilation._programs if key[0] is training.train_chunk]
-    assert len(programs) == 2  # before the layer, and after
+    assert len(programs) == 2  # before the layer and after: the one prepared is the one used

@@ -250,7 +250,7 @@ def test_stacks_are_solved(n):
     rng = np.random.default_rng(n)
     B, b = rng.normal(size=(9, n, n)), rng.normal(size=(9, n, 3))
     A = B @ B.transpose(0, 2, 1) + 0.1 * np.eye(n)
-    np.testing.assert_allclose(jax.jit(solve_stack)(A, b), np.linalg.solve(A, b), rtol=1e-7)
+    np.testing.assert_allclose(jax.jit(solve_stack)(A, b), np.linalg.solve(A, b), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3])

@@ -182,16 +182,15 @@ class _Entry(NamedTuple):
         if self.compiled.ready or self.compiled.future is not None:
             return
         self._tell()
-
-        def work() -> None:
-            with suppress(Exception), _counted(waiting=False):  # the call will raise it
-                lowered.compile()
-                self._remember()
-
         # Traced here: threads would only wait for each other, as Python runs one at a time.
-        with suppress(Exception), _counted(waiting=True):
+        with suppress(Exception), _counted(waiting=True):  # the call will raise it
             lowered = self.compiled.jit.lower(self.arrays)
-            self.compiled.future = _pool().submit(work)
+            self.compiled.future = _pool().submit(self._compile_beside, lowered)
+
+    def _compile_beside(self, lowered: Any) -> None:
+        with suppress(Exception), _counted(waiting=False):  # likewise
+            lowered.compile()
+            self._remember()
 
     def _tell(self) -> None:
         if self.mark is not None and not self.mark.exists():

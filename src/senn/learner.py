@@ -7,7 +7,7 @@ which takes a second to import, is asked only by what few fits need.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from senn.persistence import Persistent, ScalerAttribute, scale_arrays
 from senn.prediction import ClassPredictor, NumberPredictor, Predictor
 from senn.preparation import MIN_ROWS, Rows, check_array, refuse_huge
 from senn.readers import DataError
+
+Own = TypeVar("Own")  # the type of the object itself
 
 
 @dataclass(eq=False, repr=False)
@@ -111,7 +113,7 @@ class Learner(Predictor, Persistent):
 
     # --- training -------------------------------------------------------------------------
 
-    def resume(self, checkpoint: Any, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def resume(self: Own, checkpoint: Any, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Go on with a run of `fit` that was ended early, and end as it would have ended.
 
         `senn.runs.RunWriter`, as one of the `callbacks`, keeps checkpoints of a run, and
@@ -156,7 +158,7 @@ class ClassLearner(ClassPredictor, Learner):
 
     class_weight: Mapping[Any, float] | str | None = None
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.
 
         Rows whose weight in `sample_weight` [N] is 0 are left out.
@@ -165,7 +167,9 @@ class ClassLearner(ClassPredictor, Learner):
 
         return learning.fit_anew(self, X, y, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Any:
+    def partial_fit(
+        self: Own, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
+    ) -> Own:
         """Go on training, and growing, with one pass over X [N, I] and labels y [N].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after
@@ -194,7 +198,7 @@ class NumberLearner(NumberPredictor, Learner):
 
     target_scaler_ = ScalerAttribute("target")
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and numbers y [N] or [N, O]. Ctrl-C ends it early, fitted.
 
         Rows whose weight in `sample_weight` [N] is 0 are left out.
@@ -203,7 +207,7 @@ class NumberLearner(NumberPredictor, Learner):
 
         return learning.fit_anew(self, X, y, sample_weight)
 
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+    def partial_fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Go on training, and growing, with one pass over X [N, I] and numbers y [N] or [N, O].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after

@@ -115,9 +115,9 @@ def _score(estimator: Any, data: Any, x: Any, y: Any) -> float | None:
 
     from senn.evaluation import r_squared
 
-    wanted, predicted = targets(data, y), estimator.predict(x)
+    predicted = estimator.predict(x)
     if data.classes is not None:
-        return float(np.mean(predicted == wanted))
+        return float(np.mean(predicted == targets(data, y)))
     score = r_squared(y, predicted.reshape(y.shape), np.ones(len(y)))
     return score if math.isfinite(score) else None
 
