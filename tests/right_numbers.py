@@ -29,7 +29,7 @@ from senn.arrays import following, to_device
 from senn.batches import Batch, InputMoment
 from senn.curvature import EXACT_OUTPUTS
 from senn.evaluation import _forward, _forward_and_loss, evaluate, outputs
-from senn.growth import _moments, _search
+from senn.growth import Task, _moments, find
 from senn.losses import make_loss, make_metric, signs
 from senn.machine import keep_no_compilations
 from senn.nn import MLP
@@ -208,7 +208,7 @@ NETWORKS = {
 }
 ODD = [("3-2", 65_537), ("7-33 of 64-2", 40_001), ("65-7-33", 32_767)]
 CHEAP = [*(("3-3-3", n) for n in ROWS), ("1-1", 32_769), *ODD]
-DEAR = [("3-3-3", 32_769), *ODD]
+DEAR = [("3-3-3", 32_769), ("3-3-3", 32_768), *ODD]
 
 
 def evaluations() -> None:
@@ -265,7 +265,8 @@ def _check_moments(name, found, network, loss, metric, batch, key) -> None:
     g, by_root = passed.back(g_y)[0], np.sqrt(weight)[:, None]
     S = [0.0] * len(g)
     drawn = outs > EXACT_OUTPUTS
-    us = np.asarray(signs(key, passed.y.shape, jnp.float32))[None] if drawn else np.eye(outs)
+    of_block = jax.random.fold_in(key, 0)  # rows that are no whole blocks are one
+    us = np.asarray(signs(of_block, passed.y.shape, jnp.float32))[None] if drawn else np.eye(outs)
     for u in us:
         draws = passed.back(root(loss, metric, passed.y, np.broadcast_to(u, passed.y.shape)))[0]
         S = [s + (by_root * d).T @ (by_root * d) / len(d) for s, d in zip(S, draws, strict=True)]
@@ -379,11 +380,11 @@ class Fit64:
 
 
 def projection(problem, search, key):
-    """The weights that `Projection.search` ends with."""
+    """The weights and coefficients that `Projection.search` ends with."""
     whole = Sample64.of(problem.fit)
     fit, check = (Sample64(*(v[start::2] for v in whole)) for start in (0, 1))
-    few, check = (Sample64(*(v[: search.screening_rows] for v in s)) for s in (fit, check))
-    A = few.a.T @ few.a / len(few.a)
+    few = Sample64(*(v[: search.screening_rows] for v in fit))
+    A = fit.a.T @ fit.a / len(fit.a)
     damped = A + SOURCE_DAMPING * mean_diagonal(A) * np.eye(len(A))
 
     def rms(w):
@@ -403,7 +404,7 @@ def projection(problem, search, key):
 
     rate = np.full(len(w), search.rate / RATE_GAIN)
     value = best_gain = np.full(len(w), -np.inf)
-    direction, best = np.zeros_like(w), w
+    direction, best, theta = np.zeros_like(w), w, np.zeros((len(w), 3))
     for _ in range(search.steps + 1):
         tried = w + rate[:, None] * direction
         found = Fit64(fit, tried)
@@ -415,8 +416,9 @@ def projection(problem, search, key):
         rate = np.where(better, rate * RATE_GAIN, rate / RATE_LOSS)
         kept = better & (gain > best_gain)
         best, best_gain = np.where(kept[:, None], tried, best), np.where(kept, gain, best_gain)
+        theta = np.where(kept[:, None], found.theta, theta)
         value = np.where(better, found.explained, value)
-    return best, Fit64(whole, best).theta * float(problem.unit_rms)
+    return best, theta * float(problem.unit_rms)
 
 
 def picked(problem, w, theta, count):
@@ -459,15 +461,15 @@ def _check_search(name, found, problem, w, theta, count, unit_scale=None) -> Non
 
 def searches() -> None:
     key = jax.random.key(5)
-    search_key, keys = search_keys(key, 3)
+    search_key, _ = search_keys(key, 3)
     search = Projection(candidates=4, screened=16, steps=2)
-    for n, inputs, outs in ((40_001, 7, 3),):
+    for n, inputs, outs in ((40_001, 7, 3), (32_768, 7, 3)):
         problem = problem_of(n, inputs, outs, spread=True)
-        found = _search(search, problem, search_key, keys, unit_scale=0.3)
+        found = find(Task(search, problem, 3, 0.3), key)
         found64 = projection(problem, search, search_key)
-        _check_search(f"_search: {n} rows, {inputs} inputs", found, problem, *found64, 3, 0.3)
-    problem = problem_of(1025, 3, 2, spread=True)
-    repeat("_search", lambda: _search(search, problem, search_key, keys, unit_scale=0.3))
+        _check_search(f"find: {n} rows, {inputs} inputs", found, problem, *found64, 3, 0.3)
+    problem = problem_of(1024, 3, 2, spread=True)
+    repeat("find", lambda: find(Task(search, problem, 3, 0.3), key))
 
 
 def proposals() -> None:
@@ -490,9 +492,8 @@ def proposals() -> None:
         _check_square(f"propose, square: {n} rows, {inputs} inputs", found, problem)
     problem = problem_of(8192, 3, 3, spread=True, square=True)
     for seed in range(6):  # some of which choose a candidate other than the first
-        keys = search_keys(jax.random.key(seed), 1)
-        found = _search(Random(candidates=8), problem, *keys, unit_scale=0.3)
-        _check_square(f"_search, square: 8192 rows, key {seed}", found, problem)
+        found = find(Task(Random(candidates=8), problem, 1, 0.3), jax.random.key(seed))
+        _check_square(f"find, square: 8192 rows, key {seed}", found, problem)
     problem = problem_of(2049, 3, 3, spread=False)
     repeat("propose", lambda: Random(candidates=3).propose(problem, key, 2))
 

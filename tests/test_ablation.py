@@ -175,8 +175,8 @@ def test_activations_have_the_scale_of_the_policy(rule, network, data, proposed)
 @every_rule
 def test_units_come_in_order_and_not_by_their_score(rule):
     scores = jnp.array([-jnp.inf, 0.1, 5.0])
-    index, weights = rule.select(scores, key)
-    assert (index, weights.tolist()) == (1, [0, 1, 0])
+    index, judged, weights = rule.select(scores, key)
+    assert (index, judged.tolist(), weights.tolist()) == (1, [1], [1])
 
 
 # --- the plan ---------------------------------------------------------------------------------

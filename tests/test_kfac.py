@@ -519,6 +519,7 @@ def told(monkeypatch):
         seen.append((x[weight > 0], weight[weight > 0], state.optimizer))
         return plain(state, optimizer, loss, metric, batch, rows, scales, n)
 
+    spy.prepare = plain.prepare
     monkeypatch.setattr(senn.training, "train_chunk", spy)
     return seen
 

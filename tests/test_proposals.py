@@ -2,6 +2,7 @@
 
 import re
 from functools import cache
+from operator import attrgetter
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ from scipy.special import softmax
 
 import reference
 from senn.curvature import MapMoments
-from senn.growth import SMALL_IN, SMALL_OUT, _spread
+from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
 from senn.proposals import (
     AbstractProposer,
     GradientAscent,
@@ -33,7 +34,7 @@ from senn.proposals.base import (
     search_keys,
 )
 from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
-from senn.proposals.projection import SCREENED_AT_ONCE, THETA_RIDGE, Fit
+from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
@@ -106,10 +107,15 @@ def problem(kind, silent=False, held_out=True):
         source, reader = (source[0],) * 2, (reader[0],) * 2
     active = ACTIVE
     if not square:  # as `growth.look` hands them on
-        source, reader = tuple(map(_spread, source)), tuple(map(_spread, reader))
+        source, reader = tuple(map(spread, source)), tuple(map(spread, reader))
         active = more(ACTIVE)
     masks = jnp.asarray(active), jnp.asarray(units)
     return build(source, reader, *masks, activation, damping=DAMPING, square=square)
+
+
+def spread(of):
+    """The moments of a map as those of one with more slots."""
+    return MapMoments(*_spread(of.a, of.g), _spread_factor(of.S))
 
 
 def more(active):
@@ -207,8 +213,9 @@ def test_dormant_slots_and_padding_change_nothing(kind):
         units.bias[:, units_mask],
         None if units.theta is None else units.theta[..., units_mask],
     )
-    for name in ("eta", "ridge", "unit_rms", "scale"):
-        assert getattr(padded, name) == pytest.approx(float(getattr(bare, name)), rel=1e-10)
+    for name in ("eta", "ridge", "unit_rms", "fit.scale"):
+        of = attrgetter(name)
+        assert of(padded) == pytest.approx(float(of(bare)), rel=1e-10)
     for one, other in zip(measure(padded, units), measure(bare, cut), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-8)
 
@@ -216,7 +223,7 @@ def test_dormant_slots_and_padding_change_nothing(kind):
 def spread_out(kind, units):
     """The problem of a square layer, as `growth.look` hands it on."""
     activation, mask, _, square = KINDS[kind]
-    both = (tuple(map(_spread, of)) for of in samples(kind))
+    both = (tuple(map(spread, of)) for of in samples(kind))
     return build(
         *both, *map(jnp.asarray, (more(ACTIVE), more(mask))), activation, damping=DAMPING,
         square=square,
@@ -404,12 +411,12 @@ def test_log_det_penalty_of_square_layers():
     units = found("identity layer", "random").units
     W = np.asarray(units.weight[0])[np.ix_(ACTIVE, ACTIVE)]
     score, _, value = measure(square, units)
-    wanted = score / square.scale - 0.01 * np.log(np.abs(np.linalg.det(W))) ** 2
+    wanted = score / square.fit.scale - 0.01 * np.log(np.abs(np.linalg.det(W))) ** 2
     np.testing.assert_allclose(value, wanted, rtol=1e-10)
     plain = problem("residual unit")
     score, _, value = measure(plain, found("residual unit", "random").units)
-    np.testing.assert_allclose(value, score / plain.scale)
-    assert 0 < score[0] < plain.scale  # E‖r‖² is the most that any units can explain
+    np.testing.assert_allclose(value, score / plain.fit.scale)
+    assert 0 < score[0] < plain.fit.scale  # E‖r‖² is the most that any units can explain
 
 
 # --- every search -----------------------------------------------------------------------------
@@ -465,7 +472,7 @@ class Given(AbstractProposer):
 
     def select(self, relative_scores, key):
         if isinstance(self.choice, tuple):
-            return jnp.asarray(2), jnp.asarray(self.choice)
+            return jnp.asarray(2), jnp.arange(3), jnp.asarray(self.choice)
         return self.choice.select(relative_scores, key)
 
 
@@ -677,9 +684,12 @@ def test_step_sizes_move_by_a_factor_of_three(rate, factor):
 def test_langevin_chooses_by_softmax():
     scores = jnp.array([0.1, 0.13, jnp.nan, 0.05])
     proposer = Langevin(temperature=0.03)
-    choices, weights = jax.vmap(lambda k: proposer.select(scores, k))(jax.random.split(key, 4000))
+    choices, judged, weights = jax.vmap(lambda k: proposer.select(scores, k))(
+        jax.random.split(key, 4000)
+    )
     wanted = softmax(np.array([0.1, 0.13, -np.inf, 0.05]) / 0.03)
     np.testing.assert_allclose(weights[0], wanted, rtol=1e-10)
+    np.testing.assert_array_equal(judged[0], range(4))
     counts = np.bincount(choices, minlength=4) / 4000
     assert (np.abs(counts - wanted) <= 4 * np.sqrt(wanted * (1 - wanted) / 4000)).all()
 
@@ -692,8 +702,9 @@ def test_langevin_chooses_by_softmax():
 def test_rescale_gives_the_asked_scale_and_keeps_the_direction(kind, fraction):
     plain = problem(kind)
     units = found(kind, "random").units
-    scaled = rescale(plain, units, fraction)
-    rms = np.sqrt(np.mean(activations(plain, scaled, plain.fit) ** 2, axis=1))[0]
+    scaled = rescale(plain, jax.tree.map(np.asarray, found(kind, "random")), fraction).units
+    a = activations(plain, jax.tree.map(jnp.asarray, scaled), plain.fit)
+    rms = np.sqrt(np.mean(a**2, axis=1))[0]
     inputs = np.asarray(samples(kind)[1][0].a[:, :-1])
     wanted = fraction * np.sqrt(np.mean(inputs[:, inputs.any(axis=0)] ** 2))
     np.testing.assert_allclose(rms[KINDS[kind][1]], wanted, rtol=1e-10)
@@ -703,11 +714,12 @@ def test_rescale_gives_the_asked_scale_and_keeps_the_direction(kind, fraction):
 
 
 def test_units_beside_dead_inputs_stay_alive():
-    source, reader = (tuple(map(_spread, of)) for of in samples("unit"))
+    source, reader = (tuple(map(spread, of)) for of in samples("unit"))
     dead = tuple(r._replace(a=r.a.at[:, :-1].set(0)) for r in reader)
     masks = jnp.asarray(more(ACTIVE)), jnp.ones(1, bool)
     plain = build(source, dead, *masks, "rational", damping=DAMPING)
-    assert rescale(plain, found("unit", "random").units, 0.3).theta.any()
+    one = jax.tree.map(np.asarray, found("unit", "random"))
+    assert rescale(plain, one, 0.3).units.theta.any()
 
 
 def test_locations_have_names():
@@ -727,10 +739,11 @@ def test_no_search_calls_lapack_for_several_matrices_at_once(kind):
     assert not [call for call in calls if re.search(r"tensor<\d+x\d+x\d+x", call)]
 
 
-def test_any_number_of_directions_may_be_screened():
-    fit = problem("unit").fit
-    draw = np.random.default_rng(0).normal(size=(2 * SCREENED_AT_ONCE + 7, fit.a.shape[1]))
-    w = jnp.asarray(draw)
-    found = jax.jit(lambda w: Projection()._screen("rational", fit, w))(w)
-    one_by_one = jax.vmap(lambda v: Fit.of("rational", fit, v[None]).score[0])(w)
+@pytest.mark.parametrize("screened", [1, 7, 300])
+def test_any_number_of_directions_may_be_screened(screened):
+    plain = problem("unit")
+    draw = np.random.default_rng(0).normal(size=(screened, plain.fit.a.shape[1]))
+    w, half = jnp.asarray(draw), jax.tree.map(lambda v: v[::2], plain.fit)
+    found = jax.jit(lambda w: Projection()._screen(plain, w))(w)
+    one_by_one = jax.vmap(lambda v: Fit.of("rational", half, v[None]).score[0])(w)
     np.testing.assert_allclose(found, one_by_one, rtol=1e-9)

@@ -11,13 +11,15 @@ import pytest
 
 SCRIPT = Path(__file__).parent / "right_numbers.py"
 PROGRAMS = {
-    "_forward", "_forward_and_loss", "_moments", "residuals", "_search", "propose",
+    "_forward", "_forward_and_loss", "_moments", "residuals", "find", "propose",
     "network_expansion_score", "train_chunk", "train_large_chunk",
 }  # fmt: skip
 CLOSE = 1e-5  # of the largest number; a wrong row among 32,769 moves a mean by more
 # Conjugate gradients end before they are there, and two near solutions may have one score.
 LOOSE = {("network_expansion_score", "solution"): 1e-4, ("train_chunk", "moved"): 3e-5}
 LOOSE |= {("network_expansion_score", "score"): 3e-5}
+# Sums over 40,001 rows at once, one after the other; in blocks they are closer.
+LOOSE |= {("propose", part): 2e-5 for part in ("fit_score", "score", "stderr")}
 pytestmark = pytest.mark.slow
 threads = pytest.mark.parametrize("threads", [1, 2])
 

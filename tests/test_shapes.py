@@ -15,6 +15,7 @@ import reference
 import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor, shapes
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
+from senn.blocks import in_use, walk
 from senn.checkpoint import plain, write_model
 from senn.compilation import _pool, compilations
 from senn.curvature import loss_gradient, moments, propagate
@@ -25,8 +26,8 @@ from senn.growth import SMALL_IN, look, propose_at
 from senn.losses import NEVER, among_loss, make_loss, make_metric
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
-from senn.proposals import Location
-from senn.proposals.base import AbstractMaximizer, Sample, Units, features
+from senn.proposals import Location, Projection
+from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units, features
 from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 from senn.training import TrainState, train_chunk
@@ -410,7 +411,10 @@ def sample_of(seed, rows=40, inputs=4, outputs=3, blank=5):
 
 
 fit_of = jax.jit(Fit.of, static_argnums=(0, 3))
-slope_of = jax.jit(Fit.slope, static_argnums=1)
+slope_of = jax.jit(
+    lambda fit, activation, sample, w: fit.slope(activation, sample, sample.preactivations(w)),
+    static_argnums=1,
+)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -460,6 +464,49 @@ def test_scores_are_those_of_the_generalised_eigenproblem(activation, ridge, see
         lengths = np.linalg.norm(theta * size) * np.linalg.norm(vectors[:, -1] * size)
         assert abs(along) == pytest.approx(lengths, rel=1e-6)
         assert theta @ (N + ridge * np.diag(np.diag(N))) @ theta == pytest.approx(1, rel=1e-6)
+
+
+def problem_of(n, rows):
+    """A search on n random rows and as many others to judge on, both filled up."""
+
+    def filled_up(seed):
+        sample, _ = sample_of(seed, n, blank=0)
+        return jax.tree.map(
+            lambda v: jnp.pad(v * (rows / n) ** 0.5, ((0, rows - n), (0, 0))), sample
+        )
+
+    ridge, rms, eta = jnp.asarray(0.01), jnp.asarray(1.1), jnp.asarray(0.5)
+    masks = np.ones(4, bool), np.ones(1, bool)
+    both = filled_up(0), filled_up(1)
+    return Problem(*both, ridge, rms, eta, None, *masks, "rational", square=False)
+
+
+@pytest.mark.parametrize("n", [510, 700, 1024, 1300])
+def test_searches_in_blocks_find_what_they_find_in_all_rows_at_once(n):
+    """Also where the last block is half full, and those after it are empty."""
+    search = Projection(candidates=4, screened=16, steps=3)
+    one, other = (
+        search.propose(problem_of(n, rows), KEY, 3) for rows in (n if n % 512 else n + 2, 2048)
+    )
+    for got, wanted in zip(jax.tree.leaves(other), jax.tree.leaves(one), strict=True):
+        sign = np.sign(np.sum(got * wanted, axis=tuple(range(1, got.ndim)), keepdims=True))
+        sign = sign if got.ndim == 3 and got.shape[1] == 3 else 1  # of θ either will do
+        np.testing.assert_allclose(got * sign, wanted, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("last", [0, 1, 512, 513, 1999, 2048])
+def test_no_block_is_looked_at_after_the_last_row_of_weight(last):
+    rows = np.where(np.arange(2048) < last, 1.0, 0)
+    rows[: last // 2] = 0  # of no weight, before others
+    used = -(-last // 512)
+
+    def seen(block, i):
+        return block + 1 + i, jnp.ones(())
+
+    own, share = jax.jit(lambda rows: walk(seen, rows, in_use(rows)))(rows)
+    wanted = (rows.reshape(4, 512) + 1 + np.arange(4)[:, None]) * (np.arange(4) < used)[:, None]
+    np.testing.assert_array_equal(own, wanted)
+    assert share == used / 4
 
 
 # --- what is compiled -------------------------------------------------------------------------

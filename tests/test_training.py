@@ -252,6 +252,7 @@ def test_what_suits_the_optimiser_is_used_if_nobody_says(
         return train(state, optimizer, loss, metric, *rest)
 
     propose, train = senn.training.propose_all, senn.training.train_chunk
+    train_chunk.prepare = train.prepare
     monkeypatch.setattr(senn.training, "propose_all", propose_all)
     monkeypatch.setattr(senn.training, "train_chunk", train_chunk)
     for wanted, policy in ((scale, GROW), (0.7, dataclasses.replace(GROW, unit_scale=0.7))):
@@ -792,6 +793,7 @@ def scales(monkeypatch):
         used.extend(np.asarray(args[6])[: int(args[7])].tolist())
         return train_chunk(*args)
 
+    recorded.prepare = train_chunk.prepare
     monkeypatch.setattr(senn.training, "train_chunk", recorded)
     return used
 

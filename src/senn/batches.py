@@ -23,7 +23,7 @@ ROWS_AT_ONCE = 8192  # of a product over all the data
 # than so many numbers: the standard error of a score is often larger than what a unit gains.
 JUDGED, JUDGED_NUMBERS = 4, 2**25
 FEWEST_IN_STREAM = 32  # rows of a batch there: one call may bring a single row
-FEWEST_IN_SAMPLE = 2048
+FEWEST_IN_SAMPLE, FEWEST_IN_BLOCKS = 2048, 8192  # the last if a search looks at rows in blocks
 
 
 class Batch(NamedTuple):
@@ -58,6 +58,7 @@ class Room(NamedTuple):
     loss: AbstractLoss
     in_size: int  # in use
     out_size: int
+    sample: int = FEWEST_IN_SAMPLE  # rows of a sample of growth, at least
 
     def x(self, x: np.ndarray) -> np.ndarray:
         """Inputs [N, I], zeros in the spare slots."""
@@ -204,6 +205,10 @@ class ArraySource:
         self._steps += n
         return Chunk(self._on_device(), rows, n)
 
+    def like_chunks(self, steps: int) -> Chunk:
+        """Of the shapes of those that `chunk` returns; nothing is taken."""
+        return Chunk(self._on_device(), np.full((steps, self._slots), self._n, np.int32), 1)
+
     def _on_device(self) -> Batch:
         """All rows, weighing more for the blank ones in their batches."""
         if self._block is None:
@@ -229,7 +234,7 @@ class ArraySource:
             x, y = self.room.x(x), self.room.y(y)
 
         def of(n: int) -> Batch:
-            rows = shapes.rows(n, FEWEST_IN_SAMPLE)
+            rows = _sample_rows(n, self.room)
             parts = (jax.ShapeDtypeStruct((rows, *p.shape[1:]), p.dtype) for p in (x, y, weight))
             return Batch(*parts)  # pyright: ignore[reportArgumentType]
 
@@ -338,6 +343,9 @@ class StreamSource:
     def sample_shapes(self, size: int) -> None:
         """None: not known beforehand."""
 
+    def like_chunks(self, steps: int) -> None:
+        """None: not known beforehand."""
+
     def _read(self) -> None:
         assert self._stream is not None
         try:
@@ -429,7 +437,11 @@ def _joined(parts: list[tuple[np.ndarray, ...]]) -> tuple[np.ndarray, ...]:
 
 def _sample(batch: Batch, room: Room | None) -> Batch:
     """A sample at a size of which there are few."""
-    return filled(batch, shapes.rows(len(batch.x), FEWEST_IN_SAMPLE), room)
+    return filled(batch, _sample_rows(len(batch.x), room), room)
+
+
+def _sample_rows(n: int, room: Room | None) -> int:
+    return shapes.rows(n, FEWEST_IN_SAMPLE if room is None else room.sample)
 
 
 def _equally_long(ready: list, pending: deque) -> list:

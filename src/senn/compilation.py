@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_backend_optimization_level": 1,
 }
-KEPT = 48  # programs in memory; a fit uses four, and two more for each layer inserted
+KEPT = 48  # programs in memory; a fit uses six, and two more for each layer inserted
 
 
 class Compilations(NamedTuple):

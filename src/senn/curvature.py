@@ -6,7 +6,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from senn.batches import Batch
 from senn.losses import (
@@ -102,13 +102,13 @@ def moments(
         for a, g, S in zip(
             blocks,
             back(g_y)[0],
-            output_factors or _output_factors(back, metric, outputs, root_weight, key),
+            output_factors or _output_factors(back, metric, outputs, root_weight, key, alive),
             strict=True,
         )
     )
     losses, lengths = loss(outputs, batch.y), metric.length(outputs, g_y)
-    means = (losses, lengths, metric.reach(losses, lengths))
-    return Moments(maps, *(jnp.mean(batch.weight * v) for v in means))
+    means = jnp.stack([losses, lengths, metric.reach(losses, lengths)])
+    return Moments(maps, *jnp.mean(batch.weight * means, axis=1))
 
 
 def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I"]:
@@ -116,7 +116,12 @@ def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I
 
 
 def _output_factors(
-    back: Callable, metric: AbstractMetric, outputs, root_weight, key: PRNGKeyArray
+    back: Callable,
+    metric: AbstractMetric,
+    outputs: Float[Array, "N O"],
+    root_weight: Float[Array, "N 1"],
+    key: PRNGKeyArray,
+    alive: Bool[Array, " O"],
 ) -> tuple[Float[Array, "_ _"], ...]:
     def second_moments(v):
         return tuple((root_weight * s).T @ (root_weight * s) / s.shape[0] for s in back(v)[0])
@@ -125,14 +130,14 @@ def _output_factors(
     if size > EXACT_OUTPUTS:
         return second_moments(metric.draw(key, outputs))
 
-    def add(total, unit):
-        columns = second_moments(metric.root(outputs, jnp.broadcast_to(unit, outputs.shape)))
-        return jax.tree.map(jnp.add, total, columns), None
+    def add(output, total):  # spare ones come last, and add nothing
+        unit = jnp.broadcast_to(jnp.eye(size, dtype=outputs.dtype)[output], outputs.shape)
+        return jax.tree.map(jnp.add, total, second_moments(metric.root(outputs, unit)))
 
     zeros = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(second_moments, outputs)
     )
-    return jax.lax.scan(add, zeros, jnp.eye(size, dtype=outputs.dtype))[0]
+    return jax.lax.fori_loop(0, jnp.sum(alive), add, zeros)
 
 
 def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable[[MLP], MLP]:

@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from functools import partial
+from itertools import chain
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.arrays import key_of, split_key
 from senn.batches import Batch
+from senn.blocks import in_use, joined, walk
 from senn.compilation import QUICK, program
 from senn.curvature import MapMoments, Moments, moments
 from senn.expand import add_width, grow_capacity, insert_layer, insert_zeros
@@ -25,12 +27,17 @@ from senn.proposals import AbstractProposer, Location, Proposal
 from senn.proposals.base import (
     Found,
     Problem,
+    Units,
+    found_by,
     join,
+    outputs,
     problem_at,
+    read_by,
     rescale,
     residuals,
     search_keys,
 )
+from senn.proposals.choice import Choice
 
 # All searches at maps of at most so many inputs and outputs share a program: 64 inputs, and as many
 # units beside them.
@@ -103,9 +110,8 @@ def propose_at(
     count = policy.units_in_turn(location)
     task = _task(network, seen, proposer, policy, location)
     problem = task.problem
-    keys = search_keys(key, task.units)
-    found = _search(task.search, problem, *keys, unit_scale=task.unit_scale)
-    found, eta = jax.tree.map(lambda v: np.asarray(v)[:count], found), float(problem.eta)
+    found = jax.tree.map(lambda v: v[:count], find(task, key))
+    eta = float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
     weight, bias, theta = found.units
@@ -129,8 +135,8 @@ def propose_at(
     return [join(proposals)] if layer else proposals
 
 
-class _Task(NamedTuple):
-    """A search: what `_search` is called with."""
+class Task(NamedTuple):
+    """A search at one place."""
 
     search: AbstractProposer
     problem: Problem
@@ -138,9 +144,24 @@ class _Task(NamedTuple):
     unit_scale: float
 
 
+def find(task: Task, key: PRNGKeyArray) -> Found:
+    """What `AbstractProposer.propose` finds, at the scale that new units are to have; on the host.
+
+    Single units are searched for by one program, and chosen by another that serves all places.
+    """
+    search, problem = task.search, task.problem
+    search_key, keys = search_keys(key, task.units)
+    if problem.square:  # the units of an identity layer must keep the scale of their inputs
+        return jax.tree.map(np.asarray, _search_square(search, problem, search_key, keys))
+    units, seen = _search(search, problem, search_key)
+    choice = _choose(search, *read_by(problem, seen), problem.ridge, keys)
+    found = found_by(*jax.tree.map(np.asarray, (choice, units)))
+    return rescale(problem, found, task.unit_scale)
+
+
 def _task(
     network: MLP, seen: Seen, proposer: AbstractProposer, policy: Policy, location: Location
-) -> _Task:
+) -> Task:
     """The search at a location."""
     identity = location.kind == "layer" and policy.layer_kind == "identity"
     source = seen.fit.maps[location.position], seen.held_out.maps[location.position]
@@ -163,7 +184,7 @@ def _task(
     # One count for all single units: the search is compiled once for both kinds of location.
     count = 1 if identity else max(policy.most_units(), policy.units_in_turn(location))
     search = proposer.at(network, location, seen.fit.maps[location.reader])
-    return _Task(search, problem, count, policy.unit_scale or AbstractOptimizer.unit_scale)
+    return Task(search, problem, count, policy.unit_scale or AbstractOptimizer.unit_scale)
 
 
 def prepare(
@@ -177,23 +198,31 @@ def prepare(
     input_factor: InputFactor | None = None,
 ) -> None:
     """Compile in the background what the first look will run; samples may be mere shapes."""
-    key = key_of(0)
-
-    def prepared(sample: Batch) -> Moments:
-        given = (network, loss, metric, sample, key, output_factors)
-        _moments.prepare(*given)
-        return _moments.shapes(*given)
-
-    seen = Seen(prepared(samples[0]), prepared(samples[1]), input_factor)
-    places = policy.stages(policy.locations(network), 0)
-    for location in places[0] if places else ():
-        readers = seen.fit.maps[location.reader], seen.held_out.maps[location.reader]
-        residuals.prepare(readers, damping=policy.damping)
+    looks = [(network, loss, metric, of, key_of(0), output_factors) for of in samples]
+    fit, held_out = (_moments.shapes(*given) for given in looks)
+    seen = Seen(fit, held_out, input_factor)
+    places = policy.locations(network)
+    for place in chain(*policy.stages(places, 0)[:1]):  # these take the longest
         task = eqx.filter_eval_shape(
-            lambda seen, at=location: _task(network, seen, proposer, policy, at), seen
+            lambda seen, at=place: _task(network, seen, proposer, policy, at), seen
         )
-        keys = search_keys(key, task.units)
-        _search.prepare(task.search, task.problem, *keys, unit_scale=task.unit_scale)
+        _prepare_search(task)
+    for given in looks:
+        _moments.prepare(*given)
+    for place in places:
+        readers = seen.fit.maps[place.reader], seen.held_out.maps[place.reader]
+        residuals.prepare(readers, damping=policy.damping)
+
+
+def _prepare_search(task: Task) -> None:
+    search, problem = task.search, task.problem
+    key, keys = search_keys(key_of(0), task.units)
+    if problem.square:
+        _search_square.prepare(search, problem, key, keys)
+        return
+    _search.prepare(search, problem, key)
+    _, seen = _search.shapes(search, problem, key)
+    _choose.prepare(search, *read_by(problem, seen), problem.ridge, keys)
 
 
 def first_layer(network: MLP, policy: Policy, place: Location) -> Proposal:
@@ -234,20 +263,43 @@ def _finite(numbers: Any) -> bool:
 
 
 @program(QUICK)
-def _moments(network: MLP, *given: Any) -> Moments:
+def _moments(
+    network: MLP,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    batch: Batch,
+    key: PRNGKeyArray,
+    output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
+) -> Moments:
     """The moments, spread out: what is compiled for one map serves the searches at others."""
-    seen = moments(network, *given)
-    return seen._replace(maps=tuple(map(_spread, seen.maps)))
 
+    def of_block(batch: Batch, i):
+        own = jax.random.fold_in(key, i)
+        seen = moments(network, loss, metric, batch, own, output_factors)
+        factors = () if output_factors else tuple(of.S for of in seen.maps)
+        return tuple(_spread(of.a, of.g) for of in seen.maps), (factors, seen[1:])
 
-def _spread(of: MapMoments) -> MapMoments:
-    """The moments of a small map as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
-    more, beside = max(SMALL_IN + 1 - of.a.shape[1], 0), max(SMALL_OUT - of.g.shape[1], 0)
-    # The constant stays last.
-    a = jnp.concatenate([jnp.pad(of.a[:, :-1], ((0, 0), (0, more))), of.a[:, -1:]], axis=1)
-    return MapMoments(
-        a, jnp.pad(of.g, ((0, 0), (0, beside))), jnp.pad(of.S, ((0, beside), (0, beside)))
+    rows, (factors, means) = walk(of_block, batch, in_use(batch.weight))
+    maps = (
+        MapMoments(joined(a), joined(g), _spread_factor(S))
+        for (a, g), S in zip(rows, output_factors or factors, strict=True)
     )
+    return Moments(tuple(maps), *means)
+
+
+def _spread(
+    a: Float[Array, "N I"], g: Float[Array, "N O"]
+) -> tuple[Float[Array, "N _"], Float[Array, "N _"]]:
+    """What a small map sees as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
+    n, more, beside = len(a), SMALL_IN + 1 - a.shape[1], SMALL_OUT - g.shape[1]
+    # The constant stays last.
+    a = jnp.concatenate([a[:, :-1], jnp.zeros((n, max(more, 0)), a.dtype), a[:, -1:]], axis=1)
+    return a, jnp.concatenate([g, jnp.zeros((n, max(beside, 0)), g.dtype)], axis=1)
+
+
+def _spread_factor(S: Float[Array, "O O"]) -> Float[Array, "_ _"]:
+    beside = max(SMALL_OUT - S.shape[0], 0)
+    return jnp.pad(S, ((0, beside), (0, beside)))
 
 
 def _without_filling(of: MapMoments, slots: int) -> MapMoments:
@@ -257,14 +309,18 @@ def _without_filling(of: MapMoments, slots: int) -> MapMoments:
 
 @program(QUICK)
 def _search(
-    proposer: AbstractProposer,
-    problem: Problem,
-    search_key: PRNGKeyArray,
-    keys: Key[Array, " count"],
-    *,
-    unit_scale: float,
-) -> Found:
-    found = proposer.found(problem, search_key, keys)
-    if problem.square:  # the units of an identity layer must keep the scale of their inputs
-        return found
-    return found._replace(units=rescale(problem, found.units, unit_scale))
+    proposer: AbstractProposer, problem: Problem, key: PRNGKeyArray
+) -> tuple[Units, tuple[Array, Array]]:
+    """Single units, and what a map sees that reads them."""
+    units = proposer.search(problem, key)
+    return units, outputs(problem, units)
+
+
+@program(QUICK)
+def _choose(proposer: AbstractProposer, *given: Any) -> Choice:
+    return proposer.choose(*given)
+
+
+@program(QUICK)
+def _search_square(proposer: AbstractProposer, *given: Any) -> Found:
+    return proposer.found(*given)

@@ -10,6 +10,7 @@ import jax.scipy.linalg as jsl
 from jaxtyping import Array, Bool, Float, Int
 
 Tree = TypeVar("Tree")
+SOME = 0.618  # its powers are a vector to which no eigenvector is orthogonal, but by design
 
 
 class CGResult(NamedTuple):
@@ -77,9 +78,17 @@ def _cg_step(operator: Callable, s: _CGState) -> _CGState:
 
 
 def tree_dot(x: Any, y: Any) -> Float[Array, ""]:
-    """The inner product of two trees of arrays."""
-    pairs = zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True)
-    return jnp.asarray(sum(jnp.vdot(a, b) for a, b in pairs))  # in the type of the leaves
+    """The inner product of two trees of arrays.
+
+    Down the columns first, those of all leaves with as many of them together: a sum of a matrix at
+    once compiles to several loops.
+    """
+    columns: dict[int, Array] = {}
+    for a, b in zip(jax.tree.leaves(x), jax.tree.leaves(y), strict=True):
+        product = jnp.atleast_1d(a * b)
+        width = product.shape[-1]
+        columns[width] = columns.get(width, 0) + jnp.sum(product.reshape(-1, width), axis=0)
+    return jnp.asarray(sum(jnp.sum(sums) for sums in columns.values()))  # in the type of the leaves
 
 
 def running_mean(
@@ -129,9 +138,14 @@ def relative_ridge(A: Float[Array, "n n"], damping: float | Float[Array, ""]) ->
     A zero there means a slot or an input that is always zero; leaving those out makes the
     ridge the same with and without dormant slots. For A = 0 it is `damping` itself.
     """
-    diagonal = jnp.sum(A * jnp.eye(A.shape[0], dtype=A.dtype), axis=0)  # a gather compiles longer
-    n = jnp.sum(diagonal != 0)
-    return damping * jnp.where(n > 0, jnp.sum(diagonal) / jnp.maximum(n, 1), 1)
+    own = diagonal(A)
+    total, n = jnp.sum(jnp.stack([own, (own != 0).astype(A.dtype)]), axis=1)
+    return damping * jnp.where(n > 0, total / jnp.maximum(n, 1), 1)
+
+
+def diagonal(A: Float[Array, "*c n n"]) -> Float[Array, "*c n"]:
+    """The diagonals, as sums: a gather compiles longer."""
+    return jnp.sum(A * jnp.eye(A.shape[-1], dtype=A.dtype), axis=-1)
 
 
 def solve_psd(A: Float[Array, "n n"], b: Float[Array, "n *k"], ridge, *, singular: bool = False):
@@ -210,22 +224,17 @@ def leading_eigenpairs(A: Float[Array, "c n n"]) -> tuple[Float[Array, " c"], Fl
     share (λ/λ₁)^2ᵏ. What a tie at rounding leaves beside it explains as much. Not by LAPACK (see
     `solve_small`).
     """
-    own = jnp.finfo(A.dtype)
+    own, n = jnp.finfo(A.dtype), A.shape[-1]
 
     def scaled(A):
         return A / jnp.maximum(jnp.max(jnp.abs(A), axis=(1, 2), keepdims=True), own.tiny)
 
-    power = jax.lax.fori_loop(0, own.nmant + 1, lambda _, A: scaled(_product(A, A)), scaled(A))
-    largest = jnp.argmax(jnp.sum(power * jnp.eye(A.shape[-1], dtype=A.dtype), axis=2), axis=1)
-    unit = jax.nn.one_hot(largest, A.shape[-1], dtype=A.dtype)
-    column = jnp.sum(power * unit[:, None], axis=2)
-    column = jnp.where(jnp.all(column == 0, axis=1, keepdims=True), unit, column)  # of A = 0
+    power = jax.lax.fori_loop(0, own.nmant + 1, lambda _, A: scaled(A @ A), scaled(A))
+    some = SOME ** jnp.arange(n, dtype=A.dtype)[:, None]
+    column = power @ some
+    column = jnp.where(jnp.all(column == 0, axis=1, keepdims=True), some, column)  # of A = 0
     vector = column / jnp.sqrt(jnp.sum(column**2, axis=1, keepdims=True))
-    return jnp.sum(vector[:, :, None] * A * vector[:, None], axis=(1, 2)), vector
-
-
-def _product(A: Float[Array, "c n n"], B: Float[Array, "c n n"]) -> Float[Array, "c n n"]:
-    return jnp.sum(A[:, :, :, None] * B[:, None], axis=2)
+    return jnp.sum(vector * (A @ vector), axis=(1, 2)), vector[..., 0]
 
 
 def inverse_root(A: Float[Array, "n n"], ridge, *, singular: bool = False) -> Float[Array, "n n"]:

@@ -51,9 +51,16 @@ def residual(
     a: Float[Array, "N I"], g: Float[Array, "N O"], S: Float[Array, "O O"], damping: float = 0.0
 ) -> Residual:
     """Regress the whitened gradient on the map's inputs (section 3.6)."""
-    A, ridge = _moment(a, damping)
+    return residual_of(a.T @ a / a.shape[0], a.T @ g / a.shape[0], S, damping)
+
+
+def residual_of(
+    A: Float[Array, "I I"], G: Float[Array, "I O"], S: Float[Array, "O O"], damping: float = 0.0
+) -> Residual:
+    """`residual` by the moments A = E[a aᵀ] and G = E[a gᵀ]."""
+    ridge = relative_ridge(A, damping)
     whitener = inverse_root(S, relative_ridge(S, damping), singular=damping == 0)
-    G = a.T @ (g @ whitener) / a.shape[0]
+    G = G @ whitener
     coefficients = solve_psd(A, G, ridge, singular=damping == 0)
     return Residual(coefficients, whitener, ridge, jnp.sum(G * coefficients))
 

@@ -16,7 +16,17 @@ from threadpoolctl import threadpool_limits
 
 from senn import shapes
 from senn.arrays import key_of
-from senn.batches import ArraySource, Batch, Chunk, Room, StreamSource, checked, make_source
+from senn.batches import (
+    FEWEST_IN_BLOCKS,
+    FEWEST_IN_SAMPLE,
+    ArraySource,
+    Batch,
+    Chunk,
+    Room,
+    StreamSource,
+    checked,
+    make_source,
+)
 from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import QUICK, Program, compilations, listening
 from senn.evaluation import ROWS_AT_ONCE, evaluate
@@ -47,6 +57,7 @@ from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState,
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
+MOST_IN_BLOCKS = 1024  # inputs of samples with room for many rows, lest they take much memory
 LARGE_STEP = 2**18  # numbers in a batch, from which the speed of a step matters most
 WORTH_TRIMMING = 0.5  # seconds of training, beside which it takes none
 MAX_RECOVERIES = 3
@@ -221,7 +232,10 @@ def _room(network: MLP, settings: dict[str, Any]) -> Room:
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
     inputs = shapes.in_slots(network.in_size)
-    return Room(inputs, outputs, loss, network.in_size, network.out_size)
+    square = settings["policy"].depth and settings["policy"].layer_kind == "identity"
+    in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
+    sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
+    return Room(inputs, outputs, loss, network.in_size, network.out_size, sample)
 
 
 def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> TrainState:
@@ -632,10 +646,12 @@ class _Run:
         return self.optimizer.output_factors(self.now.train.optimizer, stepped=stepped)
 
     def prepare(self) -> None:
-        """Let evaluations and the first look be compiled while the first steps are, and run."""
+        """Let steps, evaluations and the first look be compiled beside each other."""
+        chunk = self.source.like_chunks(self.schedule.steps_per_call)
         samples = self.source.sample_shapes(self.schedule.sample_size)
-        if samples is None:
+        if chunk is None or samples is None:
             return
+        self.steps(chunk, self.now.train, prepared=True)
         prepare_evaluation(self.now.train.average, self.loss, samples[1])
         if self.now.growing:
             prepare(

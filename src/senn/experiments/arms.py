@@ -28,10 +28,10 @@ class AbstractInOrder(AbstractProposer):
         self,
         relative_scores: Float[Array, " P"],
         key: PRNGKeyArray,  # noqa: ARG002
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+    ) -> tuple[Int[Array, ""], Int[Array, " S"], Float[Array, " S"]]:
         """The first that has not been taken; those that have score −∞."""
         index = jnp.argmax(jnp.isfinite(relative_scores))
-        return index, jax.nn.one_hot(index, relative_scores.shape[0], dtype=relative_scores.dtype)
+        return index, index[None], jnp.ones(1, relative_scores.dtype)
 
 
 class Draw(AbstractInOrder):

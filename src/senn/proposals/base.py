@@ -8,8 +8,7 @@ residual gradient at the map that will read them (theorem 2), and found by the s
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,41 +17,19 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
 from senn.arrays import split_key, split_keys
+from senn.blocks import joined
 from senn.compilation import QUICK, program
 from senn.curvature import MapMoments
 from senn.factors import InputFactor
-from senn.linalg import log_det, solve_stack
+from senn.linalg import diagonal, log_det, solve_stack
 from senn.nn import MLP
 from senn.nn.activation import FIXED
 from senn.nn.rational import rational_features
-from senn.score import residual
+from senn.proposals.choice import Choice, apart, choose, mean_of
+from senn.proposals.sample import Sample
+from senn.score import residual_of
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
-DEPENDENT = 1e-5  # share of its power that a unit must keep beside those chosen before
-
-
-class Sample(NamedTuple):
-    """Examples on which new units are scored."""
-
-    a: Float[Array, "N J"]  # what they would read, last the constant; J = I + 1
-    r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
-
-    # Rows of both carry the square roots of the examples' weights.
-
-    @property
-    def root_weight(self) -> Float[Array, " N"]:
-        """Square roots of the examples' weights; the constant column holds nothing else."""
-        return self.a[:, -1]
-
-    @property
-    def there(self) -> Bool[Array, " N"]:
-        """Which rows have a weight; the others only fill a sample up."""
-        return self.root_weight > 0
-
-    def preactivations(self, w: Float[Array, "P J"]) -> Float[Array, "P N"]:
-        """z of units with incoming weights and biases w, free of the examples' weights."""
-        root = self.root_weight
-        return (w @ self.a.T) / jnp.where(root > 0, root, 1)
 
 
 class Problem(eqx.Module):
@@ -74,12 +51,6 @@ class Problem(eqx.Module):
     activation: str = eqx.field(static=True)
     square: bool = eqx.field(static=True)  # the weight must be invertible
 
-    @property
-    def scale(self) -> Float[Array, ""]:
-        """E‖r‖², the most that any units can explain; scores are optimised relative to it."""
-        power = jnp.mean(jnp.sum(self.fit.r**2, axis=1))
-        return jnp.where(power > 0, power, 1)
-
 
 class Units(NamedTuple):
     """P proposals of K units each."""
@@ -99,6 +70,7 @@ class Found(NamedTuple):
     fit_score: Float[Array, " P"]  # Δη′ on the sample that they were optimised on
     score: Float[Array, " P"]  # on the held-out sample
     stderr: Float[Array, " P"]  # standard error of `score`
+    rms: Float[Array, "P K"]  # root mean square of the units' outputs on the fitting sample
 
 
 @dataclass(frozen=True)
@@ -164,6 +136,7 @@ class AbstractProposer(eqx.Module):
     """A search for new units."""
 
     candidates: eqx.AbstractVar[int]
+    in_blocks: ClassVar[bool] = False  # whether rows that only fill a sample up cost it no time
 
     def at(
         self,
@@ -184,8 +157,8 @@ class AbstractProposer(eqx.Module):
     @abstractmethod
     def select(
         self, relative_scores: Float[Array, " P"], key: PRNGKeyArray
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
-        """The index of the chosen candidate, and weights of which the judged score is the mean."""
+    ) -> tuple[Int[Array, ""], Int[Array, " S"], Float[Array, " S"]]:
+        """The chosen candidate, and those whose weighted mean is the judged score."""
 
     def propose(self, problem: Problem, key: PRNGKeyArray, count: int = 1) -> Found:
         """Search, select on the fitting sample, judge on the held-out one: one compiled call.
@@ -205,94 +178,30 @@ class AbstractProposer(eqx.Module):
             raise ValueError(f"Square layers are proposed one at a time; got count={count}.")
         units = self.search(problem, search_key)
         if problem.units.shape[0] > 1:
-            index, *scores = (v[None] for v in self._judge(problem, units, keys[0]))
-        else:
-            pool = _Pool.of(problem, units)
-            _, (index, *scores) = jax.lax.scan(partial(self._pick, problem), pool, keys)
-        return Found(jax.tree.map(lambda u: u[index], units), *scores)
+            return self._judged(problem, units, keys[0])
+        samples = read_by(problem, outputs(problem, units))
+        choice = self.choose(*samples, problem.ridge, keys)
+        return found_by(choice, units)
 
-    def _judge(self, problem: Problem, units: Units, key: PRNGKeyArray):
-        """The selected proposal of several units, and its scores."""
-        fit_scores = fit_score(problem, units)
-        index, weights = self.select(fit_scores / problem.scale, key)
-        gains = _mean(weights[:, None], _apart(held_out_gains(problem, units)))
-        return index, _mean(weights, fit_scores), *mean_and_error(gains, problem.held_out.there)
+    def choose(
+        self, fit: Sample, held_out: Sample, ridge: Float[Array, ""], keys: Key[Array, " count"]
+    ) -> Choice:
+        """One after another of the single units that these samples read, a key for each."""
+        return choose(self.select, fit, held_out, ridge, keys)
 
-    def _pick(self, problem: Problem, pool: "_Pool", key: PRNGKeyArray):
-        """The next unit, its scores, and the pool without it."""
-        scores, V = pool.scores()
-        index, weights = self.select(scores / problem.scale, key)
-        scores, usable = jnp.where(jnp.isfinite(scores), scores, 0), jnp.isfinite(scores)
-        weights = jnp.where(usable, weights, 0)
-        steps = _apart(pool.there * (V @ problem.held_out.r.T))  # [P, N]
-        judged = mean_and_error(_mean(weights[:, None], steps), problem.held_out.there)
-        return pool.without(index), (index, _mean(weights, scores), *judged)
-
-
-class _Pool(NamedTuple):
-    """Single units to choose from: what they add to those chosen before.
-
-    Each choice is a step of Gaussian elimination on A_p + εI: that makes the scores of units
-    in turn add up to the Δη′ of all of them together (theorem 2 holds for the set).
-    """
-
-    A: Float[Array, "P P"]  # E[a aᵀ] + εI on the fitting sample
-    C: Float[Array, "P O"]  # E[a rᵀ] there
-    there: Float[Array, "P N"]  # a on the held-out sample
-    floor: Float[Array, " P"]  # below this diagonal of A a unit is one of those chosen
-
-    @classmethod
-    def of(cls, problem: Problem, units: Units) -> "_Pool":
-        """The pool before any choice."""
-        here, there = (
-            activations(problem, units, sample)[..., 0]
-            for sample in (problem.fit, problem.held_out)
-        )
-        n = here.shape[1]
-        A = here @ here.T / n + problem.ridge * jnp.eye(here.shape[0], dtype=here.dtype)
-        return cls(A, here @ problem.fit.r / n, there, DEPENDENT * jnp.diagonal(A))
-
-    def scores(self) -> tuple[Float[Array, " P"], Float[Array, "P O"]]:
-        """Δη′ of each unit on the fitting sample, −∞ for the chosen, and its outgoing weights."""
-        power = jnp.diagonal(self.A)
-        left = power > self.floor
-        V = jnp.where(left[:, None], self.C / jnp.where(left, power, 1)[:, None], 0)
-        return jnp.where(left, jnp.sum(self.C * V, axis=1), -jnp.inf), V
-
-    def without(self, index: Int[Array, ""]) -> "_Pool":
-        """The pool once the unit `index` has been chosen."""
-        power = self.A[index, index]
-        share = self.A[:, index] / jnp.where(power > 0, power, 1)
-        A, C, there = (m - share[:, None] * m[index] for m in (self.A, self.C, self.there))
-        return _Pool(A, C, there, self.floor)
-
-
-def mean_and_error(
-    gains: Float[Array, " N"], there: Bool[Array, " N"]
-) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """The mean over all rows, and its standard error by those that are there.
-
-    Rows of no weight gain nothing, and the others weigh more for them.
-    """
-    N, n = gains.shape[0], jnp.maximum(jnp.sum(there), 1).astype(gains.dtype)
-    mean = jnp.mean(gains)
-    off = jnp.where(there, gains * (n / N) - mean, 0)
-    return mean, jnp.sqrt(jnp.sum(off**2) / n / jnp.maximum(n - 1, 1))
-
-
-def _apart(values: Array) -> Array:
-    """The values themselves, computed before they are summed.
-
-    jaxlib 0.10.2 fuses a sum over proposals with the products that it sums, and in float32 on a
-    CPU the sum then is wrong (docs/reliability.md). It does not fuse across this rounding.
-    """
-    own = jnp.finfo(values.dtype)
-    return jax.lax.reduce_precision(values, own.nexp, own.nmant)
-
-
-def _mean(weights: Array, values: Array) -> Array:
-    # a candidate without weight may be NaN
-    return jnp.sum(jnp.where(weights > 0, weights * values, 0), axis=0)
+    def _judged(self, problem: Problem, units: Units, key: PRNGKeyArray) -> Found:
+        """The selected proposal of several units."""
+        here = activations(problem, units, problem.fit)
+        C, V = outgoing(problem, here)
+        fit_scores = jnp.sum(C * V, axis=(1, 2))
+        index, judged, weights = self.select(fit_scores / problem.fit.scale, key)
+        there = activations(problem, jax.tree.map(lambda u: u[judged], units), problem.held_out)
+        gains = mean_of(weights[:, None], apart(_gains(problem.held_out, there, V[judged])))
+        score, stderr = problem.held_out.mean_and_error(gains)
+        rms = jnp.sqrt(jnp.mean(here[index] ** 2, axis=0))
+        chosen = jax.tree.map(lambda u: u[index], units)
+        found = Found(chosen, mean_of(weights, fit_scores[judged]), score, stderr, rms)
+        return jax.tree.map(lambda v: v[None], found)
 
 
 class AbstractMaximizer(AbstractProposer):
@@ -302,10 +211,10 @@ class AbstractMaximizer(AbstractProposer):
         self,
         relative_scores: Float[Array, " P"],
         key: PRNGKeyArray,  # noqa: ARG002
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+    ) -> tuple[Int[Array, ""], Int[Array, " S"], Float[Array, " S"]]:
         """The best on the fitting sample, judged by itself."""
         index = jnp.argmax(jnp.nan_to_num(relative_scores, nan=-jnp.inf))
-        return index, jax.nn.one_hot(index, relative_scores.shape[0], dtype=relative_scores.dtype)
+        return index, index[None], jnp.ones(1, relative_scores.dtype)
 
 
 def problem_at(
@@ -334,11 +243,37 @@ def problem_at(
 @program(QUICK)
 def residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
     """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c."""
-    fit = residual(*reader[0], damping=damping)
-    diagonal = jnp.mean(reader[0].a[:, :-1] ** 2, axis=0)
-    n = jnp.sum(diagonal > 0)
-    rms = jnp.where(n > 0, jnp.sqrt(jnp.sum(diagonal) / jnp.maximum(n, 1)), 1)
-    return tuple(fit(of.a, of.g) for of in reader), (fit.ridge, rms, fit.score)
+    of_fit, held_out = (Sample(of.a, of.g) for of in reader)
+    A, G = of_fit.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
+    fit = residual_of(A, G, reader[0].S, damping)
+    power = diagonal(A)[:-1]
+    total, n = jnp.sum(jnp.stack([power, (power > 0).astype(A.dtype)]), axis=1)
+    rms = jnp.where(n > 0, jnp.sqrt(total / jnp.maximum(n, 1)), 1)
+    left = (s.walk(lambda s: (fit(s.a, s.r), ()))[0] for s in (of_fit, held_out))
+    return tuple(map(joined, left)), (fit.ridge, rms, fit.score)
+
+
+def outputs(problem: Problem, units: Units) -> tuple[Float[Array, "N _"], Float[Array, "M _"]]:
+    """What a map that reads the candidates sees on both samples: their outputs, the constant."""
+
+    def read(sample: Sample):
+        a = activations(problem, units, sample)[..., 0].T
+        return jnp.concatenate([a, sample.a[:, -1:]], axis=1), ()
+
+    here, there = (sample.walk(read)[0] for sample in (problem.fit, problem.held_out))
+    return joined(here), joined(there)
+
+
+def read_by(problem: Problem, seen: tuple[Any, Any]) -> tuple[Sample, Sample]:
+    """Both samples as a map has them that sees `outputs`, or shapes of those."""
+    return Sample(seen[0], problem.fit.r), Sample(seen[1], problem.held_out.r)
+
+
+def found_by(choice: Choice, units: Units) -> Found:
+    """The candidates that were chosen."""
+    chosen, fit_score, score, stderr, rms = choice
+    units = jax.tree.map(lambda u: u[chosen], units)
+    return Found(units, fit_score, score, stderr, rms[:, None])
 
 
 def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
@@ -399,6 +334,11 @@ def features(activation: str, z: Float[Array, "P N"]) -> Float[Array, "P F N"]:
     return jnp.moveaxis(rational_features(z), 0, 1)
 
 
+def n_features(activation: str) -> int:
+    """F of `features`."""
+    return 3 if activation == "rational" else 1
+
+
 def combined(features: Float[Array, "P F N"], theta: Float[Array, "P F"]) -> Float[Array, "P N"]:
     """θᵀφ(z)."""
     return jnp.sum(theta[:, :, None] * features, axis=1)
@@ -430,30 +370,34 @@ def held_out_gains(problem: Problem, units: Units) -> Float[Array, "P N"]:
     fitting sample itself it is Δη′.
     """
     _, V = outgoing(problem, activations(problem, units, problem.fit))
-    step = jnp.einsum("pnk,pko->pno", activations(problem, units, problem.held_out), V)
-    return jnp.sum(problem.held_out.r * step, axis=2)
+    return _gains(problem.held_out, activations(problem, units, problem.held_out), V)
+
+
+def _gains(
+    sample: Sample, a: Float[Array, "P N K"], V: Float[Array, "P K O"]
+) -> Float[Array, "P N"]:
+    return jnp.sum(sample.r * jnp.einsum("pnk,pko->pno", a, V), axis=2)
 
 
 def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
     """Δη′ / E‖r‖² of every proposal, less 0.01 (ln |det W|)² for square layers (appendix C)."""
-    score = fit_score(problem, units) / problem.scale
+    score = fit_score(problem, units) / problem.fit.scale
     if not problem.square:
         return score
     spare = jnp.diag(1 - problem.units.astype(score.dtype))  # dormant slots count as identity
     return score - LOG_DET_PENALTY * log_det(units.weight + spare) ** 2
 
 
-def rescale(problem: Problem, units: Units, fraction: float) -> Units:
-    """Units whose activations have `fraction` × the root mean square of the map's inputs.
+def rescale(problem: Problem, found: Found, fraction: float) -> Found:
+    """Units whose activations have `fraction` × the root mean square of the map's inputs; NumPy.
 
     Δη′ does not depend on this scale (the ridge aside), but the first steps after the addition
     do. θ carries it for rational units, weight and bias for ReLU; others stay as they are.
     """
-    a = activations(problem, units, problem.fit)
-    rms = jnp.sqrt(jnp.mean(a**2, axis=1))
-    factor = jnp.where(rms > 0, fraction * problem.unit_rms / jnp.where(rms > 0, rms, 1), 1)
+    wanted, units = fraction * np.asarray(problem.unit_rms), found.units
+    factor = np.divide(wanted, found.rms, out=np.ones_like(found.rms), where=found.rms > 0)
     if units.theta is not None:
-        return units._replace(theta=units.theta * factor[:, None])
-    if problem.activation == "relu":
-        return units._replace(weight=units.weight * factor[:, None], bias=units.bias * factor)
-    return units
+        units = units._replace(theta=units.theta * factor[:, None])
+    elif problem.activation == "relu":
+        units = units._replace(weight=units.weight * factor[:, None], bias=units.bias * factor)
+    return found._replace(units=units)

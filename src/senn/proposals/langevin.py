@@ -118,10 +118,10 @@ class Langevin(AbstractProposer):
 
     def select(
         self, relative_scores: Float[Array, " P"], key: PRNGKeyArray
-    ) -> tuple[Int[Array, ""], Float[Array, " P"]]:
+    ) -> tuple[Int[Array, ""], Int[Array, " S"], Float[Array, " S"]]:
         """A draw from softmax(score / T); the judged score is the expectation under it."""
         logits = jnp.nan_to_num(relative_scores, nan=-jnp.inf) / self.temperature
-        return jax.random.categorical(key, logits), jax.nn.softmax(logits)
+        return jax.random.categorical(key, logits), jnp.arange(len(logits)), jax.nn.softmax(logits)
 
 
 def adapt(

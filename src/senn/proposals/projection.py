@@ -1,13 +1,13 @@
 """The fast search: θ eliminated exactly, many directions screened, the best few refined."""
 
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.factors import AbstractFactor, DenseFactor
-from senn.linalg import leading_eigenpairs, whiteners
+from senn.linalg import diagonal, leading_eigenpairs, relative_ridge, whiteners
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
     AbstractMaximizer,
@@ -16,9 +16,10 @@ from senn.proposals.base import (
     Units,
     combined,
     features,
+    n_features,
 )
 
-SCREENED_AT_ONCE = 128  # directions whose features are held in memory together
+FIT, CHECK = slice(0, None, 2), slice(1, None, 2)  # rows that only fill a sample up come last
 THETA_RIDGE = 0.03  # of the correlations of a unit's three features
 RATE_GAIN, RATE_LOSS = 1.5, 3.0
 SOURCE_DAMPING = 0.1  # relative, of the second moment that preconditions the refinement
@@ -35,11 +36,13 @@ class Projection(AbstractMaximizer):
     `screening_rows` examples, and the best `candidates` are refined by `steps` steps of ascent
     on half the fitting sample, preconditioned by the inputs' second moment, each with a rate
     of its own that grows on success and is cut, the step taken back, on failure. Each ends
-    where it did best on at most `screening_rows` examples of the other half.
+    where it did best on the other half, θ being the best on the first.
 
     It proposes single units, in turn. Square layers (identity insertion) need all their columns
     at once; for those it is `GradientAscent` with as many candidates and steps.
     """
+
+    in_blocks: ClassVar[bool] = True
 
     candidates: int = 24
     screened: int = 512
@@ -51,58 +54,71 @@ class Projection(AbstractMaximizer):
         """The best directions, each where it did best on rows that it was not fitted on."""
         if problem.square:
             return GradientAscent(self.candidates, self.steps).search(problem, key)
-        # Every other row: rows that only fill the sample up come last.
-        fit, check = _rows(problem.fit, slice(0, None, 2)), _rows(problem.fit, slice(1, None, 2))
-        few, check = (_rows(s, slice(self.screening_rows)) for s in (fit, check))
-        moment = problem.source or DenseFactor.of(few.a)
-        drawn = draw_directions(problem, fit, moment, self.screened, key)
-        scores = self._screen(problem.activation, few, drawn)
+        moment, linear = _linear(problem)
+        drawn = draw_directions(problem, moment, linear, self.screened, key)
+        scores = self._screen(problem, drawn)
         start = drawn[jax.lax.top_k(_finite(scores), self.candidates)[1]]
-        return _units(problem, self.refine(problem.activation, fit, check, moment, start))
+        w, theta = self.refine(problem, moment, start)
+        if problem.activation != "rational":
+            return Units(w[:, :-1, None], w[:, -1:], None)
+        # of the root mean square that the reading map is used to
+        return Units(w[:, :-1, None], w[:, -1:], problem.unit_rms * theta[..., None])
 
-    def _screen(
-        self, activation: str, sample: Sample, w: Float[Array, "P J"]
-    ) -> Float[Array, " P"]:
-        """What each direction explains of a sample."""
-        at_once = min(SCREENED_AT_ONCE, len(w))
-        blocks = jnp.pad(w, ((0, -len(w) % at_once), (0, 0))).reshape(-1, at_once, w.shape[1])
-        scores = jax.lax.map(lambda w: Fit.of(activation, sample, w).score, blocks)
-        return scores.reshape(-1)[: len(w)]
+    def _screen(self, problem: Problem, w: Float[Array, "P J"]) -> Float[Array, " P"]:
+        """What each direction explains of the fitting half."""
+
+        def moments(sample: Sample):
+            half = _rows(sample, FIT)
+            return feature_moments(problem.activation, half, half.preactivations(w))
+
+        return Fit.by(*problem.fit.mean(moments, 2 * self.screening_rows)).score
 
     def refine(
-        self,
-        activation: str,
-        fit: Sample,
-        check: Sample,
-        moment: AbstractFactor,
-        start: Float[Array, "P J"],
-    ) -> Float[Array, "P J"]:
-        """Every candidate where it did best on `check` on its ascent on `fit`."""
+        self, problem: Problem, moment: AbstractFactor, start: Float[Array, "P J"]
+    ) -> tuple[Float[Array, "P J"], Float[Array, "P F"]]:
+        """Every candidate where it did best on the checking half of its ascent on the other."""
+        activation, sample = problem.activation, problem.fit
 
         def look(w):
-            found = Fit.of(activation, fit, w)
-            step = moment.solve(SOURCE_DAMPING * moment.mean, found.slope(activation, fit, w).T)
+            def first(rows: Sample):
+                z = rows.preactivations(w)
+                return z, feature_moments(activation, _rows(rows, FIT), z[:, FIT])
+
+            z, moments = sample.walk(first)
+            fit = Fit.by(*moments)
+
+            def second(rows: Sample, z):
+                slope = fit.slope(activation, _rows(rows, FIT), z[:, FIT])
+                return (), (slope, fit.gain(activation, _rows(rows, CHECK), z[:, CHECK]))
+
+            _, (slope, gain) = sample.walk(second, z)
+            step = moment.solve(SOURCE_DAMPING * moment.mean, slope.T)
             length = moment.rms(step)
             step = step * (moment.rms(w.T) / jnp.where(length > 0, length, 1))
-            return found.explained, found.gain(activation, check, w), step.T
+            return fit, gain, step.T
 
         def step(carry, _):
-            w, value, direction, rate, best, best_gain = carry
+            w, value, direction, rate, best, best_theta, best_gain = carry
             tried = w + rate[:, None] * direction
-            new_value, gain, new_direction = look(tried)
-            better = new_value > value  # False for NaN: taken back as well
+            fit, gain, new_direction = look(tried)
+            better = fit.explained > value  # False for NaN: taken back as well
             w = jnp.where(better[:, None], tried, w)
             direction = jnp.where(better[:, None], new_direction, direction)
             rate = jnp.where(better, rate * RATE_GAIN, rate / RATE_LOSS)
             kept = better & (gain > best_gain)
             best = jnp.where(kept[:, None], tried, best)
+            best_theta = jnp.where(kept[:, None], fit.theta, best_theta)
             best_gain = jnp.where(kept, gain, best_gain)
-            return (w, jnp.where(better, new_value, value), direction, rate, best, best_gain), None
+            value = jnp.where(better, fit.explained, value)
+            return (w, value, direction, rate, best, best_theta, best_gain), None
 
         unknown = jnp.full(start.shape[0], -jnp.inf, start.dtype)
         rate = jnp.full_like(unknown, self.rate / RATE_GAIN)  # the first "step" only looks
-        first = (start, unknown, jnp.zeros_like(start), rate, start, unknown)
-        return jax.lax.scan(step, first, length=self.steps + 1)[0][-2]
+        theta = jnp.zeros((start.shape[0], n_features(activation)), start.dtype)
+        still = jnp.zeros_like(start)
+        first = (start, unknown, still, rate, start, theta, unknown)
+        *_, best, best_theta, _ = jax.lax.scan(step, first, length=self.steps + 1)[0]
+        return best, best_theta
 
 
 class Fit(NamedTuple):
@@ -124,11 +140,15 @@ class Fit(NamedTuple):
         cls, activation: str, sample: Sample, w: Float[Array, "P J"], ridge: float = THETA_RIDGE
     ) -> "Fit":
         """Fit the coefficients of every unit by itself."""
-        phi = features(activation, sample.preactivations(w)) * sample.root_weight
-        n = phi.shape[-1]
-        N, C = phi @ phi.mT / n, phi @ sample.r / n
+        return cls.by(*feature_moments(activation, sample, sample.preactivations(w)), ridge)
+
+    @classmethod
+    def by(
+        cls, N: Float[Array, "P F F"], C: Float[Array, "P F O"], ridge: float = THETA_RIDGE
+    ) -> "Fit":
+        """The same by the `feature_moments`."""
         # Features of very different size, or nearly dependent: work with their correlations.
-        size = jnp.sqrt(jnp.maximum(jnp.diagonal(N, axis1=1, axis2=2), jnp.finfo(N.dtype).tiny))
+        size = jnp.sqrt(jnp.maximum(diagonal(N), jnp.finfo(N.dtype).tiny))
         ridge = max(ridge, 100 * float(jnp.finfo(N.dtype).eps))
         one = jnp.eye(N.shape[1], dtype=N.dtype)
         whitener = whiteners(N / (size[:, :, None] * size[:, None]) + ridge * one)
@@ -148,32 +168,52 @@ class Fit(NamedTuple):
         """‖C‖² / E[a²], what the units explain of the sample."""
         return jnp.sum(self.C * self.outgoing, axis=1)
 
-    def slope(self, activation: str, sample: Sample, w: Float[Array, "P J"]) -> Float[Array, "P J"]:
-        """∂ explained / ∂w.
+    def slope(self, activation: str, sample: Sample, z: Float[Array, "P N"]) -> Float[Array, "P J"]:
+        """∂ explained / ∂w, z being the units' preactivations on the sample.
 
         By the envelope theorem it is that at the best θ, held fixed (and μ differs by the ridge).
         """
-        z = sample.preactivations(w)
         phi, dphi = jax.jvp(lambda z: features(activation, z), (z,), (jnp.ones_like(z),))
         a, da = combined(phi, self.theta), combined(dphi, self.theta)
         scale = self.explained / jnp.where(self.power > 0, self.power, 1)
         by_a = self.outgoing @ sample.r.T - a * sample.root_weight * scale[:, None]
         return (2 / z.shape[1]) * (da * by_a) @ sample.a
 
-    def gain(self, activation: str, sample: Sample, w: Float[Array, "P J"]) -> Float[Array, " P"]:
+    def gain(self, activation: str, sample: Sample, z: Float[Array, "P N"]) -> Float[Array, " P"]:
         """What the units, with the outgoing weights that fit best, explain of another sample."""
-        phi = features(activation, sample.preactivations(w))
-        a = combined(phi, self.theta) * sample.root_weight
-        return jnp.sum(a @ sample.r * self.outgoing, axis=1) / a.shape[1]
+        a = combined(features(activation, z), self.theta) * sample.root_weight
+        return jnp.sum(a @ sample.r * self.outgoing, axis=1) / z.shape[1]
+
+
+def feature_moments(
+    activation: str, sample: Sample, z: Float[Array, "P N"]
+) -> tuple[Float[Array, "P F F"], Float[Array, "P F O"]]:
+    """N = E[φφᵀ] and C = E[φ rᵀ] of units with these preactivations on the sample."""
+    phi = features(activation, z) * sample.root_weight
+    return phi @ phi.mT / z.shape[1], phi @ sample.r / z.shape[1]
+
+
+def _linear(problem: Problem) -> tuple[AbstractFactor, Float[Array, "J O"]]:
+    """A of what units would read, and A⁻¹E[a r], the linear functions that predict r."""
+
+    def moments(sample: Sample):
+        a, r = _rows(sample, FIT)
+        A = a.T @ a / len(a) if problem.source is None else ()
+        return A, a.T @ r / len(a)
+
+    A, C = problem.fit.mean(moments)
+    moment = problem.source or DenseFactor(A, relative_ridge(A, 1.0))
+    return moment, moment.solve(SOURCE_DAMPING * moment.mean, C)
 
 
 def draw_directions(
-    problem: Problem, sample: Sample, moment: AbstractFactor, count: int, key: PRNGKeyArray
+    problem: Problem,
+    moment: AbstractFactor,
+    linear: Float[Array, "J O"],
+    count: int,
+    key: PRNGKeyArray,
 ) -> Float[Array, "P J"]:
-    """Directions on many length scales: half random, half along the residual gradient."""
-    # A⁻¹E[a r], the linear functions of the inputs that predict the residual gradient
-    n = sample.a.shape[0]
-    linear = moment.solve(SOURCE_DAMPING * moment.mean, sample.a.T @ sample.r / n)  # [J, O]
+    """Directions on many length scales: half random, half mixtures of those in `linear`."""
     rows, columns = linear.shape
     draw = nearly_normal(key, (count, rows + columns + 2), linear.dtype)
     random = draw[:, :rows] * jnp.append(problem.inputs, False)
@@ -195,14 +235,6 @@ def nearly_normal(key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Floa
     bits = jax.random.bits(key, shape, jnp.uint32)
     total = sum((bits >> shift) & 0xFF for shift in (0, 8, 16, 24))
     return (jnp.asarray(total).astype(dtype) - 2 * 255) / (4 * (256**2 - 1) / 12) ** 0.5
-
-
-def _units(problem: Problem, w: Float[Array, "P J"]) -> Units:
-    """Single units with the root mean square that the reading map is used to."""
-    rational = problem.activation == "rational"
-    theta = Fit.of(problem.activation, problem.fit, w).theta if rational else None
-    scaled = None if theta is None else problem.unit_rms * theta[..., None]
-    return Units(w[:, :-1, None], w[:, -1:], scaled)
 
 
 def _rows(sample: Sample, rows: slice) -> Sample:

@@ -1,0 +1,70 @@
+"""The examples that units are searched, chosen and judged on."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+from senn.blocks import ROWS, in_use, numbered, walk
+
+
+class Sample(NamedTuple):
+    """Examples on which new units are scored."""
+
+    a: Float[Array, "N J"]  # what they would read, last the constant; J = I + 1
+    r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
+
+    # Rows of both carry the square roots of the examples' weights.
+
+    @property
+    def root_weight(self) -> Float[Array, " N"]:
+        """Square roots of the examples' weights; the constant column holds nothing else."""
+        return self.a[:, -1]
+
+    @property
+    def there(self) -> Bool[Array, " N"]:
+        """Which rows have a weight; the others only fill a sample up."""
+        return self.root_weight > 0
+
+    @property
+    def scale(self) -> Float[Array, ""]:
+        """E‖r‖², the most that any units can explain; scores are optimised relative to it."""
+        power = jnp.mean(jnp.sum(self.r**2, axis=1))
+        return jnp.where(power > 0, power, 1)
+
+    def preactivations(self, w: Float[Array, "P J"]) -> Float[Array, "P N"]:
+        """z of units with incoming weights and biases w, free of the examples' weights."""
+        root = self.root_weight
+        return (w @ self.a.T) / jnp.where(root > 0, root, 1)
+
+    def walk(self, function: Callable, *beside: Any, at_most: int | None = None):
+        """`blocks.walk` over the sample, and over trees of what belongs to its blocks.
+
+        The function takes a block as a sample, and what is beside it; `at_most` limits the rows.
+        """
+
+        def at(block, i):
+            return function(block, *numbered(beside, i))
+
+        used = in_use(self.root_weight)
+        if at_most is not None:
+            used = jnp.minimum(used, max(at_most // ROWS, 1))
+        return walk(at, self, used)
+
+    def mean(self, function: "Callable[[Sample], Any]", at_most: int | None = None) -> Any:
+        """The mean over all rows of what a function says of the mean over some."""
+        return self.walk(lambda block: ((), function(block)), at_most=at_most)[1]
+
+    def mean_and_error(
+        self, gains: Float[Array, " N"]
+    ) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        """The mean of what rows gain, and its standard error by those that are there.
+
+        Rows of no weight gain nothing, and the others weigh more for them.
+        """
+        N, n = gains.shape[0], jnp.maximum(jnp.sum(self.there), 1).astype(gains.dtype)
+        mean = jnp.mean(gains)
+        off = jnp.where(self.there, gains * (n / N) - mean, 0)
+        return mean, jnp.sqrt(jnp.sum(off**2) / n / jnp.maximum(n - 1, 1))
