@@ -27,12 +27,12 @@ from mutations import (
 from safetensors.numpy import save
 
 import senn
-from senn.checkpoint import MODEL_FORMAT, ModelFileError, write_model
+from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint
 from senn.datasets import DataError, read_idx
 from senn.files import HEADER, read_file, write_file
 from senn.history import Addition, Consideration, Evaluation, Recovery
+from senn.models import MODEL_FORMAT, ModelFileError, write_model
 from senn.nn import MLP
-from senn.resume import FORMAT, CheckpointError, read_checkpoint
 from senn.runs import CONFIG, LEDGER, PREDICTIONS, RunFolderError, read_run
 
 

@@ -28,8 +28,8 @@ import numpy as np
 from sklearn.datasets import make_moons
 
 import senn
-from senn.checkpoint import write_model
 from senn.machine import use_threads
+from senn.models import write_model
 
 EVERY, PER_CALL, SLOTS = 50, 25, 64
 MAX_MIB, MAX_RATIO = 16, 1.1  # by which memory may grow; by which a step may become slower

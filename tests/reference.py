@@ -66,7 +66,7 @@ def active(network, tree=None):
             np.asarray(w)[: sizes[n], :out] for w, n in zip(dense.weights, nodes, strict=True)
         ]
         arrays += [np.concatenate(blocks), np.asarray(dense.bias)[:out]]
-        if m < len(network.hidden) and network.activation == "rational":
+        if m < len(network.hidden) and network.activation.learned:
             arrays.append(np.asarray(tree.hidden[m].activation.theta)[:, :out])
     return [a.astype(np.float64) for a in arrays]
 
@@ -83,8 +83,8 @@ def forward(network, x, arrays=None, shifts=None):
         read.append(np.concatenate([values[n] for n in nodes], axis=1))
         z = read[-1] @ next(arrays) + next(arrays) + (0 if shifts is None else shifts[m])
         if m < len(network.hidden):
-            theta = next(arrays) if network.activation == "rational" else None
-            values.append(sigma(network.activation, z, theta))
+            theta = next(arrays) if network.activation.learned else None
+            values.append(sigma(network.activation.name, z, theta))
     return z, read
 
 

@@ -33,6 +33,7 @@ from senn.growth import Task, _moments, find
 from senn.losses import make_loss, make_metric, signs
 from senn.machine import keep_no_compilations
 from senn.nn import MLP
+from senn.nn.activation import Rational
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import GradientAscent, Projection, Random
 from senn.proposals.base import Problem, Sample, draw_units, residuals, search_keys
@@ -103,7 +104,7 @@ class Pass(NamedTuple):
 
 def forward(network, x, arrays=None) -> Pass:
     arrays = active(network) if arrays is None else arrays
-    step = 3 if network.activation == "rational" else 2
+    step = 3 if network.activation.learned else 2
     hidden = arrays[: step * len(network.hidden)]
     weights, biases = [*hidden[::step], arrays[-2]], [*hidden[1::step], arrays[-1]]
     thetas = hidden[2::step] if step == 3 else [None] * len(network.hidden)
@@ -114,7 +115,7 @@ def forward(network, x, arrays=None) -> Pass:
         if len(a) == len(weights):
             return Pass(weights, biases, thetas, a, z, slopes, out)
         z.append(out)
-        moved = sigma(network.activation, out + 1j * STEP, theta)
+        moved = sigma(network.activation.name, out + 1j * STEP, theta)
         h = moved.real
         slopes.append(moved.imag / STEP)
     raise AssertionError
@@ -142,7 +143,7 @@ def jacobian(network, passed):
         parts = []
         for m, (a, g) in enumerate(zip(passed.a, maps, strict=True)):
             parts += [np.einsum("ni,no->nio", a[:, :-1], g).reshape(len(a), -1), g]
-            if m < len(activations) and network.activation == "rational":
+            if m < len(activations) and network.activation.learned:
                 by_theta = features(passed.z[m]) * activations[m]  # [3, N, c]
                 parts.append(by_theta.transpose(1, 0, 2).reshape(len(a), -1))
         columns.append(np.concatenate(parts, axis=1))
@@ -333,7 +334,7 @@ def problem_of(n, inputs, outs, *, spread, square=False) -> Problem:
     ridge, rms, eta = (to_device(v, np.float32) for v in (0.01, 1.1, 0.5))
     units = usable if square else np.ones(1, bool)
     return Problem(
-        sample(), sample(), ridge, rms, eta, None, usable, units, "rational", square=square
+        sample(), sample(), ridge, rms, eta, None, usable, units, Rational, square=square
     )
 
 

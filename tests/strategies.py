@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn.batches import Batch
-from senn.nn import Dense, Hidden
-from senn.nn.activation import Fixed, Rational
+from senn.nn import ACTIVATIONS, Dense, Hidden
 from senn.nn.network import assemble
 
 LOSS_METRICS = [
@@ -38,16 +37,17 @@ def random_network(
         weights = [padded((sizes[n], sizes[m + 1]), (slots[n], slots[m + 1])) for n in nodes]
         maps.append(Dense(tuple(weights), padded((sizes[m + 1],), (slots[m + 1],))))
         nodes = [*nodes, m + 1] if m in residual else [m + 1]
+    sigma = ACTIVATIONS[activation]
     hidden = [
         Hidden(
             dense,
-            Rational(padded((3, n), (3, c))) if activation == "rational" else Fixed(activation),
+            sigma(padded((3, n), (3, c)) if sigma.learned else None),
             jnp.asarray(n, jnp.int32),
             m in residual,
         )
         for m, (dense, n, c) in enumerate(zip(maps[:-1], sizes[1:-1], slots[1:-1], strict=True))
     ]
-    return assemble(hidden, maps[-1], activation, sizes[0], sizes[-1])
+    return assemble(hidden, maps[-1], sigma, sizes[0], sizes[-1])
 
 
 def random_batch(loss, n, in_size, out_size, weighted=False, seed=0, dtype=None):
@@ -67,5 +67,5 @@ def random_units(network, position, k, seed=0, scale=1.0):
     """Weight, bias and θ (None for other activations) of k units reading what that map reads."""
     rng = np.random.default_rng(seed)
     weight = scale * rng.normal(size=(network.n_inputs(position), k))
-    theta = rng.normal(size=(3, k)) if network.activation == "rational" else None
+    theta = rng.normal(size=(3, k)) if network.activation.learned else None
     return weight, rng.normal(size=k), theta

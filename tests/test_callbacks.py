@@ -14,17 +14,17 @@ import senn
 from senn import Policy, Schedule, StopTraining
 from senn.callbacks import (
     Callback,
-    Checkpoint,
     EarlyStop,
     JSONLines,
     Progress,
+    SaveModel,
     SizeBudget,
     TensorBoard,
     TimeBudget,
 )
-from senn.checkpoint import read_model
 from senn.evaluation import outputs
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.models import read_model
 from senn.proposals import Random
 
 RNG = np.random.default_rng(0)
@@ -112,7 +112,7 @@ def told(tmp_path_factory):
     network, history = run(
         listener,
         JSONLines(folder / "deep" / "live.jsonl"),
-        Checkpoint(folder / "network.senn"),
+        SaveModel(folder / "network.senn"),
         TensorBoard(folder / "board"),
     )
     assert history.additions
@@ -217,7 +217,7 @@ def test_a_file_starts_anew_unless_the_run_goes_on(tmp_path, append, lines):
     assert len((tmp_path / "live.jsonl").read_text().splitlines()) == lines
 
 
-# --- Checkpoint --------------------------------------------------------------------------------
+# --- SaveModel --------------------------------------------------------------------------------
 
 
 def test_the_file_ends_as_the_network_that_is_returned(told):
@@ -241,7 +241,7 @@ def snapshots():
 )  # fmt: skip
 def test_it_writes_when_it_is_time_or_has_grown(tmp_path, snapshots, every, at_growth, written):
     clock, path = Clock(), tmp_path / "network.senn"
-    callback = Checkpoint(path, every, at_growth, clock=clock)
+    callback = SaveModel(path, every, at_growth, clock=clock)
     callback.on_start(None)
     steps = []
     for snapshot in snapshots:  # 4 seconds apart, the second of them after an addition
@@ -254,7 +254,7 @@ def test_it_writes_when_it_is_time_or_has_grown(tmp_path, snapshots, every, at_g
 
 
 def test_what_was_not_yet_written_is_at_the_end(tmp_path, snapshots):
-    callback = Checkpoint(tmp_path / "network.senn", every=1e9)
+    callback = SaveModel(tmp_path / "network.senn", every=1e9)
     callback.on_start(None)
     callback.on_snapshot(snapshots[2])
     assert not (tmp_path / "network.senn").exists()
@@ -407,7 +407,7 @@ def test_without_tensorboardx_it_says_what_to_install(monkeypatch):
 ALL = {
     Progress: {},
     JSONLines: {"path": "live.jsonl"},
-    Checkpoint: {"path": "network.senn"},
+    SaveModel: {"path": "network.senn"},
     TensorBoard: {"folder": "board"},
     EarlyStop: {},
     TimeBudget: {"seconds": 1e6},

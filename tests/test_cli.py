@@ -205,7 +205,7 @@ def test_where_training_starts(words, line):
 @pytest.mark.usefixtures("no_training")
 def test_defaults_are_the_libraries(monkeypatch):
     """The names and defaults that `train` repeats, so as to check them without importing JAX."""
-    assert train.ACTIVATIONS == ACTIVATIONS
+    assert tuple(ACTIVATIONS) == train.ACTIVATIONS
     assert set(train.OPTIMIZERS) == set(OPTIMIZERS)
     assert set(train.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters

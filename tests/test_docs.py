@@ -16,6 +16,9 @@ import numpy as np
 import pytest
 
 import senn
+from senn import plain
+from senn.evaluation import outputs
+from senn.export import numpy_predict
 from senn.nn import activation
 
 ROOT = Path(__file__).parents[1]
@@ -193,18 +196,63 @@ def test_snippet_optimizer():
     assert not np.asarray(network.maps[0].weight)[:, dormant].any()
 
 
-def test_snippet_activation(monkeypatch):
-    monkeypatch.setattr(activation, "FIXED", dict(activation.FIXED))
-    monkeypatch.setattr(activation, "ACTIVATIONS", activation.ACTIVATIONS)
-    run("activation")
-    network = senn.nn.MLP(2, 1, (3,), key=jax.random.key(0), activation="elu")
-    assert np.isfinite(network(jax.numpy.ones((1, 2)))).all()
+@pytest.fixture
+def wave(monkeypatch):
+    """The activation of the guide, forgotten afterwards."""
+    for table in (activation.ACTIVATIONS, numpy_predict.ACTIVATIONS, plain.LEARNED):
+        monkeypatch.setitem(table, "wave", None)
+        del table["wave"]
+    return run("activation")["Wave"]
 
 
-class Mixing(activation.AbstractActivation):
+def test_snippet_activation(wave, tmp_path):
+    """It trains, grows by units and by both kinds of layers, is saved, predicts and is exported."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2)).astype(np.float32)
+    y = np.sin(3 * x[:, 0]) * x[:, 1]
+    policy = senn.Policy(alpha=1e-9, every=2, layer_every=2, layers_last=False, confidence=0.0)
+    model = senn.SENNRegressor(
+        hidden_sizes=(3,), activation="wave", max_iter=6, max_layers=2, policy=policy,
+        random_state=0,
+    ).fit(x, y)  # fmt: skip
+    assert model.history_.additions
+    assert model.network_.activation is wave
+    assert model.network_.hidden[0].activation.theta.shape[0] == 2
+    model.save(tmp_path / "model.senn")
+    found = senn.load(tmp_path / "model.senn").predict(x)
+    np.testing.assert_array_equal(found, model.predict(x))
+    by_jax = outputs(model.network_, model.scaler_.transform(x))[:, 0]
+    scaled = (found - model.target_scaler_.mean_) / model.target_scaler_.scale_
+    np.testing.assert_allclose(scaled, by_jax, rtol=1e-3, atol=1e-4)
+    with pytest.raises(ValueError, match="knows rational, relu, silu, gelu, tanh, not 'wave'"):
+        senn.export.to_numpy(model, tmp_path / "model.npz")
+    senn.export.to_onnx(model, tmp_path / "model.onnx")
+    session = pytest.importorskip("onnxruntime").InferenceSession(tmp_path / "model.onnx")
+    (predicted,) = session.run(None, {"X": x})
+    np.testing.assert_allclose(predicted, found, rtol=1e-3, atol=1e-4)
+    del activation.ACTIVATIONS["wave"], plain.LEARNED["wave"]
+    with pytest.raises(ValueError, match=r"'wave' is not known.*must be registered first"):
+        senn.load(tmp_path / "model.senn")
+
+
+def test_identity_layers_of_ones_own_activation_keep_what_is_computed(wave):
+    network = senn.nn.MLP(3, 2, (4,), key=jax.random.key(0), activation=wave)
+    weight = np.eye(4) + 0.1
+    deeper = senn.insert_layer(network, 1, weight, np.zeros(4), "identity")
+    x = jax.random.normal(jax.random.key(1), (5, 3))
+    np.testing.assert_allclose(deeper(x), network(x), rtol=1e-5, atol=1e-6)
+
+
+def test_a_name_is_taken_once(wave):
+    with pytest.raises(ValueError, match="an activation called 'wave' already"):
+        activation.register(type("Other", (wave,), {}))
+
+
+class Mixing(activation.AbstractFixed):
     """Silent where z is 0, but every slot depends on all others."""
 
-    def __call__(self, z):
+    @staticmethod
+    def function(z):
         return z * (1 + z.sum(axis=-1, keepdims=True))
 
 

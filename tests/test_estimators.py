@@ -20,11 +20,11 @@ from sklearn.preprocessing import OneHotEncoder
 import senn
 import senn.learning
 from senn import Policy, SENNClassifier, SENNRegressor
-from senn.checkpoint import ModelFileError, write_model
+from senn.checkpoints import read_checkpoint, write_checkpoint
 from senn.datasets import DataError
+from senn.models import ModelFileError, write_model
 from senn.optimizers import NaturalGradient
 from senn.proposals import Random
-from senn.resume import read_checkpoint, write_checkpoint
 from senn.state import ResumeError
 
 # One shape for all, so that little is compiled.

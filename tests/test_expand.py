@@ -58,7 +58,7 @@ def dormant(network, tree):
     for m, (dense, out) in enumerate(zip(tree.maps, outs, strict=True)):
         unread = ~np.asarray(network.active_inputs(m))
         found += [dense.weight[unread], dense.weight[:, out:], dense.bias[out:]]
-        if m < len(network.hidden) and network.activation == "rational":
+        if m < len(network.hidden) and network.activation.learned:
             found.append(tree.hidden[m].activation.theta[:, out:])
     return np.concatenate([np.ravel(a) for a in found])
 
@@ -331,7 +331,7 @@ def blocks(network, tree):
             found[node, m + 1] = weight[start : start + sizes[node]]
             start += sizes[node]
         found["bias", m + 1] = next(arrays)
-        if m < len(network.hidden) and network.activation == "rational":
+        if m < len(network.hidden) and network.activation.learned:
             found["theta", m + 1] = next(arrays)
     return found
 

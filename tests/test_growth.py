@@ -50,7 +50,7 @@ def layer(position):
 def proposal(network, place, units=1, identity=False):
     n = network.n_inputs(place.position)
     units = n if identity else units
-    theta = rng.normal(size=(3, units)) if network.activation == "rational" else None
+    theta = rng.normal(size=(3, units)) if network.activation.learned else None
     new = rng.normal(size=(n, units)) + 2 * np.eye(n, units), rng.normal(size=units)
     scores = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 1.0)
     return Proposal(place, *new, theta, **scores)
@@ -186,7 +186,9 @@ def bound_by_the_formula(network, found, damping):
     a, g = a * root, g * root
     ridge_s = reference.ridge(S, damping)
     ridge_a = reference.ridge(a.T @ a / N, damping)
-    new = reference.sigma(network.activation, read @ found.weight + found.bias, found.activation)
+    new = reference.sigma(
+        network.activation.name, read @ found.weight + found.bias, found.activation
+    )
     eta = reference.kronecker_score(a, g, S, ridge_a, ridge_s)
     left = g - a @ np.linalg.solve(a.T @ a / N + ridge_a * np.eye(a.shape[1]), a.T @ g / N)
     return eta, reference.kronecker_score(new * root, left, S, ridge_a, ridge_s)

@@ -76,7 +76,7 @@ def unflatten(network, vector):
     ends = np.cumsum([np.prod(s, dtype=int) for s in shapes])[:-1]
     pieces = np.split(vector, ends, axis=-1)
     arrays = iter(p.reshape(*vector.shape[:-1], *s) for p, s in zip(pieces, shapes, strict=True))
-    last, rational = len(network.hidden), network.activation == "rational"
+    last, rational = len(network.hidden), network.activation.learned
     return [
         (next(arrays), next(arrays), next(arrays) if rational and m < last else None)
         for m in range(last + 1)

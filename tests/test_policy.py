@@ -229,7 +229,7 @@ def grown(*layers, sizes=(), activation="rational", out=2):
 def grow(network, location, units, kind="residual"):
     n = network.n_inputs(location.position)
     units = n if location.kind == "layer" and kind == "identity" else units
-    theta = rng.normal(size=(3, units)) if network.activation == "rational" else None
+    theta = rng.normal(size=(3, units)) if network.activation.learned else None
     new = rng.normal(size=(n, units)), rng.normal(size=units)
     if location.kind == "width":
         return add_width(network, location.position, *new, theta)
@@ -260,7 +260,7 @@ def test_added_parameters_is_the_difference_that_growth_makes(network, units):
         new = grow(network, place, units)
         cost = added_parameters(network, place, units, identity=False)
         assert new.n_parameters - network.n_parameters == cost, place
-        if place.kind == "layer" and network.activation == "rational":
+        if place.kind == "layer" and network.activation.learned:
             new = grow(network, place, 0, "identity")
             n = network.n_inputs(place.position)
             cost = added_parameters(network, place, n, identity=True)

@@ -22,9 +22,9 @@ from threadpoolctl import threadpool_limits
 
 import senn
 from senn import Policy, SENNClassifier, SENNRegressor
-from senn.checkpoint import plain
 from senn.export import numpy_predict
 from senn.loaded import LoadedClassifier
+from senn.models import plain
 from senn.nn.activation import ACTIVATIONS
 from strategies import random_network
 
@@ -50,7 +50,7 @@ def random_case(rng: np.random.Generator):
     hidden = [int(n) for n in rng.choice(widths, rng.integers(0, 4))]
     sizes = (int(rng.choice(inputs)), *hidden, int(rng.choice((1, 2, 3, 10, 16, 31, 33, 100))))
     residual = tuple(m for m in range(len(hidden)) if rng.random() < 0.4)
-    return sizes, str(rng.choice(ACTIVATIONS)), residual
+    return sizes, str(rng.choice(list(ACTIVATIONS))), residual
 
 
 # --- What is computed ----------------------------------------------------------------------

@@ -14,6 +14,7 @@ from scipy.special import softmax
 import reference
 from senn.curvature import MapMoments
 from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
+from senn.nn import ACTIVATIONS
 from senn.proposals import (
     AbstractProposer,
     GradientAscent,
@@ -110,7 +111,7 @@ def problem(kind, silent=False, held_out=True):
         source, reader = tuple(map(spread, source)), tuple(map(spread, reader))
         active = more(ACTIVE)
     masks = jnp.asarray(active), jnp.asarray(units)
-    return build(source, reader, *masks, activation, damping=DAMPING, square=square)
+    return build(source, reader, *masks, ACTIVATIONS[activation], damping=DAMPING, square=square)
 
 
 def spread(of):
@@ -198,8 +199,11 @@ def test_dormant_slots_and_padding_change_nothing(kind):
     bare_reader = [b._replace(g=r.g, S=r.S) for b, r in zip(bare_reader, reader, strict=True)]
     masks = jnp.ones(3, bool), jnp.ones(units_mask.sum(), bool)
     bare = build(
-        tuple(bare_source), tuple(bare_reader), *masks, activation, damping=DAMPING, square=square
-    )
+        tuple(bare_source),
+        tuple(bare_reader),
+        *masks, ACTIVATIONS[activation], damping=DAMPING,
+        square=square,
+    )  # fmt: skip
     assert bare.fit.a.shape == (N, 4)
     padded, units = problem(kind), found(kind, "random").units
     if square:
@@ -225,8 +229,8 @@ def spread_out(kind, units):
     activation, mask, _, square = KINDS[kind]
     both = (tuple(map(spread, of)) for of in samples(kind))
     return build(
-        *both, *map(jnp.asarray, (more(ACTIVE), more(mask))), activation, damping=DAMPING,
-        square=square,
+        *both, *map(jnp.asarray, (more(ACTIVE), more(mask))), ACTIVATIONS[activation],
+        damping=DAMPING, square=square,
     )  # fmt: skip
 
 
@@ -350,7 +354,7 @@ def random_direction(seed):
 
 def best(activation, sample, w, ridge=0.0):
     """The most that a unit with these incoming weights can explain, and its coefficients."""
-    fit = Fit.of(activation, sample, jnp.asarray(w)[None], ridge)
+    fit = Fit.of(ACTIVATIONS[activation], sample, jnp.asarray(w)[None], ridge)
     return fit.score[0], fit.theta[0]
 
 
@@ -717,7 +721,7 @@ def test_units_beside_dead_inputs_stay_alive():
     source, reader = (tuple(map(spread, of)) for of in samples("unit"))
     dead = tuple(r._replace(a=r.a.at[:, :-1].set(0)) for r in reader)
     masks = jnp.asarray(more(ACTIVE)), jnp.ones(1, bool)
-    plain = build(source, dead, *masks, "rational", damping=DAMPING)
+    plain = build(source, dead, *masks, ACTIVATIONS["rational"], damping=DAMPING)
     one = jax.tree.map(np.asarray, found("unit", "random"))
     assert rescale(plain, one, 0.3).units.theta.any()
 
@@ -745,5 +749,5 @@ def test_any_number_of_directions_may_be_screened(screened):
     draw = np.random.default_rng(0).normal(size=(screened, plain.fit.a.shape[1]))
     w, half = jnp.asarray(draw), jax.tree.map(lambda v: v[::2], plain.fit)
     found = jax.jit(lambda w: Projection()._screen(plain, w))(w)
-    one_by_one = jax.vmap(lambda v: Fit.of("rational", half, v[None]).score[0])(w)
+    one_by_one = jax.vmap(lambda v: Fit.of(ACTIVATIONS["rational"], half, v[None]).score[0])(w)
     np.testing.assert_allclose(found, one_by_one, rtol=1e-9)

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 import senn
-from senn.checkpoint import write_model
 from senn.cli import main
 from senn.history import Addition, Consideration, Evaluation, History
+from senn.models import write_model
 from senn.report import render
 from senn.report.pictures import coloured
 from senn.report.png import data_uri

@@ -361,7 +361,7 @@ def test_network_score_by_cg(networks, damping):
 def map_block(network, m):
     """Which of the active parameters, in the reference's order, are weights and biases of map m."""
     sizes = [a.size for a in reference.active(network)]
-    per_map = 3 if network.activation == "rational" else 2
+    per_map = 3 if network.activation.learned else 2
     start = sum(sizes[: per_map * m])
     return slice(start, start + sum(sizes[per_map * m : per_map * m + 2]))
 

@@ -16,7 +16,6 @@ import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor, shapes
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
 from senn.blocks import in_use, walk
-from senn.checkpoint import plain, write_model
 from senn.compilation import _pool, compilations
 from senn.curvature import loss_gradient, moments, propagate
 from senn.evaluation import evaluate, outputs
@@ -24,6 +23,7 @@ from senn.expand import with_slots, without_spare
 from senn.export.parts import parts_of
 from senn.growth import SMALL_IN, look, propose_at
 from senn.losses import NEVER, among_loss, make_loss, make_metric
+from senn.models import plain, write_model
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import Location, Projection
@@ -432,10 +432,10 @@ def slope_by_autodiff(activation, sample, w, theta):
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_slope_is_that_of_automatic_differentiation(activation, seed):
     sample, w = sample_of(seed)
-    fit = fit_of(activation, sample, w)
-    value, slope = slope_by_autodiff(activation, sample, w, fit.theta)
+    fit = fit_of(ACTIVATIONS[activation], sample, w)
+    value, slope = slope_by_autodiff(ACTIVATIONS[activation], sample, w, fit.theta)
     np.testing.assert_allclose(fit.explained, value, rtol=1e-9)
-    found = slope_of(fit, activation, sample, w)
+    found = slope_of(fit, ACTIVATIONS[activation], sample, w)
     # Where a single row is not silent, all slopes cancel.
     least = 1e-3 * value / np.linalg.norm(w, axis=1)
     scale = np.maximum(np.abs(slope).max(axis=1), np.where(value > 0, least, 1))[:, None]
@@ -447,7 +447,7 @@ def test_the_slope_is_that_of_automatic_differentiation(activation, seed):
 @pytest.mark.parametrize("activation", ["rational", "relu"])
 def test_scores_are_those_of_the_generalised_eigenproblem(activation, ridge, seed):
     sample, w = sample_of(seed)
-    fit = fit_of(activation, sample, w, ridge)
+    fit = fit_of(ACTIVATIONS[activation], sample, w, ridge)
     root, n = np.asarray(sample.root_weight), len(sample.a)
     x = np.asarray(sample.a) / np.where(root > 0, root, 1)[:, None]
     for p, direction in enumerate(np.asarray(w)):
@@ -478,7 +478,7 @@ def problem_of(n, rows):
     ridge, rms, eta = jnp.asarray(0.01), jnp.asarray(1.1), jnp.asarray(0.5)
     masks = np.ones(4, bool), np.ones(1, bool)
     both = filled_up(0), filled_up(1)
-    return Problem(*both, ridge, rms, eta, None, *masks, "rational", square=False)
+    return Problem(*both, ridge, rms, eta, None, *masks, ACTIVATIONS["rational"], square=False)
 
 
 @pytest.mark.parametrize("n", [510, 700, 1024, 1300])

@@ -21,9 +21,9 @@ import senn.learning
 import senn.online
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor
 from senn.batches import StreamSource
-from senn.checkpoint import plain
 from senn.datasets import DataError
 from senn.expand import add_outputs
+from senn.models import plain
 from senn.nn import MLP
 from senn.online import SCHEDULE, OnlineTraining
 from senn.optimizers import KFAC, Optax

@@ -21,6 +21,6 @@ class Differences(AbstractMaximizer):
         w = w / jnp.maximum(jnp.sum((right - left) ** 2, axis=1, keepdims=True), 1e-6)
         bias = -jnp.sum(w * (left + right), axis=1) / 2
         theta = None
-        if problem.activation == "rational":
-            theta = jax.random.normal(theta_key, (self.candidates, 3, 1), w.dtype)
+        if learned := problem.activation.learned:
+            theta = jax.random.normal(theta_key, (self.candidates, learned, 1), w.dtype)
         return Units(w[:, :, None], bias[:, None], theta)

@@ -19,13 +19,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from senn.readers import DataError, first_sentence, is_number, read_idx, read_npz, read_table
+from senn.words import counted, joined, quoted, short
 
 Task = Literal["classification", "regression"]
 
 MIN_ROWS = 5  # training, validation and test each need some; with fewer no score means anything
 MAX_INTEGER_CLASSES = 20  # distinct whole numbers that are taken for classes, at most
 
-_MAX_NAMED = 8  # columns listed in one message
 _MAX_SEED = 2**32 - 1
 
 
@@ -86,35 +86,11 @@ class _Options:
 # --- Words for messages --------------------------------------------------------------------
 
 
-def _quote(names: Iterable[object]) -> str:
-    """`'a', 'b' and 3 more`."""
-    return _and([_short(name) for name in names])
-
-
-def _short(name: object) -> str:
-    """A name in quotes, cut where no reader wants the rest."""
-    text = str(name)
-    return repr(text if len(text) <= 60 else text[:57] + "...")
-
-
-def _and(parts: Sequence[str]) -> str:
-    """`a, b and c`, and no more than a reader wants."""
-    if len(parts) > _MAX_NAMED + 1:
-        parts = [*parts[:_MAX_NAMED], f"{len(parts) - _MAX_NAMED} more"]
-    return " and ".join([part for part in (", ".join(parts[:-1]), *parts[-1:]) if part])
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 row`, `2 rows`, `3 classes`."""
-    plural = noun + ("es" if noun.endswith("s") else "s")
-    return f"{number} {noun if number == 1 else plural}"
-
-
 def _columns_phrase(names: Sequence[str], mask: np.ndarray | None = None) -> str:
     """`column 'a'` or `columns 'a' and 'b'`: all names, or those where the mask is true."""
     if mask is not None:
         names = [name for name, chosen in zip(names, mask, strict=True) if chosen]
-    return f"column{'s' if len(names) > 1 else ''} {_quote(names)}"
+    return f"column{'s' if len(names) > 1 else ''} {quoted(names)}"
 
 
 def _close(name: str, choices: Iterable[str]) -> str:
@@ -318,7 +294,7 @@ def _check_shape(shape: tuple[int, ...], min_rows: int) -> None:
         )
     if shape[0] < min_rows:
         raise DataError(
-            f"Found {_count(shape[0], 'row')} (n_samples={shape[0]}) while a minimum of "
+            f"Found {counted(shape[0], 'row')} (n_samples={shape[0]}) while a minimum of "
             f"{min_rows} is required: give more rows."
         )
 
@@ -329,7 +305,7 @@ def _feature_names(names: Iterable[object] | None, n_features: int) -> tuple[str
     found = tuple(str(name) for name in names)
     if len(found) != n_features:
         raise DataError(
-            f"There are {_count(len(found), 'feature name')} for {_count(n_features, 'column')} "
+            f"There are {counted(len(found), 'feature name')} for {counted(n_features, 'column')} "
             f"of X: give one name per column."
         )
     return found
@@ -356,10 +332,10 @@ def _stack(columns: Sequence[_Column], names: Sequence[str], what: str) -> np.nd
     advice = "turn them into numbers (one-hot encoding: pandas.get_dummies) or leave them out"
     if what == "features" and "objects" in odd:
         reason = "an argument must be neither object nor string but a number"
-        raise DataTypeError(f"{_SUBJECTS[what]} {_and(phrases)}: {advice}, for {reason}.")
+        raise DataTypeError(f"{_SUBJECTS[what]} {joined(phrases)}: {advice}, for {reason}.")
     if what == "target":
         advice = "a regression needs numbers, so choose another target or a classification"
-    raise DataError(f"{_SUBJECTS[what]} {_and(phrases)}: {advice}.")
+    raise DataError(f"{_SUBJECTS[what]} {joined(phrases)}: {advice}.")
 
 
 def _finite(
@@ -409,15 +385,15 @@ def _refuse_gaps(columns: Sequence[np.ndarray], names: Sequence[str], what: str)
     for name, values in zip(names, columns, strict=True):
         for word, count in zip(found, _gaps(values), strict=True):
             if count:
-                found[word].append(f"{_short(name)} ({count} of {_count(len(values), 'row')})")
+                found[word].append(f"{short(name)} ({count} of {counted(len(values), 'row')})")
     phrases = [
-        f"{word} in column{'s' if where[1:] else ''} {_and(where)}"
+        f"{word} in column{'s' if where[1:] else ''} {joined(where)}"
         for word, where in found.items()
         if where
     ]
     if phrases:
         mend = "drop those rows" + (" or fill them in (impute)" if what == "features" else "")
-        raise DataError(f"{_SUBJECTS[what]} {_and(phrases)}: {mend} first.")
+        raise DataError(f"{_SUBJECTS[what]} {joined(phrases)}: {mend} first.")
 
 
 def _target_columns(y: Any, name: str) -> list[_Column]:
@@ -429,7 +405,7 @@ def _target_columns(y: Any, name: str) -> list[_Column]:
     if np.ndim(y) not in (1, 2):
         raise DataError(
             f"Expected {name} with one value per row, or one row of outputs, got "
-            f"{_count(np.ndim(y), 'dimension')} (shape={np.shape(y)})."
+            f"{counted(np.ndim(y), 'dimension')} (shape={np.shape(y)})."
         )
     if 0 in y.shape:
         raise DataError(f"{name} is empty (shape={y.shape}): give one target per row.")
@@ -439,7 +415,7 @@ def _target_columns(y: Any, name: str) -> list[_Column]:
 def _check_length(length: int, n_rows: int | None, name: str, x_name: str = "X") -> None:
     if n_rows is not None and length != n_rows:
         raise DataError(
-            f"{name} has {_count(length, 'value')} but {x_name} has {_count(n_rows, 'row')}: "
+            f"{name} has {counted(length, 'value')} but {x_name} has {counted(n_rows, 'row')}: "
             f"give one target per row."
         )
 
@@ -519,7 +495,7 @@ def split_rows(
     n_held_out = min(max(1, round(fraction * n_rows)), n_rows - len(counts))
     if n_held_out < 1:
         raise DataError(
-            f"{_count(n_rows, 'row')} of {_count(len(counts), 'class')} cannot be split in two: "
+            f"{counted(n_rows, 'row')} of {counted(len(counts), 'class')} cannot be split in two: "
             f"give more rows, or choose a target with fewer classes."
         )
     # Equal steps in [0, 1) within each class, from a random start: any cut takes equal shares.
@@ -679,7 +655,7 @@ def _read_idx_folder(folder: Path) -> list[np.ndarray]:
     files = {part: _idx_file(folder, part) for part in _IDX_PARTS}
     lacking = [f"{part}.gz" for part, file in files.items() if file is None]
     if lacking:
-        raise DataError(f"{str(folder)!r} lacks {_quote(lacking)}: put all four files there.")
+        raise DataError(f"{str(folder)!r} lacks {quoted(lacking)}: put all four files there.")
     return [read_idx(file) for file in files.values() if file is not None]
 
 
@@ -738,7 +714,7 @@ def _from_frame(name: str, frame: Any, options: _Options, notes: tuple[str, ...]
     names = [str(column) for column in frame.columns]
     if 0 in frame.shape:
         raise DataError(
-            f"it has {_count(len(names), 'column')} and {_count(len(frame), 'row')}: "
+            f"it has {counted(len(names), 'column')} and {counted(len(frame), 'row')}: "
             f"feature columns, a target column and rows of values are wanted."
         )
     index = _target_index(names, options.target)
@@ -754,7 +730,7 @@ def _target_index(names: Sequence[str], target: str | None) -> int:
     if target is not None and target not in names:
         raise DataError(
             f"no column is called {target!r}{_close(target, names)}; the columns are "
-            f"{_quote(names)}."
+            f"{quoted(names)}."
         )
     return len(names) - 1 if target is None else names.index(target)
 
@@ -808,7 +784,7 @@ def _given_rows(targets: Targets, n_train: int) -> Rows:
     train, test = _first_rows(n_train)
     if n_train < MIN_ROWS - 1 or n_train == len(targets.y):
         raise DataError(
-            f"it has {_count(n_train, 'row')} to train on and {len(targets.y) - n_train} to test "
+            f"it has {counted(n_train, 'row')} to train on and {len(targets.y) - n_train} to test "
             f"with, while a minimum of {MIN_ROWS - 1} and 1 is required: give more rows."
         )
     if targets.classes is not None:
@@ -816,7 +792,7 @@ def _given_rows(targets: Targets, n_train: int) -> Rows:
         if len(unseen):
             raise DataError(
                 f"the test rows hold classes that {targets.name!r} never has, "
-                f"{_quote(targets.classes[unseen])}: add training rows of them, or drop those rows."
+                f"{quoted(targets.classes[unseen])}: add training rows of them, or drop those rows."
             )
     return train, test
 
@@ -826,7 +802,7 @@ def _key(arrays: Mapping[str, np.ndarray], names: Sequence[str], what: str) -> s
     if not found:
         raise DataError(
             f"no array is called {' or '.join(map(repr, names))} for the {what}; the arrays are "
-            f"{_quote(arrays) or 'none at all'}."
+            f"{quoted(arrays) or 'none at all'}."
         )
     return found[0]
 

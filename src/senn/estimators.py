@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import validate_data
 
-from senn.learner import ClassLearner, Learner, NumberLearner
+from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
 
@@ -28,7 +28,7 @@ class _Estimator(BaseEstimator, Learner):
 class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  it is composed
     __doc__ = f"""A classifier that chooses its own size: it starts small and grows as it trains.
 
-    {(Learner.__doc__ or "").split(chr(10), 2)[2].strip()}
+    {PARAMETERS}
     class_weight : dict, "balanced" or None, default=None
         What the rows of each class weigh, by label, and 1 for those left out; "balanced" makes
         all classes weigh alike.
@@ -52,7 +52,7 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
 
     Targets are standardised for training, so that thresholds and rates mean the same for all.
 
-    {(Learner.__doc__ or "").split(chr(10), 2)[2].strip()}
+    {PARAMETERS}
 
     Attributes
     ----------

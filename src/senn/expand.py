@@ -18,9 +18,7 @@ import numpy as np
 
 from senn.arrays import to_device
 from senn.nn import MLP, Dense, Hidden
-from senn.nn.activation import Fixed, Rational
 from senn.nn.network import assemble, next_capacity, rebuild
-from senn.nn.rational import IDENTITY
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
 
@@ -67,8 +65,8 @@ def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
         _write(old.dense.bias, (slots,), bias),
     )
     sigma = old.activation
-    if isinstance(sigma, Rational):
-        sigma = Rational(_write(sigma.theta, (slice(None), slots), theta))
+    if sigma.theta is not None:
+        sigma = sigma.of(_write(sigma.theta, (slice(None), slots), theta))
     new = Hidden(dense, sigma, to_device(size + K, old.size.dtype), old.residual)
     return _with_hidden(network, layer, new)
 
@@ -109,7 +107,8 @@ def insert_layer(
     if kind == "identity":
         _check_identity(network, position, weight)
         weight = raise_singular_values(np.asarray(weight, network.readout.bias.dtype))
-        activation = np.tile(np.array(IDENTITY, weight.dtype)[:, None], weight.shape[1])
+        same = np.array(network.activation.identity, weight.dtype)
+        activation = np.tile(same[:, None], weight.shape[1])
     weight, bias, theta = _check_units(network, position, weight, bias, activation)
     Q = bias.shape[0]
     slots = max(Q, capacity or next_capacity(Q))
@@ -215,8 +214,8 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
             maps[m] = Dense(tuple(weights), maps[m].bias)
         sigmas = [h.activation for h in network.hidden]
         sigma = sigmas[layer]
-        if isinstance(sigma, Rational):
-            sigmas[layer] = Rational(_pad(sigma.theta, extra, axis=1))
+        if sigma.theta is not None:
+            sigmas[layer] = sigma.of(_pad(sigma.theta, extra, axis=1))
         return rebuild(network, maps, sigmas)
 
     return map_networks(grow, tree)
@@ -279,25 +278,24 @@ def _check_units(network: MLP, position: int, weight, bias, theta):
         )
     if not all(np.isfinite(p).all() for p in (weight, bias, 0.0 if theta is None else theta)):
         raise ValueError("New units need finite parameters: NaN × 0 would reach the outputs.")
-    if network.activation != "rational":
+    name, learned = network.activation.name, network.activation.learned
+    if not learned:
         if theta is not None:
-            raise ValueError(
-                f"{network.activation} units have no parameters; pass activation=None."
-            )
+            raise ValueError(f"{name} units have no parameters; pass activation=None.")
         return weight, bias, None
-    if theta is None or np.shape(theta) != (3, K):
+    if theta is None or np.shape(theta) != (learned, K):
         raise ValueError(
-            f"Rational units need activation θ of shape (3, {K}); "
+            f"{name.capitalize()} units need activation θ of shape ({learned}, {K}); "
             f"got {None if theta is None else np.shape(theta)}."
         )
     return weight, bias, np.asarray(theta, dtype)
 
 
 def _check_identity(network: MLP, position: int, weight) -> None:
-    if network.activation != "rational":
+    if network.activation.identity is None:
         raise ValueError(
-            f'kind="identity" needs rational units, the only ones here that can be the identity; '
-            f'this network has {network.activation}. Use kind="residual".'
+            'kind="identity" needs units that can be the identity, such as rational ones; '
+            f'this network has {network.activation.name}. Use kind="residual".'
         )
     n = network.n_inputs(position)
     if np.shape(weight) != (n, n):
@@ -350,7 +348,7 @@ def _new_layer(network, position, weight, bias, theta, slots: int, residual: boo
         block[: rows.shape[0], :Q] = rows
         blocks.append(to_device(block))
     dense = Dense(tuple(blocks), _pad(bias, slots - Q, axis=0))
-    sigma = Fixed(network.activation) if theta is None else Rational(_pad(theta, slots - Q, 1))
+    sigma = network.activation.of(None if theta is None else _pad(theta, slots - Q, 1))
     return Hidden(dense, sigma, to_device(Q, jnp.int32), residual)
 
 

@@ -228,7 +228,8 @@ def _prepare_search(task: Task) -> None:
 def first_layer(network: MLP, policy: Policy, place: Location) -> Proposal:
     """A layer that a search might find there: what is compiled for one serves all of them."""
     units = policy.layer_size(network, place.position)
-    theta = np.zeros((3, units)) if network.activation == "rational" else None
+    learned = network.activation.learned
+    theta = np.zeros((learned, units)) if learned else None
     nothing = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 0.0)
     weight = np.eye(network.n_inputs(place.position), units)
     return Proposal(place, weight, np.zeros(units), theta, **nothing)

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from senn.words import place
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -26,8 +28,20 @@ class Evaluation:
     n_parameters: int
 
 
+class _Placed:
+    """A record of one location."""
+
+    kind: str
+    position: int
+
+    @property
+    def place(self) -> str:
+        """Where units were, or might have been, added, in words."""
+        return place(self.kind, self.position)
+
+
 @dataclass(frozen=True)
-class Consideration:
+class Consideration(_Placed):
     """One location at one time: what the best proposal there scored, and the verdict."""
 
     step: int
@@ -46,7 +60,7 @@ class Consideration:
 
 
 @dataclass(frozen=True)
-class Addition:
+class Addition(_Placed):
     """Units that were added. The losses are of the same examples just before and just after."""
 
     step: int

@@ -19,12 +19,8 @@ from senn.readers import DataError
 
 Own = TypeVar("Own")  # the type of the object itself
 
-
-@dataclass(eq=False, repr=False)
-class Learner(Predictor, Persistent):
-    """What classifier and regressor share.
-
-    Parameters
+# What both estimators say of their parameters.
+PARAMETERS = """Parameters
     ----------
     hidden_sizes : tuple of int, default=(10,)
         Units per hidden layer to start with; `()` starts from a linear model.
@@ -66,8 +62,12 @@ class Learner(Predictor, Persistent):
         Let `fit` start from the network of the `fit` before, grown as it is, with its scaling of
         inputs and targets; classes that are new are added.
     random_state : int, RandomState or None, default=None
-        Seed of the start, the split, the order of the data and the search.
-    """
+        Seed of the start, the split, the order of the data and the search."""
+
+
+@dataclass(eq=False, repr=False)
+class Learner(Predictor, Persistent):
+    """What classifier and regressor share."""
 
     hidden_sizes: Sequence[int] = (10,)
     _: KW_ONLY

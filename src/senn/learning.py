@@ -11,6 +11,7 @@ import numpy as np
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
+from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
 from senn.expand import add_outputs
 from senn.history import History
@@ -30,7 +31,6 @@ from senn.preparation import (
     scaled,
     split,
 )
-from senn.resume import Checkpoint
 from senn.training import NOT_FINITE, Schedule, fit
 
 

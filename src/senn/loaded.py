@@ -19,7 +19,7 @@ _CLASS = vars(object)["__class__"]  # which sets the class of an object
 def load(path: str | os.PathLike[str]) -> Any:
     """The estimator, a `SENNClassifier` or a `SENNRegressor`, that `save` wrote to `path`.
 
-    Raises a `senn.checkpoint.ModelFileError` if the file is no model. Parameters that are
+    Raises a `senn.models.ModelFileError` if the file is no model. Parameters that are
     objects (an optimiser, a policy) come back as their defaults; they matter for training alone.
     """
     stored = read_estimator(path)

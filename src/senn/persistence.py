@@ -75,7 +75,7 @@ class Persistent:
     @network_.setter
     def network_(self, network: Any) -> None:
         # Here, because it loads JAX, as whoever has a network has done.
-        from senn.checkpoint import plain
+        from senn.models import plain
 
         self._plain = plain(network)
 

@@ -8,6 +8,9 @@ import numpy as np
 
 from senn.export import numpy_predict
 
+# Coefficients that every unit has of its own, by activation; `senn.nn.register` adds to it.
+LEARNED = dict.fromkeys(numpy_predict.ACTIVATIONS, 0) | {"rational": 3}
+
 
 class PlainNetwork:
     """The active parameters of a network, and how they fit together.
@@ -16,7 +19,8 @@ class PlainNetwork:
 
     Args:
         architecture: `in_size`, `out_size`, `hidden_sizes`, `residual` and `activation`.
-        arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [3, O] if rational.
+        arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [F, O] if units have
+            coefficients.
         network: the `senn.nn.MLP` that these are of, where there is one.
     """
 
@@ -65,7 +69,7 @@ class PlainNetwork:
         """The `senn.nn.MLP`: the one that these arrays are of, or one with room to grow."""
         if self._network is None:
             # Here, because it loads JAX, which predictions do without.
-            from senn.checkpoint import mlp_from
+            from senn.models import mlp_from
 
             self._network = mlp_from(self.architecture, self.arrays)
         return self._network
@@ -100,10 +104,10 @@ def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
 
     A `KeyError`, `TypeError` or `ValueError` if they do not fit together.
     """
-    if header["activation"] not in tuple(numpy_predict.ACTIVATIONS):
-        known = ", ".join(numpy_predict.ACTIVATIONS)
+    if header["activation"] not in tuple(LEARNED):
         raise ValueError(
-            f"activation={header['activation']!r} is not known; choose one of {known}."
+            f"activation={header['activation']!r} is not known, only {', '.join(LEARNED)}; one of "
+            "your own must be registered first, by senn.nn.register"
         )
     _check_sizes(header)
     nodes = (header["in_size"], *header["hidden_sizes"])
@@ -112,8 +116,8 @@ def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
     for m, (n, sources) in enumerate(zip(sizes, source_nodes(header["residual"]), strict=True)):
         shapes[f"map{m}.weight"] = (sum(nodes[s] for s in sources), n)
         shapes[f"map{m}.bias"] = (n,)
-        if header["activation"] == "rational" and m < len(sizes) - 1:
-            shapes[f"theta{m}"] = (3, n)
+        if LEARNED[header["activation"]] and m < len(sizes) - 1:
+            shapes[f"theta{m}"] = (LEARNED[header["activation"]], n)
     names = ("in_size", "out_size", "hidden_sizes", "residual", "activation")
     return PlainNetwork(
         {name: header[name] for name in names},

@@ -15,10 +15,11 @@ from sklearn.inspection import DecisionBoundaryDisplay
 
 from senn.batches import Batch
 from senn.curvature import moments
-from senn.history import Consideration, History
+from senn.history import History
 from senn.lineage import Lineage, lineage
 from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
 from senn.nn import MLP
+from senn.nn.activation import Activation
 from senn.nn.network import active_blocks
 from senn.policy import Policy
 from senn.proposals.base import Sample
@@ -74,7 +75,7 @@ def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None
     least = policy.alpha / 30
     for kind, accepted in product(MARKERS, (False, True)):
         chosen = [c for c in history.considerations if (c.kind, c.accepted) == (kind, accepted)]
-        gains = [max(_share(c, policy), least) for c in chosen]
+        gains = [max(policy.share(c), least) for c in chosen]
         name, marker = MARKERS[kind]
         edge, face = ("tab:green", "tab:green") if accepted else ("0.5", "none")
         label = f"{name} {'added' if accepted else 'refused'}"
@@ -86,11 +87,6 @@ def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None
     ax.set(xlabel="step", ylabel="gain, of what is left", yscale="log", ylim=(least / 1.5, None))
     ax.legend(frameon=False, fontsize="small")
     return ax
-
-
-def _share(c: Consideration, policy: Policy) -> float:
-    worth = policy.cautious_score(c.kind, c.units, c.score, c.stderr)
-    return worth / c.reach if c.reach > 0 else 0.0
 
 
 def decision_boundary(
@@ -171,7 +167,9 @@ def _moments(network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Ba
 
 
 @eqx.filter_jit
-def _best_scores(activation: str, sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
+def _best_scores(
+    activation: Activation, sample: Sample, w: Float[Array, "P 2"]
+) -> Float[Array, " P"]:
     return Fit.of(activation, sample, w, ridge=0.0).score
 
 

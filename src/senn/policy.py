@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from senn.history import Consideration
 from senn.nn import MLP
 from senn.proposals import Location, Proposal
 from senn.score import max_additions
@@ -175,6 +176,11 @@ class Policy:
         cost = self.layer_cost if kind == "layer" and self.layer_cost is not None else units
         return (score - self.confidence * stderr) / cost
 
+    def share(self, c: Consideration) -> float:
+        """What α is compared with: the cautious score for its cost, of all that is left to gain."""
+        worth = self.cautious_score(c.kind, c.units, c.score, c.stderr)
+        return worth / c.reach if c.reach > 0 else 0.0
+
     def units_in_turn(self, location: Location) -> int:
         """Units to propose for a location, each scored beside those before it."""
         if location.kind == "layer":
@@ -276,8 +282,7 @@ _LEAST: dict[str, int] = dict.fromkeys(
 
 def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:
     """Active parameters that `units` more at a location would add."""
-    theta = 3 * units if network.activation == "rational" else 0
-    own = (network.n_inputs(location.position) + 1) * units + theta
+    own = (network.n_inputs(location.position) + 1 + network.activation.learned) * units
     outputs = (*network.hidden_sizes, network.out_size)
     if location.kind == "width":
         return own + units * sum(outputs[m] for m in network.readers(location.position))

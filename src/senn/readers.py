@@ -169,7 +169,7 @@ def _read_parquet(pandas: Any, path: Path) -> Any:
 
 def _read_csv(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
     """A DataFrame, and notes on what was assumed about the file."""
-    separator, first_row = _csv_start(path)
+    separator, first_row = csv_start(path)
     options = {"sep": separator, "index_col": False, "skipinitialspace": True, "low_memory": False}
     read = partial(pandas.read_csv, path, encoding="utf-8-sig", **options)
     # Rows may be shorter than the first one, and are filled up: a small file, a large table.
@@ -196,7 +196,7 @@ def _read_csv(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
     return _without_index(frame, notes), tuple(notes)
 
 
-def _csv_start(path: Path) -> tuple[str, list[str]]:
+def csv_start(path: Path) -> tuple[str, list[str]]:
     """The separator and the fields of the first row that is not blank."""
     with path.open("rb") as file:
         if b"\0" in file.read(8192):

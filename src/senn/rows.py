@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from senn import datasets
-from senn.readers import DataError, read_npz, read_table
+from senn.readers import DataError, csv_start, read_npz, read_table
+from senn.words import quoted
 
 ROWS_AT_ONCE = 4096
-MAX_NAMED = 8  # columns listed in one message
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -122,13 +122,6 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def quoted(names: Sequence[str]) -> str:
-    """`'a', 'b', 'c'`, and no more than a reader wants."""
-    more = len(names) - MAX_NAMED
-    told = ", ".join(repr(str(name)) for name in names[:MAX_NAMED])
-    return f"{told} and {more} more" if more > 0 else told
-
-
 def _number(cell: str) -> float:
     try:
         return TRUTH[cell.strip().lower()] if cell.strip().lower() in TRUTH else float(cell)
@@ -145,7 +138,7 @@ def _told(cell: str) -> str:
 
 
 def _csv_rows(path: Path, features: Sequence[str]) -> Rows:
-    separator = _separator(path)
+    separator, _ = csv_start(path)
     rows = _lines(path, separator)
     first = next(rows, None)
     if first is None:
@@ -154,13 +147,6 @@ def _csv_rows(path: Path, features: Sequence[str]) -> Rows:
         return Rows(tuple(first), rows, separator)
     names = tuple(f"column_{place}" for place in range(len(first)))
     return Rows(names, chain([first], rows), separator)
-
-
-def _separator(path: Path) -> str:
-    """The one that training would take: of comma, semicolon and tab the most frequent."""
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = next((line for line in file if line.strip()), "")
-    return max(",;\t", key=line.count)
 
 
 def _lines(path: Path, separator: str) -> Iterator[list[str]]:

@@ -28,10 +28,10 @@ from typing import Any
 import numpy as np
 
 from senn.callbacks import Callback
+from senn.checkpoints import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from senn.files import write_atomically
 from senn.history import Addition, History
 from senn.readers import first_sentence, plain_arrays
-from senn.resume import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from senn.run_files import CONFIG, FORMAT, LEDGER, MODEL, PREDICTIONS, read_config
 from senn.run_files import is_run as is_run
 from senn.state import RunState

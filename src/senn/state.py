@@ -113,6 +113,8 @@ class RunState:
 
 def described(value: Any) -> Any:
     """Settings as JSON: dataclasses by their fields, words and numbers, of all else the type."""
+    if isinstance(value, list | tuple):
+        return [described(part) for part in value]
     if dataclasses.is_dataclass(value):
         fields = {f.name: described(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}

@@ -186,9 +186,10 @@ def fit(
     """
     schedule, policy = schedule or Schedule(), policy or Policy()
     network = network if resume is None else resume.train.network
-    if policy.depth and policy.layer_kind == "identity" and network.activation != "rational":
+    if policy.depth and policy.layer_kind == "identity" and network.activation.identity is None:
         raise ValueError(
-            f'layer_kind="identity" needs rational units; the network has {network.activation}. '
+            'layer_kind="identity" needs units that can be the identity, such as rational ones; '
+            f"the network has {network.activation.name}. "
             'Use layer_kind="residual" or depth=False.'
         )
     rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)

@@ -3,8 +3,8 @@ from .base import Snapshot as Snapshot
 from .base import StopTraining as StopTraining
 from .budgets import SizeBudget as SizeBudget
 from .budgets import TimeBudget as TimeBudget
-from .checkpoint import Checkpoint as Checkpoint
 from .early_stop import EarlyStop as EarlyStop
 from .json_lines import JSONLines as JSONLines
 from .progress import Progress as Progress
+from .save_model import SaveModel as SaveModel
 from .tensorboard import TensorBoard as TensorBoard

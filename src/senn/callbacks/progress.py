@@ -12,6 +12,7 @@ from rich.text import Text
 
 from senn.callbacks.base import Callback
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.words import duration
 
 REFRESHES_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 5.0
@@ -87,7 +88,7 @@ class Progress(Callback):
         view = self._view
         self.close()
         if view:
-            spent = _duration(view.elapsed())
+            spent = duration(view.elapsed())
             view.say(f"step {history.steps}", "stop", f"{history.stop_reason}, after {spent}")
 
     def close(self) -> None:
@@ -163,7 +164,7 @@ class _PlainView(_View):
     def evaluated(self, evaluation: Evaluation) -> None:
         super().evaluated(evaluation)
         if self.due("evaluation"):
-            parts = [*self.scores(), _duration(self.elapsed())]
+            parts = [*self.scores(), duration(self.elapsed())]
             self.say(f"step {evaluation.step}", "eval", ", ".join(parts))
 
     def refused(self, reason: str) -> None:
@@ -221,8 +222,8 @@ class _LiveView(_View):
         if self.decision:
             lines.append(f"last decision: {self.decision}")
         left = self.most_left()
-        ahead = "" if left is None else f"   at most {_duration(left)} left"
-        lines.append(f"{_duration(self.elapsed())} elapsed{ahead}   Ctrl-C ends it, keeping all")
+        ahead = "" if left is None else f"   at most {duration(left)} left"
+        lines.append(f"{duration(self.elapsed())} elapsed{ahead}   Ctrl-C ends it, keeping all")
         grid = Table.grid()
         for line in lines:
             grid.add_row(Text(line, no_wrap=True, overflow="ellipsis", style="cyan"))
@@ -239,19 +240,6 @@ def sizes_in_words(sizes: tuple[int, ...]) -> str:
     if not sizes:
         return "no hidden layer"
     return f"hidden size{'s' if len(sizes) > 1 else ''} {', '.join(map(str, sizes))}"
-
-
-def _duration(seconds: float) -> str:
-    """`5.2 s`, `75 s`, `4:05 min`, `2:04 h`."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 100:
-        return f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 100:
-        return f"{minutes}:{rest:02} min"
-    return f"{minutes // 60}:{minutes % 60:02} h"
 
 
 def _weakly(method: Callable[[], Table]) -> Callable[[], Table | str]:

@@ -1,9 +1,8 @@
 """Files that sub-commands write."""
 
-import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
@@ -21,17 +20,16 @@ def check_new(path: Path, *, overwrite: bool) -> None:
 @contextmanager
 def written(path: Path) -> Iterator[TextIO]:
     """A stream whose text becomes the file once all of it is written, and never in part."""
-    with unwritable_told(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as stream:
+    from senn.files import written_aside  # loads what files need
+
+    with ExitStack() as stack:
+        with unwritable_told(path):
+            file = stack.enter_context(written_aside(path))
+        stream = TextIOWrapper(file, "utf-8", newline="")
+        try:
             yield stream
-        os.chmod(aside, 0o644)
-        os.replace(aside, path)
-    except BaseException:
-        Path(aside).unlink(missing_ok=True)
-        raise
+        finally:
+            stream.detach()  # what is left of the text is written, and the file stays open
 
 
 @contextmanager

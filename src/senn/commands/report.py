@@ -37,7 +37,7 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Read the run, write the file, and say where it is."""
-    from senn.checkpoint import ModelFileError
+    from senn.models import ModelFileError
     from senn.report import write_report
     from senn.runs import RunFolderError, read_run
 

@@ -18,7 +18,6 @@ from matplotlib.figure import Figure
 from senn import History, Policy, Schedule
 from senn.evaluation import evaluate
 from senn.experiments.arms import Draw, GradMax, Split, Tiny
-from senn.experiments.growing import describe
 from senn.experiments.intervals import against, over_seeds
 from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.replay import NEVER, Planned, Replay, full_size, plan_of
@@ -26,6 +25,7 @@ from senn.experiments.saving import rounded
 from senn.experiments.tasks import Task, by_task, load_task
 from senn.nn import MLP
 from senn.proposals import AbstractProposer, Projection
+from senn.state import described
 
 SENN = "SENN"
 MAX_LAYERS = 3  # hidden ones: a random place would else be a new layer most of the time
@@ -79,8 +79,8 @@ def settings(options: Options) -> dict[str, Any]:
     """All settings; those of a data set stand in its runs."""
     return {
         "optimizer": options.optimizer,
-        "policy": describe(POLICY),
-        "schedule": describe(SCHEDULE),
+        "policy": described(POLICY),
+        "schedule": described(SCHEDULE),
         "search": _fields(search(options)),
         "arms": {arm.name: _fields(arm.proposer) for arm in arms(options)},
         "steps_watched_after_an_addition": WATCHED,

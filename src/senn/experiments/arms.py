@@ -151,7 +151,7 @@ class Split(AbstractInOrder):
         weight = jnp.pad(weight, ((0, 0), (0, padding)))
         w = jnp.concatenate([weight, dense.bias[copied, None]], axis=1)  # [P, I + 1]
         w = w + self.noise * _noise(problem, w, noise_key)
-        theta = getattr(self.layer.activation, "theta", None)
+        theta = self.layer.activation.theta
         copies = None if theta is None else theta[:, copied].T[..., None]
         return Units(w[:, :-1, None], w[:, -1:], copies)
 

@@ -13,12 +13,13 @@ from matplotlib.figure import Figure
 
 from senn import History, Policy, Schedule
 from senn.evaluation import evaluate
-from senn.experiments.growing import NO_GROWTH, describe
+from senn.experiments.growing import NO_GROWTH
 from senn.experiments.intervals import over_seeds
 from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.saving import plain_logarithmic
 from senn.experiments.tasks import QUICK_STEPS, Task, by_task, load_task
 from senn.nn import MLP
+from senn.state import described
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 QUICK_SIZES = (2, 8)
@@ -47,8 +48,8 @@ def settings(options: Options) -> dict[str, Any]:
     """All settings."""
     return {
         "optimizer": options.optimizer,
-        "policy": describe(policy_for(options)),
-        "schedule": describe(schedule_for(options)),
+        "policy": described(policy_for(options)),
+        "schedule": described(schedule_for(options)),
         "sizes": sizes(options),
         "knee": KNEE,
     }

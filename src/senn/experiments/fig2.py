@@ -26,6 +26,7 @@ from senn.experiments.options import Options, no_stand_ins
 from senn.experiments.saving import rounded
 from senn.losses import SquaredError
 from senn.nn import MLP
+from senn.nn.activation import Rational
 from senn.optimizers import NaturalGradient
 from senn.proposals import Langevin, Proposal
 from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units
@@ -251,7 +252,7 @@ def _unexplained(how: Recipe, network: MLP, data: Batch) -> tuple[Sample, Float[
 
 @jax.jit
 def _best_scores(sample: Sample, w: Float[Array, "P 2"]) -> Float[Array, " P"]:
-    return Fit.of("rational", sample, w, ridge=0.0).score
+    return Fit.of(Rational, sample, w, ridge=0.0).score
 
 
 def _inside(task: Task) -> np.ndarray:

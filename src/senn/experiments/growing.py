@@ -20,6 +20,7 @@ from senn.optimizers import NaturalGradient
 from senn.proposals import AbstractProposer, Proposal
 from senn.proposals.base import join
 from senn.score import max_additions
+from senn.state import described
 
 RATE = DAMPING = 0.1  # of the paper's optimiser, everywhere (appendix C)
 NO_GROWTH = Policy(width=False, depth=False)
@@ -130,15 +131,7 @@ class Recipe:
     def settings(self) -> dict[str, Any]:
         """Every setting, by name."""
         parts = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
-        return {name: describe(part) for name, part in parts.items()}
-
-
-def describe(part: Any) -> Any:
-    """A part's class and settings; numbers as they are."""
-    if not dataclasses.is_dataclass(part):
-        return part
-    fields = {f.name: describe(getattr(part, f.name)) for f in dataclasses.fields(part)}
-    return {"name": type(part).__name__, **fields}
+        return {name: described(part) for name, part in parts.items()}
 
 
 def passed(checks: Sequence[bool]) -> dict[str, Any]:

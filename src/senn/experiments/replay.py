@@ -11,7 +11,6 @@ from jaxtyping import PRNGKeyArray
 
 from senn import History, Policy, growth
 from senn.nn import MLP, Dense
-from senn.nn.activation import AbstractActivation, Rational
 from senn.nn.network import lecun_normal, rebuild
 from senn.policy import Decision, Verdict
 from senn.proposals import Location, Proposal
@@ -112,7 +111,8 @@ def full_size(first: MLP, plan: Sequence[Planned], policy: Policy, key: PRNGKeyA
     network = first
     for planned in plan:
         inputs, K = network.n_inputs(planned.location.position), planned.units
-        theta = np.zeros((3, K)) if network.activation == "rational" else None
+        learned = network.activation.learned
+        theta = np.zeros((learned, K)) if learned else None
         silent = Proposal(planned.location, np.zeros((inputs, K)), np.zeros(K), theta, *[0.0] * 6)
         network, _ = growth.add(network, None, silent, policy)
     return drawn_anew(network, key)
@@ -123,7 +123,7 @@ def drawn_anew(network: MLP, key: PRNGKeyArray) -> MLP:
     draw = np.random.default_rng(np.asarray(jax.random.key_data(key)))
     maps = [_dense(draw, network, position) for position in range(network.n_maps)]
     sigmas = [
-        _activation(draw, layer.activation, size)
+        network.activation.drawn(draw, size, layer.capacity, layer.dense.bias.dtype)
         for layer, size in zip(network.hidden, network.hidden_sizes, strict=True)
     ]
     return rebuild(network, maps, sigmas)
@@ -138,13 +138,3 @@ def _dense(draw: np.random.Generator, network: MLP, position: int) -> Dense:
     for block, part in zip(blocks, parts, strict=True):
         block[: len(part), :columns] = part
     return Dense(tuple(jnp.asarray(block) for block in blocks), jnp.zeros_like(old.bias))
-
-
-def _activation(
-    draw: np.random.Generator, old: AbstractActivation, size: int
-) -> AbstractActivation:
-    if not isinstance(old, Rational):
-        return old
-    theta = np.zeros(old.theta.shape, old.theta.dtype)
-    theta[:, :size] = draw.normal(size=(3, size))
-    return Rational(jnp.asarray(theta))

@@ -17,10 +17,17 @@ def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as `path`, a .npz file, and beside it how to predict with it.
 
     For `model.npz` that is `model_predict.py`, a copy of `senn.export.numpy_predict`, which needs
-    NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators.
+    NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators, and a
+    `ValueError` for an activation of one's own, which that program does not have.
     """
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **_arrays(parts_of(estimator)))
+    parts, file = parts_of(estimator), io.BytesIO()
+    if parts.activation not in numpy_predict.BUILT_IN:
+        known = ", ".join(numpy_predict.BUILT_IN)
+        raise ValueError(
+            f"The program that predicts with NumPy alone knows {known}, "
+            f"not {parts.activation!r}: export to ONNX, or predict with senn."
+        )
+    np.savez(file, allow_pickle=False, **_arrays(parts))
     write_atomically(Path(path), file.getvalue())
     write_atomically(program_beside(path), Path(numpy_predict.__file__).read_bytes())
 

@@ -46,6 +46,7 @@ ACTIVATIONS = {
     "gelu": lambda z, _: z * (0.5 * (1 + np.tanh(0.7978845608028654 * (z + 0.044715 * z * z * z)))),
     "tanh": lambda z, _: np.tanh(z),
 }
+BUILT_IN = tuple(ACTIVATIONS)  # senn may add those of its users
 
 
 def load(path):
@@ -99,7 +100,7 @@ def layers(model, dtype):
     Node 0 is the row, node l + 1 hidden layer l. For every map, which reads some nodes: its
     number of outputs; for each piece of a node, at most `DEPTH` deep, the node, where the piece
     begins and ends in it, and the weights [tiles, depth, COLUMNS]; the bias [tiles, 1, COLUMNS];
-    and the activation with its θ [3, tiles, 1, COLUMNS], or None for the outputs.
+    and the activation with its θ [F, tiles, 1, COLUMNS], or None for the outputs.
     """
     sigma, made, m = ACTIVATIONS[str(model["activation"])], [], 0
     sizes = [len(model["weight_0"])]  # of the nodes

@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from senn import __version__
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
+from senn.nn.activation import activation_called
 
 try:
     from onnx import ModelProto, TensorProto, helper, numpy_helper
@@ -70,8 +70,9 @@ class _Graph:
         return output
 
     def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant; its name."""
-        self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
+        """Add a constant, unless one of that name is there; its name."""
+        if all(known.name != name for known in self.constants):
+            self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
         return name
 
 
@@ -89,7 +90,7 @@ def _scaled_inputs(graph: _Graph, parts: Parts) -> str:
 def _network(graph: _Graph, parts: Parts, x: str) -> str:
     """The outputs of the network."""
     nodes, z = [x], x
-    activate = ACTIVATIONS[parts.activation](graph)
+    sigma = activation_called(parts.activation)
     for m, sources in enumerate(parts.sources):
         read = [nodes[node] for node in sources]
         joined = read[0] if len(read) == 1 else graph.node("Concat", *read, axis=1)
@@ -98,7 +99,7 @@ def _network(graph: _Graph, parts: Parts, x: str) -> str:
         z = graph.node("Gemm", joined, weight, bias)
         if m < len(parts.sources) - 1:
             theta = parts.thetas[m] if parts.thetas else None
-            nodes.append(activate(z, theta))
+            nodes.append(sigma.onnx(graph, z, theta))
     return z
 
 
@@ -128,56 +129,3 @@ def _regression(graph: _Graph, parts: Parts, y: str) -> list[Any]:
     graph.node("Cast", y, name="prediction", to=TensorProto.FLOAT)
     shape = ["N"] if parts.one_output else ["N", len(mean)]
     return [helper.make_tensor_value_info("prediction", TensorProto.FLOAT, shape)]
-
-
-# --- Activations ---------------------------------------------------------------------------
-
-Activation = Callable[[str, np.ndarray | None], str]
-
-
-def _rational(graph: _Graph) -> Activation:
-    """σ(z) = αz + (β + γz)/(1 + z²)."""
-    one = graph.constant("one", 1)
-
-    def activate(z: str, theta: np.ndarray | None) -> str:
-        assert theta is not None
-        alpha, beta, gamma = (
-            graph.constant(f"{name}_{z}", value)
-            for name, value in zip(("alpha", "beta", "gamma"), theta, strict=True)
-        )
-        above = graph.node("Add", graph.node("Mul", z, gamma), beta)
-        below = graph.node("Add", graph.node("Mul", z, z), one)
-        bump = graph.node("Div", above, below)
-        return graph.node("Add", graph.node("Mul", z, alpha), bump)
-
-    return activate
-
-
-def _gelu(graph: _Graph) -> Activation:
-    """½z(1 + tanh(√(2/π)(z + 0.044715z³))), as JAX has it; ONNX's own came with opset 20."""
-    half, one = graph.constant("half", 0.5), graph.constant("one", 1)
-    root, cubic = graph.constant("root", np.sqrt(2 / np.pi)), graph.constant("cubic", 0.044715)
-
-    def activate(z: str, _: np.ndarray | None) -> str:
-        cube = graph.node("Mul", graph.node("Mul", z, z), graph.node("Mul", z, cubic))
-        bend = graph.node("Tanh", graph.node("Mul", graph.node("Add", z, cube), root))
-        return graph.node("Mul", graph.node("Mul", z, half), graph.node("Add", bend, one))
-
-    return activate
-
-
-def _silu(graph: _Graph) -> Activation:
-    return lambda z, _: graph.node("Mul", z, graph.node("Sigmoid", z))
-
-
-def _standard(operator: str) -> Callable[[_Graph], Activation]:
-    return lambda graph: lambda z, _: graph.node(operator, z)
-
-
-ACTIVATIONS: dict[str, Callable[[_Graph], Activation]] = {
-    "rational": _rational,
-    "relu": _standard("Relu"),
-    "silu": _silu,
-    "gelu": _gelu,
-    "tanh": _standard("Tanh"),
-}

@@ -20,7 +20,7 @@ class Parts:
 
     weights: tuple[np.ndarray, ...]  # [I, O] float32 each
     biases: tuple[np.ndarray, ...]  # [O]
-    thetas: tuple[np.ndarray, ...]  # [3, O] for each hidden layer if it is rational, else none
+    thetas: tuple[np.ndarray, ...]  # [F, O] for each hidden layer if it has any, else none
     sources: tuple[tuple[int, ...], ...]
     activation: str
     input_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [I], float64

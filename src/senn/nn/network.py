@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from scipy.special import ndtr, ndtri
 
 from senn.arrays import to_device
-from senn.nn.activation import AbstractActivation, Fixed, Rational, check_activation
+from senn.nn.activation import AbstractActivation, Activation, activation_called
 from senn.nn.dense import Dense
 from senn.plain import source_nodes
 
@@ -80,7 +80,7 @@ class MLP(eqx.Module):
         hidden_sizes: units per hidden layer; `()` is a linear model.
         key: random key, a concrete one; weights are LeCun normal, biases zero, θ standard normal
             (appendix C).
-        activation: "rational", "relu", "silu", "gelu" or "tanh".
+        activation: "rational", "relu", "silu", "gelu" or "tanh", or a class of your own.
         capacity: slots per hidden layer, at least its size; by default room to grow.
         dtype: of the parameters; by default JAX's own.
 
@@ -95,7 +95,7 @@ class MLP(eqx.Module):
     readout: Dense
     inputs: Any  # in use, integer scalar arrays like `Hidden.size`
     outputs: Any
-    activation: str = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
 
     def __init__(  # noqa: D107
         self,
@@ -104,11 +104,11 @@ class MLP(eqx.Module):
         hidden_sizes: Sequence[int] = (),
         *,
         key: PRNGKeyArray,
-        activation: str = "rational",
+        activation: str | Activation = "rational",
         capacity: int | None = None,
         dtype=None,
     ):
-        check_activation(activation)
+        sigma = activation_called(activation)
         sizes = (in_size, *hidden_sizes, out_size)
         if any(size < 1 for size in sizes):
             raise ValueError(f"Every size must be at least 1; got {sizes} for inputs … outputs.")
@@ -121,12 +121,12 @@ class MLP(eqx.Module):
             for i in range(len(sizes) - 1)
         ]
         self.hidden = tuple(
-            Hidden(d, _init_activation(draw, activation, n, c, dtype), to_device(n, jnp.int32))
+            Hidden(d, sigma.drawn(draw, n, c, dtype), to_device(n, jnp.int32))
             for d, n, c in zip(dense[:-1], hidden_sizes, slots[1:], strict=False)
         )
         self.readout = dense[-1]
         self.inputs, self.outputs = (to_device(n, jnp.int32) for n in (in_size, out_size))
-        self.activation = activation
+        self.activation = sigma
 
     def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
         """The network's outputs: logits or predictions."""
@@ -233,13 +233,13 @@ class MLP(eqx.Module):
         """Active parameters, that is weights, biases and θ of the units in use."""
         outputs = (*self.hidden_sizes, self.out_size)
         dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
-        return dense + (3 * sum(self.hidden_sizes) if self.activation == "rational" else 0)
+        return dense + self.activation.learned * sum(self.hidden_sizes)
 
 
 def assemble(
     hidden: Sequence[Hidden],
     readout: Dense,
-    activation: str,
+    activation: Activation,
     inputs: Int[Array, ""] | int | None,
     outputs: Int[Array, ""] | int | None,
 ) -> MLP:
@@ -286,16 +286,6 @@ def _init_dense(
     weight = np.zeros(tuple(slots))
     weight[: sizes[0], : sizes[1]] = lecun_normal(draw, sizes)
     return Dense((to_device(weight, dtype),), to_device(np.zeros(slots[1]), dtype))
-
-
-def _init_activation(
-    draw: np.random.Generator, name: str, size: int, capacity: int, dtype
-) -> AbstractActivation:
-    if name != "rational":
-        return Fixed(name)
-    theta = np.zeros((3, capacity))
-    theta[:, :size] = draw.normal(size=(3, size))
-    return Rational(to_device(theta, dtype))
 
 
 def lecun_normal(draw: np.random.Generator, sizes: Sequence[int]) -> np.ndarray:

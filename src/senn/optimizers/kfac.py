@@ -15,9 +15,8 @@ from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP, Dense
-from senn.nn.activation import AbstractActivation, Rational
+from senn.nn.activation import AbstractActivation
 from senn.nn.network import rebuild
-from senn.nn.rational import rational_features
 from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros, zeros_like
 
 
@@ -190,20 +189,19 @@ def second_moments(network: MLP, seen: Signals, weight: Float[Array, " N"]) -> t
         s = seen.draws.maps[m]
         S = (weight[:, None] * s).T @ s / n
         theta = None
-        if m < len(network.hidden) and isinstance(network.hidden[m].activation, Rational):
+        if m < len(network.hidden) and network.activation.learned:
             square = weight[:, None] * seen.draws.activations[m] ** 2 / n
-            theta = _theta_blocks(rational_features(seen.z[m]), square)
+            theta = _theta_blocks(network.activation.features(seen.z[m]), square)
         return Factors(A, S, theta)
 
     return tuple(of(m) for m in range(network.n_maps))
 
 
-def _theta_blocks(phi: Float[Array, "3 N c"], square: Float[Array, "N c"]) -> Float[Array, "c 3 3"]:
+def _theta_blocks(phi: Float[Array, "F N c"], square: Float[Array, "N c"]) -> Float[Array, "c F F"]:
     """Σ φφᵀ s² of every unit; as sums down columns, five times as fast as one `einsum`."""
-    sums = {
-        (f, g): jnp.sum(phi[f] * phi[g] * square, axis=0) for f in range(3) for g in range(f + 1)
-    }
-    rows = [[sums[max(f, g), min(f, g)] for g in range(3)] for f in range(3)]
+    F = range(len(phi))
+    sums = {(f, g): jnp.sum(phi[f] * phi[g] * square, axis=0) for f in F for g in range(f + 1)}
+    rows = [[sums[max(f, g), min(f, g)] for g in F] for f in F]
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
@@ -252,10 +250,10 @@ def precondition(
         return Dense(tuple(done), bias[0])
 
     def sigma(f: Factors, s: AbstractActivation) -> AbstractActivation:
-        if f.theta is None or not isinstance(s, Rational):
+        if f.theta is None or s.theta is None:
             return s
-        damped = f.theta + damping * jnp.eye(3, dtype=f.theta.dtype)
-        return Rational(solve_small(damped, s.theta))
+        damped = f.theta + damping * jnp.eye(f.theta.shape[-1], dtype=f.theta.dtype)
+        return s.of(solve_small(damped, s.theta))
 
     maps = [dense(m, d) for m, d in enumerate(g.maps)]
     sigmas = [sigma(f, h.activation) for f, h in zip(factors, g.hidden, strict=False)]
@@ -293,11 +291,11 @@ def _blank(network: MLP):
         capacities = [network.hidden[node - 1].capacity for node in network.sources[m] if node]
         n_A = sum(capacities) + (0 not in network.sources[m])
         n_S = dense.bias.shape[0]
-        rational = m < len(network.hidden) and isinstance(network.hidden[m].activation, Rational)
+        learned = network.activation.learned if m < len(network.hidden) else 0
         return Factors(
             zeros((n_A, n_A), dtype) if capacities else None,
             zeros((n_S, n_S), dtype),
-            zeros((n_S, 3, 3), dtype) if rational else None,
+            zeros((n_S, learned, learned), dtype) if learned else None,
         )
 
     def inverses(m: int, f: Factors) -> tuple[Inverse, ...]:

@@ -23,11 +23,11 @@ from senn.curvature import MapMoments
 from senn.factors import InputFactor
 from senn.linalg import diagonal, log_det, solve_stack
 from senn.nn import MLP
-from senn.nn.activation import FIXED
-from senn.nn.rational import rational_features
+from senn.nn.activation import Activation
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.sample import Sample
 from senn.score import residual_of
+from senn.words import place
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
 
@@ -48,7 +48,7 @@ class Problem(eqx.Module):
     source: InputFactor | None  # of what the units would read, if known already
     inputs: Bool[Array | np.ndarray, " I"]
     units: Bool[Array | np.ndarray, " K"]
-    activation: str = eqx.field(static=True)
+    activation: Activation = eqx.field(static=True)
     square: bool = eqx.field(static=True)  # the weight must be invertible
 
 
@@ -57,7 +57,7 @@ class Units(NamedTuple):
 
     weight: Float[Array, "P I K"]
     bias: Float[Array, "P K"]
-    theta: Float[Array, "P 3 K"] | None  # None for activations without parameters
+    theta: Float[Array, "P F K"] | None  # None for activations without coefficients
 
 
 class Found(NamedTuple):
@@ -86,9 +86,7 @@ class Location:
     reader: int
 
     def __str__(self) -> str:  # noqa: D105
-        if self.kind == "width":
-            return f"hidden layer {self.position}"
-        return f"new layer before map {self.position}"
+        return place(self.kind, self.position)
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ class Proposal:
     location: Location
     weight: np.ndarray  # [I, K]
     bias: np.ndarray  # [K]
-    activation: np.ndarray | None  # θ [3, K]
+    activation: np.ndarray | None  # θ [F, K]
     fit_score: float  # Δη′ on the sample that the units were optimised on
     score: float  # on the held-out sample
     stderr: float  # standard error of `score`
@@ -222,7 +220,7 @@ def problem_at(
     reader: tuple[MapMoments, MapMoments],
     inputs: Bool[Array | np.ndarray, " I"],
     units: Bool[Array | np.ndarray, " K"],
-    activation: str,
+    activation: Activation,
     *,
     damping: float,
     square: bool = False,
@@ -288,7 +286,7 @@ def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
 def draw_coordinates(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
     """Standard normal coordinates of units; `to_units` scales the weights by 1/√inputs."""
     rows, columns = problem.inputs.shape[0], problem.units.shape[0]
-    n_theta = 3 if problem.activation == "rational" else 0
+    n_theta = problem.activation.learned
     shape = (count, rows + 1 + n_theta, columns)
     # one draw for all of them: random numbers are slow to compile
     draw = jax.random.normal(key, shape, problem.fit.a.dtype)
@@ -327,16 +325,9 @@ def activations(problem: Problem, units: Units, sample: Sample) -> Float[Array, 
     return a * problem.units
 
 
-def features(activation: str, z: Float[Array, "P N"]) -> Float[Array, "P F N"]:
-    """What activations of z are linear in: three functions for rational units, else σ(z)."""
-    if activation != "rational":
-        return FIXED[activation](z)[:, None]
-    return jnp.moveaxis(rational_features(z), 0, 1)
-
-
-def n_features(activation: str) -> int:
-    """F of `features`."""
-    return 3 if activation == "rational" else 1
+def features(activation: Activation, z: Float[Array, "P N"]) -> Float[Array, "P F N"]:
+    """What activations of z are linear in."""
+    return jnp.moveaxis(activation.features(z), 0, 1)
 
 
 def combined(features: Float[Array, "P F N"], theta: Float[Array, "P F"]) -> Float[Array, "P N"]:
@@ -392,12 +383,13 @@ def rescale(problem: Problem, found: Found, fraction: float) -> Found:
     """Units whose activations have `fraction` × the root mean square of the map's inputs; NumPy.
 
     Δη′ does not depend on this scale (the ridge aside), but the first steps after the addition
-    do. θ carries it for rational units, weight and bias for ReLU; others stay as they are.
+    do. θ carries it where there is one, else weight and bias if σ is homogeneous; others stay as
+    they are.
     """
     wanted, units = fraction * np.asarray(problem.unit_rms), found.units
     factor = np.divide(wanted, found.rms, out=np.ones_like(found.rms), where=found.rms > 0)
     if units.theta is not None:
         units = units._replace(theta=units.theta * factor[:, None])
-    elif problem.activation == "relu":
+    elif problem.activation.homogeneous:
         units = units._replace(weight=units.weight * factor[:, None], bias=units.bias * factor)
     return found._replace(units=units)

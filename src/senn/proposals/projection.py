@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.factors import AbstractFactor, DenseFactor
 from senn.linalg import diagonal, leading_eigenpairs, relative_ridge, whiteners
+from senn.nn.activation import Activation
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import (
     AbstractMaximizer,
@@ -16,7 +17,6 @@ from senn.proposals.base import (
     Units,
     combined,
     features,
-    n_features,
 )
 
 FIT, CHECK = slice(0, None, 2), slice(1, None, 2)  # rows that only fill a sample up come last
@@ -59,7 +59,7 @@ class Projection(AbstractMaximizer):
         scores = self._screen(problem, drawn)
         start = drawn[jax.lax.top_k(_finite(scores), self.candidates)[1]]
         w, theta = self.refine(problem, moment, start)
-        if problem.activation != "rational":
+        if not problem.activation.learned:
             return Units(w[:, :-1, None], w[:, -1:], None)
         # of the root mean square that the reading map is used to
         return Units(w[:, :-1, None], w[:, -1:], problem.unit_rms * theta[..., None])
@@ -114,7 +114,7 @@ class Projection(AbstractMaximizer):
 
         unknown = jnp.full(start.shape[0], -jnp.inf, start.dtype)
         rate = jnp.full_like(unknown, self.rate / RATE_GAIN)  # the first "step" only looks
-        theta = jnp.zeros((start.shape[0], n_features(activation)), start.dtype)
+        theta = jnp.zeros((start.shape[0], max(activation.learned, 1)), start.dtype)
         still = jnp.zeros_like(start)
         first = (start, unknown, still, rate, start, theta, unknown)
         *_, best, best_theta, _ = jax.lax.scan(step, first, length=self.steps + 1)[0]
@@ -137,7 +137,11 @@ class Fit(NamedTuple):
 
     @classmethod
     def of(
-        cls, activation: str, sample: Sample, w: Float[Array, "P J"], ridge: float = THETA_RIDGE
+        cls,
+        activation: Activation,
+        sample: Sample,
+        w: Float[Array, "P J"],
+        ridge: float = THETA_RIDGE,
     ) -> "Fit":
         """Fit the coefficients of every unit by itself."""
         return cls.by(*feature_moments(activation, sample, sample.preactivations(w)), ridge)
@@ -168,7 +172,9 @@ class Fit(NamedTuple):
         """‖C‖² / E[a²], what the units explain of the sample."""
         return jnp.sum(self.C * self.outgoing, axis=1)
 
-    def slope(self, activation: str, sample: Sample, z: Float[Array, "P N"]) -> Float[Array, "P J"]:
+    def slope(
+        self, activation: Activation, sample: Sample, z: Float[Array, "P N"]
+    ) -> Float[Array, "P J"]:
         """∂ explained / ∂w, z being the units' preactivations on the sample.
 
         By the envelope theorem it is that at the best θ, held fixed (and μ differs by the ridge).
@@ -179,14 +185,16 @@ class Fit(NamedTuple):
         by_a = self.outgoing @ sample.r.T - a * sample.root_weight * scale[:, None]
         return (2 / z.shape[1]) * (da * by_a) @ sample.a
 
-    def gain(self, activation: str, sample: Sample, z: Float[Array, "P N"]) -> Float[Array, " P"]:
+    def gain(
+        self, activation: Activation, sample: Sample, z: Float[Array, "P N"]
+    ) -> Float[Array, " P"]:
         """What the units, with the outgoing weights that fit best, explain of another sample."""
         a = combined(features(activation, z), self.theta) * sample.root_weight
         return jnp.sum(a @ sample.r * self.outgoing, axis=1) / z.shape[1]
 
 
 def feature_moments(
-    activation: str, sample: Sample, z: Float[Array, "P N"]
+    activation: Activation, sample: Sample, z: Float[Array, "P N"]
 ) -> tuple[Float[Array, "P F F"], Float[Array, "P F O"]]:
     """N = E[φφᵀ] and C = E[φ rᵀ] of units with these preactivations on the sample."""
     phi = features(activation, z) * sample.root_weight

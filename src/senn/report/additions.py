@@ -8,7 +8,8 @@ from senn.history import Addition
 from senn.report.axis import short
 from senn.report.colour import birth_colour
 from senn.report.markup import section, tag, tip
-from senn.report.story import Story, counted, duration, place
+from senn.report.story import Story
+from senn.words import counted, duration
 
 COLUMNS = ("", "step", "time", "what", "units after", "Δη′", "loss before",
            "before the next", "why")  # fmt: skip
@@ -51,7 +52,7 @@ def _row(story: Story, number: int, a: Addition, after: float | None, most: floa
         tag("td", swatch, f" {number}", class_="number"),
         tag("td", f"{a.step:,}", class_="number"),
         tag("td", duration(a.seconds), class_="number"),
-        tag("td", f"{counted(a.units, 'unit')}, {place(a)}", class_="what"),
+        tag("td", f"{counted(a.units, 'unit')}, {a.place}", class_="what"),
         tag("td", ", ".join(map(str, a.hidden_sizes)), title=f"{a.n_parameters:,} parameters"),
         tag("td", f"{a.score:.3g} ± {a.stderr:.1g}", class_="number"),
         tag("td", short(a.loss_before), class_="number"),

@@ -10,7 +10,8 @@ from senn.nn.network import active_blocks
 from senn.report.axis import short
 from senn.report.colour import birth_colour, colour
 from senn.report.markup import figure, section, svg, tag, tip
-from senn.report.story import Story, counted, duration, place
+from senn.report.story import Story
+from senn.words import counted, duration
 
 WIDTH, TOP, BOTTOM, LEFT, RIGHT = 1000.0, 60.0, 74.0, 120.0, 120.0
 MOST_ROWS, MOST_NODES = 18, 20  # units one above another; inputs or outputs drawn one by one
@@ -175,25 +176,21 @@ def _when(story: Story, layer: int, unit: int) -> str:
     number = story.lineage.layers[layer][unit] + 1
     others = f", one of {born.units}" if born.units > 1 else ""
     return (
-        f"came at step {born.step:,}, after {duration(born.seconds)}, to {place(born)}, "
+        f"came at step {born.step:,}, after {duration(born.seconds)}, to {born.place}, "
         f"with addition {number}{others}"
     )
 
 
 def theta_of(story: Story, layer: int, unit: int) -> np.ndarray | None:
-    """θ [3] of a rational unit; None for other activations."""
-    if story.network.activation != "rational":
-        return None
-    return np.asarray(story.network.hidden[layer].activation.theta)[:, unit]  # pyright: ignore[reportAttributeAccessIssue]
+    """θ [F] of a unit; None for activations without."""
+    theta = story.network.hidden[layer].activation.theta
+    return None if theta is None else np.asarray(theta)[:, unit]
 
 
 def activation(story: Story, layer: int, unit: int) -> str:
     """A unit's activation as a formula, or its name."""
-    theta = theta_of(story, layer, unit)
-    if theta is None:
-        return f"activation {story.network.activation}"
-    a, b, c = (f"{float(v):.3g}".replace("-", "−") for v in theta)
-    return f"σ(z) = {a} z + ({b} + {c} z)/(1 + z²)".replace("+ −", "− ")
+    sigma = story.network.activation
+    return sigma.formula(theta_of(story, layer, unit)) or f"activation {sigma.name}"
 
 
 def _inputs(story: Story, nodes: list[Node], middle: float) -> list[Element]:

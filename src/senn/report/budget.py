@@ -3,7 +3,8 @@
 from xml.etree.ElementTree import Element
 
 from senn.report.markup import section, tag
-from senn.report.story import Story, duration
+from senn.report.story import Story
+from senn.words import duration
 
 EXPLANATION = (
     "Compilation is what JAX spends on programs for new shapes; it is counted apart from training "

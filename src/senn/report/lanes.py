@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 from senn.history import Consideration
 from senn.report.axis import bottom
 from senn.report.markup import figure, section, svg, tag
-from senn.report.story import Story, place
+from senn.report.story import Story
 from senn.report.timeline import WIDTH, addition_lines, decision_mark, time_axis
 
 LANE, TOP = 46.0, 20.0
@@ -40,18 +40,18 @@ def _key(c: Consideration) -> tuple[bool, int, int]:
 
 def _lane(story: Story, key: tuple[bool, int, int], x, y: float) -> list[Element]:
     here = [c for c in story.run.history.considerations if _key(c) == key]
-    name = place(here[0])
+    name = here[0].place
     if here[0].kind == "width":
         name += f", read by map {here[0].reader}"
     # the large ones first, so that they hide none
     marks = [
         decision_mark(story, c, x(c.step), y, _radius(story, c))
-        for c in sorted(here, key=story.share, reverse=True)
+        for c in sorted(here, key=story.policy.share, reverse=True)
     ]
     line = tag("line", x1=x.start, x2=x.end, y1=y, y2=y, class_="grid")
     return [line, *marks, tag("text", name, x=x.start, y=y - 15, class_="tick lane")]
 
 
 def _radius(story: Story, c: Consideration) -> float:
-    times = story.share(c) / story.policy.alpha
+    times = story.policy.share(c) / story.policy.alpha
     return LEAST + PER_DECADE * math.log10(max(times, 1.0))

@@ -15,9 +15,10 @@ from senn.report.lanes import lanes
 from senn.report.markup import html, tag
 from senn.report.pictures import pictures
 from senn.report.predictions import predictions
-from senn.report.story import Story, counted, duration, read_story
+from senn.report.story import Story, read_story
 from senn.report.timeline import timeline
 from senn.runs import Run
+from senn.words import counted, duration
 
 SECTIONS: tuple[Callable[[Story], Element | None], ...] = (
     timeline, architecture, additions, lanes, predictions, pictures, budget,
@@ -32,7 +33,7 @@ def write_report(run: Run, path: Path) -> None:
 def render(run: Run) -> str:
     """The report of a run: one HTML document that holds all it needs.
 
-    Raises a `senn.checkpoint.ModelFileError` if the run's model cannot be read.
+    Raises a `senn.models.ModelFileError` if the run's model cannot be read.
     """
     story = read_story(run)
     made = [build(story) for build in SECTIONS]

@@ -5,7 +5,6 @@ from xml.etree.ElementTree import Element
 import jax.numpy as jnp
 import numpy as np
 
-from senn.nn.activation import apply_activation
 from senn.nn.network import active_blocks
 from senn.report.architecture import about, theta_of
 from senn.report.colour import birth_colour
@@ -71,7 +70,7 @@ def coloured(weight: np.ndarray) -> np.ndarray:
 def _curve(story: Story, layer: int, unit: int) -> Element:
     theta = theta_of(story, layer, unit)
     shaped = None if theta is None else jnp.asarray(theta)[:, None]
-    a = np.asarray(apply_activation(story.network.activation, jnp.asarray(CURVE)[:, None], shaped))
+    a = np.asarray(story.network.activation.of(shaped)(jnp.asarray(CURVE)[:, None]))
     most = np.abs(a).max() or 1.0
     points = "L".join(
         f"{30 + 6 * z:.1f},{15 - 13 * v / most:.1f}" for z, v in zip(CURVE, a[:, 0], strict=True)

@@ -7,8 +7,9 @@ import numpy as np
 
 from senn.report.axis import Axis, bottom, grid, short
 from senn.report.markup import figure, section, svg, tag, tip
-from senn.report.story import Story, counted
+from senn.report.story import Story
 from senn.runs import Predictions
+from senn.words import counted
 
 MOST_CLASSES, MOST_PAIRS = 30, 20
 MOST_POINTS, MOST_OUTPUTS, BINS = 1500, 4, 30

@@ -6,9 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from senn.checkpoint import read_model
-from senn.history import Addition, Consideration
 from senn.lineage import Lineage, lineage
+from senn.models import read_model
 from senn.nn import MLP
 from senn.policy import Policy
 from senn.runs import Run
@@ -53,11 +52,6 @@ class Story:
         shape = IMAGES.get(str(self.run.settings.get("data")).lower())
         return shape if shape and shape[0] * shape[1] == self.network.in_size else None
 
-    def share(self, c: Consideration) -> float:
-        """What α is compared with: the cautious score for its cost, of all that is left to gain."""
-        worth = self.policy.cautious_score(c.kind, c.units, c.score, c.stderr)
-        return worth / c.reach if c.reach > 0 else 0.0
-
     @cached_property
     def clock(self) -> tuple[np.ndarray, np.ndarray]:
         """Steps, and the seconds since the start at which they were done, as the ledger has it."""
@@ -68,30 +62,10 @@ class Story:
 
 
 def read_story(run: Run) -> Story:
-    """The story of a run; a `senn.checkpoint.ModelFileError` if its model cannot be read."""
+    """The story of a run; a `senn.models.ModelFileError` if its model cannot be read."""
     network, header, _ = read_model(run.model)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
     return Story(run, network, tuple(map(str, features)), tuple(map(str, names)))
-
-
-def place(record: Addition | Consideration) -> str:
-    """Where units were, or might have been, added, in the ledger's words."""
-    if record.kind == "width":
-        return f"hidden layer {record.position}"
-    return f"new layer before map {record.position}"
-
-
-def counted(n: int, what: str) -> str:
-    """`1 unit`, `2 units`."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
-
-
-def duration(seconds: float) -> str:
-    """`5.2 s`, `75 s`, `4:05 min`."""
-    if seconds < 100:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}:{rest:02} min"

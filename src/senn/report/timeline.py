@@ -10,7 +10,8 @@ from senn.lineage import lineage
 from senn.report.axis import Axis, axis_for, bottom, grid, percent, short
 from senn.report.colour import birth_colour
 from senn.report.markup import Child, embedded, figure, section, svg, tag, tip
-from senn.report.story import Story, counted, duration, place
+from senn.report.story import Story
+from senn.words import counted, duration
 
 WIDTH, LEFT, RIGHT = 1000.0, 64.0, 984.0
 TOP, GAP = 44.0, 46.0
@@ -61,7 +62,7 @@ def addition_lines(story: Story, x: Axis, top: float, end: float) -> list[Elemen
         colour = birth_colour(a, story.grown_until)
         said = tip(
             f"addition {number}, step {a.step:,}, {duration(a.seconds)}\n"
-            f"{counted(a.units, 'unit')}, {place(a)}\n{a.reason}"
+            f"{counted(a.units, 'unit')}, {a.place}\n{a.reason}"
         )
         at = x(a.step)
         line = {"x1": at, "x2": at, "y1": top, "y2": end}
@@ -161,7 +162,7 @@ def _finite(value: float | None) -> bool:
 def _decisions(story: Story, x: Axis, top: float, end: float) -> list[Child]:
     """The share of what is left that each proposal would gain, and the threshold α."""
     alpha, considerations = story.policy.alpha, story.run.history.considerations
-    shares = [story.share(c) for c in considerations]
+    shares = [story.policy.share(c) for c in considerations]
     y = Axis(alpha / 30, 1.5 * max(*shares, 3 * alpha), end, top, log=True)
     threshold = tag("line", x1=x.start, x2=x.end, y1=y(alpha), y2=y(alpha), class_="threshold")
     name = tag("text", f"α {percent(alpha)}", x=x.end, y=y(alpha) - 5, class_="tick right")
@@ -175,9 +176,10 @@ def decision_mark(story: Story, c: Consideration, at: float, y: float, size: flo
     """A dot for units or a square for a layer, filled if it was added; it tells why."""
     verdict = "added" if c.accepted else "refused"
     said = tip(
-        f"step {c.step:,}, {place(c)}: {verdict}\n{c.reason}\n"
+        f"step {c.step:,}, {c.place}: {verdict}\n{c.reason}\n"
         f"Δη′ {c.score:.3g} ± {c.stderr:.2g} on held-out rows, {c.fit_score:.3g} where it was "
-        f"fitted\n{percent(story.share(c))} of what is left, at its cost, less the uncertainty"
+        f"fitted\n{percent(story.policy.share(c))} of what is left, at its cost, less the "
+        "uncertainty"
     )
     class_ = f"decision {verdict}"
     if c.kind == "layer":

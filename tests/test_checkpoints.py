@@ -11,12 +11,12 @@ import optax
 import pytest
 
 from senn.callbacks import Callback
+from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint, write_checkpoint
 from senn.files import read_file
 from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
 from senn.proposals import Random
-from senn.resume import FORMAT, CheckpointError, read_checkpoint, write_checkpoint
 from senn.state import ResumeError, RunState, described
 from senn.training import Schedule, fit
 

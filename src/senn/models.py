@@ -17,7 +17,7 @@ from senn.arrays import to_device
 from senn.model_file import MODEL_FORMAT as MODEL_FORMAT
 from senn.model_file import ModelFileError as ModelFileError
 from senn.nn import MLP, Dense, Hidden
-from senn.nn.activation import Fixed, Rational
+from senn.nn.activation import activation_called
 from senn.nn.network import assemble, next_capacity
 from senn.plain import PlainNetwork, source_nodes
 
@@ -49,21 +49,21 @@ def architecture(network: MLP) -> dict[str, Any]:
         "out_size": network.out_size,
         "hidden_sizes": network.hidden_sizes,
         "residual": [layer.residual for layer in network.hidden],
-        "activation": network.activation,
+        "activation": network.activation.name,
     }
 
 
 def network_arrays(network: MLP) -> dict[str, np.ndarray]:
-    """The active parameters: map{m}.weight [I, O], map{m}.bias [O], and theta{l} [3, O]."""
+    """The active parameters: map{m}.weight [I, O], map{m}.bias [O], and theta{l} [F, O]."""
     sizes = (*network.hidden_sizes, network.out_size)
     arrays = {}
     for m, (dense, n) in enumerate(zip(network.maps, sizes, strict=True)):
         rows = network.inputs_in_use(m)
         arrays[f"map{m}.weight"] = np.concatenate([np.asarray(w) for w in dense.weights])[rows, :n]
         arrays[f"map{m}.bias"] = np.asarray(dense.bias)[:n]
-    if network.activation == "rational":
-        for m, layer in enumerate(network.hidden):
-            arrays[f"theta{m}"] = np.asarray(layer.activation.theta)[:, : sizes[m]]  # pyright: ignore[reportAttributeAccessIssue]
+    for m, layer in enumerate(network.hidden):
+        if layer.activation.theta is not None:
+            arrays[f"theta{m}"] = np.asarray(layer.activation.theta)[:, : sizes[m]]
     return arrays
 
 
@@ -71,7 +71,7 @@ def mlp_from(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> MLP
     """The network that `network_arrays` and `architecture` describe, with room to grow."""
     nodes = (header["in_size"], *header["hidden_sizes"])
     slots = (header["in_size"], *(next_capacity(n) for n in header["hidden_sizes"]))
-    maps = []
+    maps, sigma = [], activation_called(header["activation"])
     outputs = zip((*slots[1:], header["out_size"]), source_nodes(header["residual"]), strict=True)
     for m, (columns, sources) in enumerate(outputs):
         rows = np.split(arrays[f"map{m}.weight"], np.cumsum([nodes[s] for s in sources])[:-1])
@@ -79,12 +79,10 @@ def mlp_from(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> MLP
         maps.append(Dense(tuple(blocks), _padded(arrays[f"map{m}.bias"], (columns,))))
     hidden = []
     for m, (n, residual) in enumerate(zip(nodes[1:], header["residual"], strict=True)):
-        if header["activation"] == "rational":
-            sigma = Rational(theta=_padded(arrays[f"theta{m}"], (3, slots[m + 1])))
-        else:
-            sigma = Fixed(header["activation"])
-        hidden.append(Hidden(maps[m], sigma, to_device(n, jnp.int32), residual))
-    return assemble(hidden, maps[-1], header["activation"], header["in_size"], header["out_size"])
+        theta = arrays.get(f"theta{m}")
+        theta = None if theta is None else _padded(theta, (len(theta), slots[m + 1]))
+        hidden.append(Hidden(maps[m], sigma.of(theta), to_device(n, jnp.int32), residual))
+    return assemble(hidden, maps[-1], sigma, header["in_size"], header["out_size"])
 
 
 def _padded(array: np.ndarray, shape: tuple[int, ...]) -> jax.Array:

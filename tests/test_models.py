@@ -9,9 +9,9 @@ import pytest
 from safetensors.numpy import save
 
 import senn
-from senn import checkpoint
-from senn.checkpoint import ModelFileError, read_model, write_model
+from senn import models
 from senn.expand import add_width, insert_layer
+from senn.models import ModelFileError, read_model, write_model
 from senn.nn import MLP
 from senn.nn.activation import ACTIVATIONS
 
@@ -79,7 +79,7 @@ def test_the_header_says_how_the_arrays_fit_together(tmp_path):
 def test_only_active_units_are_stored(tmp_path):
     written = network((3,))
     assert written.capacities == (64,)
-    arrays = checkpoint.network_arrays(written)
+    arrays = models.network_arrays(written)
     assert {name: array.shape for name, array in arrays.items()} == {
         "map0.weight": (5, 3), "map0.bias": (3,), "theta0": (3, 3),
         "map1.weight": (3, 2), "map1.bias": (2,),
@@ -90,7 +90,7 @@ def test_only_active_units_are_stored(tmp_path):
 def spoiled(change, weight=None) -> bytes:
     """A model file of version 1, which has no checksum, whose header or weight was changed."""
     made = network((3,))
-    arrays = checkpoint.network_arrays(made)
+    arrays = models.network_arrays(made)
     if weight is not None:
         arrays["map0.weight"] = np.where(np.eye(5, 3), weight, arrays["map0.weight"])
     header = {"format": "senn-model", "version": 1, "in_size": 5, "out_size": 2,
@@ -162,7 +162,7 @@ def test_files_that_are_no_models(case, tmp_path):
 
 
 def test_a_missing_field_of_the_header(tmp_path):
-    content = save(checkpoint.network_arrays(network()), {"senn": '{"format": "senn-model"}'})
+    content = save(models.network_arrays(network()), {"senn": '{"format": "senn-model"}'})
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelFileError, match="format None"):
         read_model(tmp_path / "m")
@@ -182,7 +182,7 @@ MODELS = sorted(FILES.glob("model-v*.senn"))
 
 def test_there_is_a_file_of_every_version():
     versions = [int(path.stem.removeprefix("model-v")) for path in MODELS]
-    assert versions == list(range(1, checkpoint.MODEL_FORMAT.version + 1))
+    assert versions == list(range(1, models.MODEL_FORMAT.version + 1))
 
 
 @pytest.mark.parametrize("path", MODELS, ids=lambda path: path.stem)

@@ -6,16 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from senn.callbacks.base import Callback, Snapshot
-from senn.checkpoint import write_model
 from senn.history import Addition, History
+from senn.models import write_model
 
 
 @dataclass(eq=False)
-class Checkpoint(Callback):
+class SaveModel(Callback):
     """Writes the network to a file every so many seconds, at each growth, and at the end.
 
     The file is replaced at once: whatever happens, it is whole, the old or the new one. It holds
-    the network alone, as `senn.checkpoint.read_model` reads it, with the step in its header.
+    the network alone, as `senn.models.read_model` reads it, with the step in its header.
 
     Args:
         path: the file; its folder is made.

@@ -18,11 +18,11 @@ import numpy as np
 from senn import __version__
 from senn.arrays import to_device
 from senn.batches import Position
-from senn.checkpoint import architecture
 from senn.files import FileError, Format, read_file, write_file
 from senn.history import History
+from senn.models import architecture
 from senn.nn import MLP, Dense, Hidden
-from senn.nn.activation import Fixed, Rational
+from senn.nn.activation import activation_called
 from senn.nn.network import assemble, source_nodes
 from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.readers import first_sentence
@@ -162,23 +162,19 @@ def _network(at: str, shape: dict[str, Any], arrays: dict[str, np.ndarray]) -> M
         weights = (array(f"{name}.weights.{b}") for b in range(blocks))
         return Dense(tuple(weights), array(f"{name}.bias"))
 
-    def sigma(name: str) -> Rational | Fixed:
-        if shape["activation"] != "rational":
-            return Fixed(shape["activation"])
-        return Rational(array(f"{name}.theta"))
-
+    sigma = activation_called(shape["activation"])
     blocks = [len(nodes) for nodes in source_nodes(shape["residual"])]
     hidden = [
         Hidden(
             dense(f"hidden.{m}.dense", blocks[m]),
-            sigma(f"hidden.{m}.activation"),
+            sigma.of(array(f"hidden.{m}.activation.theta") if sigma.learned else None),
             array(f"hidden.{m}.size"),
             beside,
         )
         for m, beside in enumerate(shape["residual"])
     ]
     ends = array("inputs"), array("outputs")
-    return assemble(hidden, dense("readout", blocks[-1]), shape["activation"], *ends)
+    return assemble(hidden, dense("readout", blocks[-1]), sigma, *ends)
 
 
 def _all_in_use(header: dict[str, Any]) -> dict[str, np.ndarray]:
