@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 from senn import plain
 from senn.arrays import to_device
 from senn.export import numpy_predict
-from senn.nn.rational import rational, rational_features
+from senn.nn.rational import IDENTITY, rational, rational_features
 
 
 class AbstractActivation(eqx.Module):
@@ -85,7 +85,7 @@ class Rational(AbstractActivation):
 
     name = "rational"
     learned = 3
-    identity = (1.0, 0.0, 0.0)
+    identity = IDENTITY
     numpy = numpy_predict.ACTIVATIONS["rational"]
 
     @classmethod
@@ -122,10 +122,7 @@ class AbstractFixed(AbstractActivation):
 
     theta: None = None
 
-    @staticmethod
-    @abstractmethod
-    def function(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """σ(z); σ(0) is 0."""
+    function: ClassVar[Callable[[Any], Array]]  # σ, elementwise; σ(0) is 0
 
     @classmethod
     def features(cls, z: Float[Array, "*s"]) -> Float[Array, "1 *s"]:
@@ -138,11 +135,7 @@ class ReLU(AbstractFixed):
 
     name, homogeneous = "relu", True
     numpy = numpy_predict.ACTIVATIONS["relu"]
-
-    @staticmethod
-    def function(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """JAX's own."""
-        return jax.nn.relu(z)
+    function = staticmethod(jax.nn.relu)
 
     @staticmethod
     def onnx(graph: Any, z: str, theta: np.ndarray | None) -> str:  # noqa: ARG004
@@ -155,11 +148,7 @@ class SiLU(AbstractFixed):
 
     name = "silu"
     numpy = numpy_predict.ACTIVATIONS["silu"]
-
-    @staticmethod
-    def function(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """JAX's own."""
-        return jax.nn.silu(z)
+    function = staticmethod(jax.nn.silu)
 
     @staticmethod
     def onnx(graph: Any, z: str, theta: np.ndarray | None) -> str:  # noqa: ARG004
@@ -172,11 +161,7 @@ class GELU(AbstractFixed):
 
     name = "gelu"
     numpy = numpy_predict.ACTIVATIONS["gelu"]
-
-    @staticmethod
-    def function(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """JAX's own, which approximates."""
-        return jax.nn.gelu(z)
+    function = staticmethod(jax.nn.gelu)
 
     @staticmethod
     def onnx(graph: Any, z: str, theta: np.ndarray | None) -> str:  # noqa: ARG004
@@ -193,11 +178,7 @@ class Tanh(AbstractFixed):
 
     name = "tanh"
     numpy = numpy_predict.ACTIVATIONS["tanh"]
-
-    @staticmethod
-    def function(z: Float[Array, "*s"]) -> Float[Array, "*s"]:
-        """JAX's own."""
-        return jnp.tanh(z)
+    function = staticmethod(jnp.tanh)
 
     @staticmethod
     def onnx(graph: Any, z: str, theta: np.ndarray | None) -> str:  # noqa: ARG004
