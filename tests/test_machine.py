@@ -1,10 +1,13 @@
-"""Settings of a process: memory given back."""
+"""Settings of a process: memory given back, and what stays kept from the search for garbage."""
 
+import gc
 import platform
 import subprocess
 import sys
 
 import pytest
+
+from senn.machine import made_to_stay
 
 # Arrays freed below one that stays: the heap cannot shrink, so what is free in it is kept.
 FREED = """
@@ -33,3 +36,35 @@ def test_freed_arrays_are_given_back():
         for words in ((), ("give",))
     )
     assert kept < 72 < given  # of 144 MiB
+
+
+@pytest.fixture
+def nothing_stays():
+    gc.unfreeze()
+    yield
+    gc.enable()
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_what_stays_is_kept_from_the_search_for_garbage_once():
+    with made_to_stay():
+        assert not gc.isenabled()
+        made = [[] for _ in range(1000)]
+    assert gc.isenabled()
+    assert made[0] is not None
+    assert (kept := gc.get_freeze_count()) > 1000
+    with made_to_stay():
+        assert gc.isenabled()
+        later = [[] for _ in range(1000)]
+    assert later is not None
+    assert gc.get_freeze_count() <= kept + 10
+
+
+@pytest.mark.usefixtures("nothing_stays")
+def test_who_turned_the_search_for_garbage_off_finds_it_off():
+    gc.disable()
+    with made_to_stay():
+        pass
+    assert not gc.isenabled()
+    assert gc.get_freeze_count() == 0

@@ -41,6 +41,7 @@ from senn.commands.summary import (
     targets,
     tell,
 )
+from senn.machine import made_to_stay
 from senn.stopping import GracefulStop
 
 # Units per hidden layer to start with; every other table starts with OTHER_SIZES.
@@ -168,9 +169,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     """All checks, then training, then the report."""
     use_machine(arguments)
-    data = _load(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
-    estimator = _estimator(arguments, data, console)
+    with made_to_stay():
+        data = _load(arguments)
+        estimator = _estimator(arguments, data, console)
     with nullcontext() if checkpoint else _folder(arguments):
         if not arguments.quiet:
             for line in introduction(arguments, data, estimator, checkpoint):
@@ -278,7 +280,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
     _check_budgets(arguments, sizes)
 
-    from senn import Policy
+    from senn import Policy, learning  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
 
     names = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
