@@ -294,7 +294,7 @@ def _check_moments(name, found, network, loss, metric, batch, key) -> None:
 
 
 def _check_residuals(name, got, reader, damping) -> None:
-    a, g, S = (np.asarray(v, np.float64) for v in reader)
+    a, g, S, _ = (np.asarray(v, np.float64) for v in reader)
     A, n = a.T @ a / len(a), len(a)
     ridge = damping * mean_diagonal(A)
     S = S + damping * mean_diagonal(S) * np.eye(len(S))
@@ -327,7 +327,8 @@ def problem_of(n, inputs, outs, *, spread, square=False) -> Problem:
         r[:, :outs] = mixed - mixed.mean(axis=0) + 0.3 * rng.normal(size=(n, outs))
         a = np.zeros((n, J))
         a[:, :inputs], a[:, -1] = x, 1
-        return Sample(*(to_device(v * by_root, np.float32) for v in (a, r)))
+        rows = (a * by_root, r * by_root, by_root[:, 0])
+        return Sample(*(to_device(v, np.float32) for v in rows))
 
     mix = rng.normal(size=(inputs, 3)), rng.normal(size=(3, outs))
     usable = np.arange(J - 1) < inputs

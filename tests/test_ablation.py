@@ -78,7 +78,7 @@ def directions(proposals):
 
 def moments_of(seen, position):
     """Of a map, without the slots that `look` fills it up with; the constant stays last."""
-    a, g, S = (np.asarray(v) for v in seen.fit.maps[position])
+    a, g, S, _ = (np.asarray(v) for v in seen.fit.maps[position])
     used = np.flatnonzero(np.diagonal(a.T @ a))
     return a[:, used], g[:, : np.count_nonzero(np.diagonal(S))], S
 

@@ -267,3 +267,15 @@ def test_runs_of_every_version_go_on(path):
     network, history = run(ONE, resume=state)
     assert history.steps == 24
     assert network.hidden_sizes >= sizes
+
+
+def test_blocks_of_coefficients_stood_beside_the_factors_of_their_map_once():
+    """K-FAC's of version 2; sites have places of their own since version 3."""
+    old = read_checkpoint(Path(__file__).parent / "files" / "kfac-checkpoint-v2.senn")
+    state = old.state(CASES["K-FAC"][0])
+    block = state.train.optimizer.factors[2].block
+    np.testing.assert_array_equal(block, old.arrays["train.optimizer.factors.0.theta"])
+    assert block.any()
+    network, history = run("K-FAC", resume=state)
+    assert history.steps == 24
+    assert network.hidden_sizes >= state.history.additions[0].hidden_sizes

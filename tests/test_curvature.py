@@ -9,7 +9,7 @@ import pytest
 import reference
 from senn import curvature
 from senn.batches import Batch
-from senn.curvature import gauss_newton, loss_gradient, moments, propagate
+from senn.curvature import gauss_newton, loss_gradient, moments, through
 from senn.losses import make_loss, make_metric
 from strategies import random_batch, random_network
 
@@ -35,8 +35,16 @@ def everything(network, loss, metric, batch, v):
         moments(network, loss, metric, batch, jax.random.key(0)),
         loss_gradient(network, loss, batch),
         gauss_newton(network, metric, batch)(v),
-        propagate(network, loss, metric, batch, jax.random.key(0)),
+        signals(network, loss, metric, batch, jax.random.key(0)),
     )
+
+
+def signals(network, loss, metric, batch, key):
+    """The loss's gradient, what every site reads, and draws at its outputs."""
+    seen = through(network, loss, metric, batch)
+    g_y = seen.loss.gradient(seen.outputs, batch.y)
+    gradient = seen.back(g_y * batch.weight[:, None] / len(batch.weight))[0]
+    return gradient, seen.rows, seen.back(seen.metric.draw(key, seen.outputs))[1]
 
 
 class Case:
@@ -73,23 +81,26 @@ def test_moments_of_every_map(case):
     root = np.sqrt(np.asarray(case.batch.weight))[:, None]
     for m, (found, (a, g, S)) in enumerate(zip(case.moments.maps, case.factors, strict=True)):
         rows, n = active_rows(case, m)
-        np.testing.assert_allclose(found.a[:, rows], root * a, rtol=1e-11, atol=1e-13)
-        np.testing.assert_allclose(found.g[:, :n], root * g, rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(found.S[:n, :n], S, rtol=1e-9, atol=1e-12)
+        found_a, found_g, found_S = found.dense
+        np.testing.assert_allclose(found_a[:, rows], root * a, rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(found_g[:, :n], root * g, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found_S[:n, :n], S, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(found.root_weight, root[:, 0], rtol=1e-13)
 
 
 def test_dormant_slots_have_zero_moments(case):
     for m, found in enumerate(case.moments.maps):
         rows, n = active_rows(case, m)
-        for dormant in (found.a[:, ~rows], found.g[:, n:], found.S[n:], found.S[:, n:]):
+        a, g, S = found.dense
+        for dormant in (a[:, ~rows], g[:, n:], S[n:], S[:, n:]):
             np.testing.assert_array_equal(dormant, 0)
 
 
 def test_gradient_of_a_map_is_the_moment_of_inputs_and_gradients(case):
     """E[a gᵀ] is what backpropagation gives for the weights, its last row for the biases."""
     for found, dense in zip(case.moments.maps, case.gradient.maps, strict=True):
-        G = np.vstack([dense.weight, dense.bias])
-        np.testing.assert_allclose(found.a.T @ found.g / N, G, rtol=1e-9, atol=1e-13)
+        G, (a, g, _) = np.vstack([dense.weight, dense.bias]), found.dense
+        np.testing.assert_allclose(a.T @ g / N, G, rtol=1e-9, atol=1e-13)
 
 
 def test_loss_limit_and_gradient(case):
@@ -106,21 +117,24 @@ def test_loss_limit_and_gradient(case):
 
 
 def test_signals_forwards_and_backwards(case):
-    seen, network = case.signals, case.network
-    assert seen.loss == pytest.approx(float(case.value), rel=1e-12)
-    for leaf, wanted in zip(
-        jax.tree.leaves(seen.gradient), jax.tree.leaves(case.gradient), strict=True
-    ):
+    (gradient, rows, draws), network = case.signals, case.network
+    for leaf, wanted in zip(jax.tree.leaves(gradient), jax.tree.leaves(case.gradient), strict=True):
         np.testing.assert_allclose(leaf, wanted, rtol=1e-10, atol=1e-14)
     read = reference.forward(network, case.batch.x)[1]
-    for m, (blocks, wanted) in enumerate(zip(seen.inputs, read, strict=True)):
-        rows = active_rows(case, m)[0][:-1]
-        np.testing.assert_allclose(np.concatenate(blocks, axis=1)[:, rows], wanted, rtol=1e-11)
-    for layer, blocks, z in zip(network.hidden, seen.inputs, seen.z, strict=False):
-        np.testing.assert_allclose(z, layer.dense(blocks), rtol=1e-12)
+    maps = network.n_maps
+    for m, (a, wanted) in enumerate(zip(rows[:maps], read, strict=True)):
+        in_use = active_rows(case, m)[0]
+        constant = np.ones((N, 1))
+        np.testing.assert_allclose(a[:, 0, in_use], np.hstack([wanted, constant]), rtol=1e-11)
+    sites = network.graph.sites
+    for site, a, of_theta, phi in zip(sites, rows, sites[maps:], rows[maps:], strict=False):
+        z = a[:, 0] @ site.matrix(network)
+        np.testing.assert_allclose(phi[:, 0], np.moveaxis(of_theta.features(z), 0, 1), rtol=1e-10)
     # One draw an example at the outputs, and the network's own Jacobian below.
-    drawn = np.asarray(seen.draws.maps[-1])
-    for J, s in zip(reference.map_jacobians(network, case.batch.x), seen.draws.maps, strict=True):
+    drawn = np.asarray(draws[maps - 1][:, 0])
+    for J, s in zip(
+        reference.map_jacobians(network, case.batch.x), (s[:, 0] for s in draws[:maps]), strict=True
+    ):
         wanted = np.einsum("nop,no->np", J, drawn)
         np.testing.assert_allclose(s[:, : J.shape[2]], wanted, rtol=1e-9, atol=1e-12)
         np.testing.assert_array_equal(s[:, J.shape[2] :], 0)
@@ -141,7 +155,8 @@ def test_weights_are_repetitions(case):
     repeated = case.compute(Batch(x[rows], y[rows], jnp.ones(N)))
 
     def second_moments(result):
-        found = [(m.a.T @ m.a, m.a.T @ m.g, m.g.T @ m.g, m.S) for m in result[0].maps]
+        rows = [of.dense for of in result[0].maps]
+        found = [(a.T @ a, a.T @ g, g.T @ g, S) for a, g, S in rows]
         return jax.tree.leaves((found, result[0].loss, result[0].limit, result[1:3]))
 
     for a, b in zip(second_moments(weighted), second_moments(repeated), strict=True):

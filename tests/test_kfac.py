@@ -19,6 +19,7 @@ from senn.growth import add
 from senn.losses import make_loss, make_metric, signs
 from senn.nn import MLP
 from senn.optimizers import KFAC, make_optimizer
+from senn.optimizers.kfac import Factors
 from senn.policy import Policy
 from senn.proposals import Location, Proposal
 from senn.training import Schedule, fit
@@ -265,12 +266,19 @@ def reference_out(network, m):
     return (*network.hidden_sizes, network.out_size)[m]
 
 
+def by_map(network, of_sites):
+    """What belongs to every linear map, and to the θ behind it, or None."""
+    maps, thetas = of_sites[: network.n_maps], of_sites[network.n_maps :]
+    return list(zip(maps, (*thetas, *[None] * (len(maps) - len(thetas))), strict=True))
+
+
 def test_factors_are_running_means_of_dense_moments(runs):
     for run in runs:
         for step in run.steps:
             for m, (found, wanted) in enumerate(
-                zip(step["state"].factors, step["factors"], strict=True)
+                zip(by_map(run.network, step["state"].factors), step["factors"], strict=True)
             ):
+                (found, theta), (*_, theta_wanted) = found, wanted
                 rows, columns = active_slots(run.network, m)
                 for F, slots, want in (
                     (found.A, rows, wanted[0]),
@@ -282,17 +290,17 @@ def test_factors_are_running_means_of_dense_moments(runs):
                         close(F[np.ix_(slots, slots)], want)
                         assert not F[~slots].any()
                         assert not F[:, ~slots].any()
-                assert (found.theta is None) == (wanted[2] is None)
-                if wanted[2] is not None:
-                    close(np.asarray(found.theta)[columns], wanted[2])
-                    assert not np.asarray(found.theta)[~columns].any()
+                assert (theta is None) == (theta_wanted is None)
+                if theta is not None:
+                    close(np.asarray(theta.block)[columns], theta_wanted)
+                    assert not np.asarray(theta.block)[~columns].any()
 
 
 def test_inverses_are_dense_inverses(runs):
     for run in runs:
         for step in run.steps:
             for m, (found, wanted) in enumerate(
-                zip(step["state"].inverses, step["inverses"], strict=True)
+                zip(step["state"].inverses[: run.network.n_maps], step["inverses"], strict=True)
             ):
                 rows, columns = active_slots(run.network, m)
                 assert len(found) == len(wanted)
@@ -432,8 +440,8 @@ def test_growth_keeps_the_velocity_and_lets_the_factors_start_anew(trained, plac
     _, after, _ = take(rule, new, grown, *args)
     dense = Dense(("squared_error", "fisher"), 1, np.eye(4), N)
     key = grown.key
-    for m, (found, wanted) in enumerate(
-        zip(after.factors, dense.second_moments(new, args[2], key)[0], strict=True)
+    for m, ((found, _), wanted) in enumerate(
+        zip(by_map(new, after.factors), dense.second_moments(new, args[2], key)[0], strict=True)
     ):
         columns = active_slots(new, m)[1]
         close(np.asarray(found.S)[np.ix_(columns, columns)], wanted[1])
@@ -448,7 +456,7 @@ def test_what_searches_may_read(trained):
     blank = rule.init(network)
     assert rule.output_factors(blank) is None
     factors = rule.output_factors(state)
-    assert all(map(np.array_equal, factors, [f.S for f in state.factors]))
+    assert all(map(np.array_equal, factors, [f.S for f in state.factors if isinstance(f, Factors)]))
     assert rule.input_factor(state) is state.inputs
     np.testing.assert_allclose(rule.input_factor(blank).product(jnp.eye(4)), np.eye(4), atol=1e-15)
     assert rule.watches_inputs
@@ -457,7 +465,8 @@ def test_what_searches_may_read(trained):
 def test_the_seed_decides_the_draws(trained):
     rule, network, _, args = trained
     first, again, other = (
-        take(r, network, r.init(network), *args)[1].factors for r in (rule, rule, rule_of(2))
+        take(r, network, r.init(network), *args)[1].factors[: network.n_maps]
+        for r in (rule, rule, rule_of(2))
     )
     same = [np.array_equal(f.S, a.S) for f, a in zip(first, again, strict=True)]
     assert all(same)

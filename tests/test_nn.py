@@ -98,11 +98,11 @@ def test_dense_sums_blocks():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_outputs_match_the_reference(activation):
     network = make(activation=activation)
-    y, blocks, _ = network.trace(x)
+    y, reads = network.taps(x)
     wanted, read = reference.forward(network, x)
     np.testing.assert_allclose(network(x), wanted, rtol=1e-12)
     np.testing.assert_allclose(y, wanted, rtol=1e-12)
-    for m, (a, expected) in enumerate(zip(blocks, read, strict=True)):
+    for m, (a, expected) in enumerate(zip(reads[: network.n_maps], read, strict=True)):
         active = np.asarray(network.active_inputs(m))
         a = np.concatenate(a, axis=1)
         np.testing.assert_allclose(a[:, active], expected, rtol=1e-12)
@@ -170,20 +170,19 @@ def test_active_inputs_under_jit():
 
 def test_shifts_move_the_outputs_of_maps():
     network = make((4, 3))
-    shifts = network.no_shifts(6)
-    assert [s.shape for s in shifts.maps] == [(6, c) for c in (6, 6, 2)]
-    assert [s.shape for s in shifts.activations] == [(6, 6), (6, 6)]
-    y, pull = jax.vjp(lambda s: network.trace(x, s).outputs, shifts)
+    shifts, maps = network.no_shifts(6), network.n_maps
+    assert [s.shape for s in shifts] == [(6, c) for c in (6, 6, 2, 6, 6)]
+    y, pull = jax.vjp(lambda s: network.taps(x, s).outputs, shifts)
     np.testing.assert_allclose(y, network(x), rtol=1e-13)
     v = jnp.asarray(rng.normal(size=y.shape))
     (found,) = pull(v)
-    for J, g, n in zip(reference.map_jacobians(network, x), found.maps, (4, 3, 2), strict=True):
+    for J, g, n in zip(reference.map_jacobians(network, x), found[:maps], (4, 3, 2), strict=True):
         np.testing.assert_allclose(g[:, :n], np.einsum("nop,no->np", J, v), rtol=1e-10, atol=1e-13)
         np.testing.assert_array_equal(g[:, n:], 0)
     # What reaches an activation's output goes on to its input by its derivative.
-    z = network.trace(x).z
+    z = network.taps(x).reads[maps:]
     for layer, at_map, at_activation, zs in zip(
-        network.hidden, found.maps, found.activations, z, strict=False
+        network.hidden, found[: maps - 1], found[maps:], z, strict=True
     ):
         _, slope = jax.jvp(layer.activation, (zs,), (jnp.ones_like(zs),))
         np.testing.assert_allclose(at_map, slope * at_activation, rtol=1e-11, atol=1e-14)

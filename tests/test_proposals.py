@@ -12,7 +12,7 @@ import pytest
 from scipy.special import softmax
 
 import reference
-from senn.curvature import MapMoments
+from senn.curvature import MapRows
 from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
 from senn.nn import ACTIVATIONS
 from senn.proposals import (
@@ -82,7 +82,7 @@ def seen(seed, active):
     root = np.sqrt(rng.uniform(0.2, 2, N))[:, None]
     a = np.column_stack([rng.normal(size=(N, len(active))) * active, np.ones(N)])
     g, S = rng.normal(size=(N, OUT)) + a[:, :OUT], rng.normal(size=(OUT, OUT))
-    return MapMoments(*(jnp.asarray(v) for v in (a * root, g * root, S @ S.T)))
+    return MapRows(*(jnp.asarray(v) for v in (a * root, g * root, S @ S.T, root[:, 0])))
 
 
 @cache
@@ -91,9 +91,10 @@ def samples(kind):
     source = seen(0, ACTIVE), seen(1, ACTIVE)
     beside = KINDS[kind][2]
     reader = source if beside else (seen(2, np.ones(4)), seen(3, np.ones(4)))
-    root = [s.a[:, -1:] / r.a[:, -1:] for s, r in zip(source, reader, strict=True)]
+    root = [(s.root_weight / r.root_weight)[:, None] for s, r in zip(source, reader, strict=True)]
     return source, tuple(
-        r._replace(a=r.a * f, g=r.g * f) for r, f in zip(reader, root, strict=True)
+        r._replace(a=r.a * f, g=r.g * f, root_weight=s.root_weight)
+        for s, r, f in zip(source, reader, root, strict=True)
     )
 
 
@@ -116,7 +117,7 @@ def problem(kind, silent=False, held_out=True):
 
 def spread(of):
     """The moments of a map as those of one with more slots."""
-    return MapMoments(*_spread(of.a, of.g), _spread_factor(of.S))
+    return MapRows(*_spread(of.a, of.g), _spread_factor(of.S), of.root_weight)
 
 
 def more(active):
@@ -126,7 +127,7 @@ def more(active):
 
 def outputs(kind, units, source):
     """What units of one proposal output, times the root of the weights, in NumPy."""
-    root = np.asarray(source.a[:, -1:])
+    root = np.asarray(source.root_weight)[:, None]
     x = np.asarray(source.a[:, :-1]) / root
     z = x @ np.asarray(units.weight[0])[: x.shape[1]] + np.asarray(units.bias[0])
     theta = None if units.theta is None else np.asarray(units.theta[0])

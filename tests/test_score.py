@@ -323,7 +323,7 @@ def network_scores(network, loss, metric, batch, damping):
     maps = moments(network, loss, metric, batch, jax.random.key(0)).maps
     return (
         *network_expansion_score(network, loss, metric, batch, **options),
-        [[natural_expansion_score(*m, relative) for relative in (0.01, 0.0)] for m in maps],
+        [[natural_expansion_score(*m.dense, relative) for relative in (0.01, 0.0)] for m in maps],
     )
 
 

@@ -17,7 +17,7 @@ from senn import Policy, Schedule, SENNClassifier, SENNRegressor, shapes
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
 from senn.blocks import in_use, walk
 from senn.compilation import _pool, compilations
-from senn.curvature import loss_gradient, moments, propagate
+from senn.curvature import loss_gradient, moments, through
 from senn.evaluation import evaluate, outputs
 from senn.expand import with_slots, without_spare
 from senn.export.parts import parts_of
@@ -133,7 +133,8 @@ def one_step_each(network, states, loss, metric, batch):
         for name, rule in RULES.items()
     }
     seen = moments(network, loss, metric, batch, KEY)
-    factors = [(m.a.T @ m.a / len(m.a), m.a.T @ m.g / len(m.a), m.S) for m in seen.maps]
+    rows = [m.dense for m in seen.maps]
+    factors = [(a.T @ a / len(a), a.T @ g / len(a), S) for a, g, S in rows]
     return steps, factors, seen[1:]
 
 
@@ -310,6 +311,13 @@ def test_spare_slots_change_no_step_and_no_moment(loss, metric):
         assert not np.delete(S_, outs, axis=0).any()
 
 
+def draws_at_outputs(network, loss, metric, batch):
+    """Of the metric, back-propagated to the output map."""
+    seen = through(network, loss, metric, batch)
+    draws = seen.back(seen.metric.draw(KEY, seen.outputs))[1]
+    return draws[network.graph.maps - 1][:, 0]
+
+
 @each_loss_and_metric
 def test_spare_outputs_have_no_gradient_and_no_draws(loss, metric):
     network = random_network((IN, 4, OUT), capacity=4)
@@ -317,13 +325,12 @@ def test_spare_outputs_have_no_gradient_and_no_draws(loss, metric):
     batch = random_batch(loss, 64, IN, OUT, weighted=True)
     long = on_device(filled(on_host(batch), 64, room(loss)))
     parts = made(loss, metric)
-    gradient_of, signals = eqx.filter_jit(loss_gradient), eqx.filter_jit(propagate)
+    gradient_of, drawn = eqx.filter_jit(loss_gradient), eqx.filter_jit(draws_at_outputs)
     value, gradient = gradient_of(network, parts[0], batch)
     value_, gradient_ = gradient_of(spare, parts[0], long)
     close((value_, bare(gradient_)), (value, gradient))
     assert not any(part.any() for part in beyond(gradient_))
-    seen, seen_ = signals(network, *parts, batch, KEY), signals(spare, *parts, long, KEY)
-    draws, draws_ = seen.draws.maps[-1], seen_.draws.maps[-1]
+    draws, draws_ = drawn(network, *parts, batch), drawn(spare, *parts, long)
     close(draws_[:, :OUT], draws)  # the signs of an output are the same beside any others
     assert not np.asarray(draws_[:, OUT:]).any()
 
@@ -407,7 +414,7 @@ def sample_of(seed, rows=40, inputs=4, outputs=3, blank=5):
     a = np.column_stack([draw.normal(size=(rows + blank, inputs)), np.ones(rows + blank)])
     r = draw.normal(size=(rows + blank, outputs)) + np.tanh(a[:, :outputs])
     w = draw.normal(size=(6, inputs + 1)) * 10 ** draw.uniform(-1, 1, (6, 1))
-    return Sample(jnp.asarray(a * root), jnp.asarray(r * root)), jnp.asarray(w)
+    return Sample(*map(jnp.asarray, (a * root, r * root, root[:, 0]))), jnp.asarray(w)
 
 
 fit_of = jax.jit(Fit.of, static_argnums=(0, 3))
@@ -472,7 +479,7 @@ def problem_of(n, rows):
     def filled_up(seed):
         sample, _ = sample_of(seed, n, blank=0)
         return jax.tree.map(
-            lambda v: jnp.pad(v * (rows / n) ** 0.5, ((0, rows - n), (0, 0))), sample
+            lambda v: jnp.zeros((rows, *v.shape[1:])).at[:n].set(v * (rows / n) ** 0.5), sample
         )
 
     ridge, rms, eta = jnp.asarray(0.01), jnp.asarray(1.1), jnp.asarray(0.5)

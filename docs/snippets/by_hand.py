@@ -14,7 +14,7 @@ network = senn.nn.MLP(2, 2, hidden_sizes=(3,), key=jax.random.key(0), activation
 
 # What the output map sees: inputs a, gradients g, and the second moment S of metric draws.
 loss = SoftmaxCrossEntropy()
-a, g, S = moments(network, loss, Fisher(loss), batch, jax.random.key(1)).maps[-1]
+a, g, S = moments(network, loss, Fisher(loss), batch, jax.random.key(1)).maps[-1].dense
 
 weight, bias = np.random.default_rng(0).normal(size=(2, 100)), np.zeros(100)
 units = np.tanh(X @ weight + bias)  # 100 candidates

@@ -17,6 +17,11 @@ def to_device(values: Any, dtype: Any = None) -> jax.Array:
     return jax.device_put(array.astype(jax.dtypes.canonicalize_dtype(array.dtype), copy=False))
 
 
+def zeros(shape: tuple[int, ...], dtype: Any) -> jax.Array:
+    """`jnp.zeros`, made on the host."""
+    return to_device(np.zeros(shape, dtype))
+
+
 def key_of(seed: int) -> jax.Array:
     """`jax.random.key` of a whole number below 2**64, made on the host, which compiles nothing."""
     return _key(np.array([seed >> 32, seed & 0xFFFFFFFF], np.uint32))

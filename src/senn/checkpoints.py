@@ -39,7 +39,7 @@ class CheckpointError(FileError):
     """A file that is no checkpoint from which a run can go on; the message is one sentence."""
 
 
-FORMAT = Format("senn-checkpoint", "checkpoint", 2, CheckpointError)
+FORMAT = Format("senn-checkpoint", "checkpoint", 3, CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -108,6 +108,8 @@ def _state(
     header = {"found": MANY, **header}  # which the first checkpoints did not have
     if header["version"] < 2:
         arrays = {**_all_in_use(header), **arrays}
+    if header["version"] < 3:
+        arrays = _by_site(header, arrays)
     plain = {name: header[name] for name in PLAIN}
     plain["annealing"] = header["annealing"] and Annealing(*header["annealing"])
     network = _network("train.network", header["network"], arrays)
@@ -187,6 +189,16 @@ def _all_in_use(header: dict[str, Any]) -> dict[str, np.ndarray]:
         if shape
         for name, size in (("inputs", "in_size"), ("outputs", "out_size"))
     }
+
+
+def _by_site(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """K-FAC's blocks of θ as sites after all maps; they stood beside the factors of theirs."""
+    maps = len(header["network"]["residual"]) + 1
+    moved = {
+        f"train.optimizer.factors.{m}.theta": f"train.optimizer.factors.{maps + m}.block"
+        for m in range(maps)
+    }
+    return {moved.get(name, name): array for name, array in arrays.items()}
 
 
 # --- arrays -------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Second moments, Kronecker factors, and the Gauss–Newton operator of a network."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,65 +16,72 @@ from senn.losses import (
     among_metric,
     mean_loss,
 )
-from senn.nn import MLP
-from senn.nn.network import Shifts
+from senn.nn.graph import AbstractTapped
 
 EXACT_OUTPUTS = 32  # up to here S is summed over the outputs instead of drawn
 
 
-class MapMoments(NamedTuple):
-    """What one linear map sees on a batch; rows carry the square root of the examples' weights.
+class Pass(NamedTuple):
+    """A batch on its way through a network, of which every site sees rows."""
 
-    Dormant slots are zero throughout. The last column of `a` is the constant.
+    outputs: Float[Array, "N O"]
+    loss: AbstractLoss  # of the outputs that are alive
+    metric: AbstractMetric  # likewise
+    rows: tuple[Float[Array, "N T *J"], ...]  # what every site reads
+    back: Callable  # a gradient at the outputs ↦ that of the parameters, and rows at every site
+
+
+def through(
+    network: AbstractTapped, loss: AbstractLoss, metric: AbstractMetric, batch: Batch
+) -> Pass:
+    """One forward pass, and the means for any number of backward ones."""
+    params, static = eqx.partition(network, eqx.is_inexact_array)
+    sites = network.graph.sites
+
+    def forward(params, shifts):
+        return eqx.combine(params, static).taps(batch.x, shifts)
+
+    outputs, pull, reads = jax.vjp(
+        forward, params, network.no_shifts(batch.x.shape[0]), has_aux=True
+    )
+
+    def back(v: Float[Array, "N O"]):
+        gradient, at = pull(v)
+        return gradient, tuple(site.outs(g) for site, g in zip(sites, at, strict=True))
+
+    rows = tuple(site.rows(read) for site, read in zip(sites, reads, strict=True))
+    alive = network.active_outputs
+    return Pass(outputs, among_loss(alive, loss), among_metric(alive, metric), rows, back)
+
+
+class MapRows(NamedTuple):
+    """What one linear map sees on a batch; rows carry the square roots of the examples' weights.
+
+    Dormant slots are zero throughout.
     """
 
-    a: Float[Array, "N I"]  # inputs
-    g: Float[Array, "N O"]  # loss gradient at the outputs
+    a: Float[Array, "N *T J"]  # inputs, last the constant if the map has a bias
+    g: Float[Array, "N *T O"]  # loss gradient at the outputs, per example
     S: Float[Array, "O O"]  # second moment of output-metric draws
+    root_weight: Float[Array, " N"]
+
+    @property
+    def dense(self) -> tuple[Float[Array, "N J"], Float[Array, "N O"], Float[Array, "O O"]]:
+        """a, g and S of a map with one position an example: what `senn.score` takes."""
+        return self.a[:, 0], self.g[:, 0], self.S
 
 
 class Moments(NamedTuple):
-    """The moments of every linear map on one batch, and of the network as a whole."""
+    """What every linear map sees on one batch, and the network as a whole."""
 
-    maps: tuple[MapMoments, ...]
+    maps: tuple[MapRows, ...]
     loss: Float[Array, ""]
     limit: Float[Array, ""]  # λ = E[gᵀM⁺g], the most that η can be (section 3.5)
     reach: Float[Array, ""]  # what α is relative to: λ, or something more robust
 
 
-class Signals(NamedTuple):
-    """What goes through a network on one batch: activations forwards, gradients backwards."""
-
-    loss: Float[Array, ""]  # E[w · loss]
-    gradient: MLP  # of that loss
-    inputs: tuple[tuple[Float[Array, "N _"], ...], ...]  # the blocks that every map reads
-    z: tuple[Float[Array, "N _"], ...]  # what every activation gets
-    draws: Shifts  # metric draws at the outputs of every map and activation
-
-
-def propagate(
-    network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, key: PRNGKeyArray
-) -> Signals:
-    """One forward pass; one backward pass for the loss, and one for a draw an example."""
-    params, static = eqx.partition(network, eqx.is_inexact_array)
-
-    def forward(params, shifts):
-        trace = eqx.combine(params, static).trace(batch.x, shifts)
-        return trace.outputs, trace
-
-    n = batch.x.shape[0]
-    alive = network.active_outputs
-    loss, metric = among_loss(alive, loss), among_metric(alive, metric)
-    outputs, back, trace = jax.vjp(forward, params, network.no_shifts(n), has_aux=True)
-    g_y = loss.gradient(outputs, batch.y)
-    gradient, _ = back(g_y * batch.weight[:, None] / n)
-    _, draws = back(metric.draw(key, outputs))
-    value = jnp.mean(batch.weight * loss(outputs, batch.y))
-    return Signals(value, gradient, trace.inputs, trace.z, draws)
-
-
 def moments(
-    network: MLP,
+    network: AbstractTapped,
     loss: AbstractLoss,
     metric: AbstractMetric,
     batch: Batch,
@@ -86,53 +93,42 @@ def moments(
     S is that of `output_factors` if given. Else it comes exactly, by one backward pass an
     output, up to `EXACT_OUTPUTS` outputs, and from one draw an example above.
     """
-    shifts = network.no_shifts(batch.x.shape[0])
-
-    def forward(maps):
-        trace = network.trace(batch.x, shifts._replace(maps=maps))
-        return trace.outputs, trace.inputs
-
-    alive = network.active_outputs
-    loss, metric = among_loss(alive, loss), among_metric(alive, metric)
-    outputs, back, blocks = jax.vjp(forward, shifts.maps, has_aux=True)
-    g_y = loss.gradient(outputs, batch.y)
-    root_weight = jnp.sqrt(batch.weight)[:, None]
-    maps = tuple(
-        MapMoments(_with_constant(a) * root_weight, g * root_weight, S)
-        for a, g, S in zip(
-            blocks,
-            back(g_y)[0],
-            output_factors or _output_factors(back, metric, outputs, root_weight, key, alive),
-            strict=True,
-        )
+    seen, maps = through(network, loss, metric, batch), network.graph.maps
+    root = jnp.sqrt(batch.weight)
+    g_y = seen.loss.gradient(seen.outputs, batch.y)
+    factors = output_factors or _output_factors(seen, maps, root, key, network.active_outputs)
+    weighted = root[:, None, None]
+    rows = (
+        MapRows(a * weighted, g * weighted, S, root)
+        for a, g, S in zip(seen.rows[:maps], seen.back(g_y)[1][:maps], factors, strict=True)
     )
-    losses, lengths = loss(outputs, batch.y), metric.length(outputs, g_y)
-    means = jnp.stack([losses, lengths, metric.reach(losses, lengths)])
-    return Moments(maps, *jnp.mean(batch.weight * means, axis=1))
+    losses, lengths = seen.loss(seen.outputs, batch.y), seen.metric.length(seen.outputs, g_y)
+    means = jnp.stack([losses, lengths, seen.metric.reach(losses, lengths)])
+    return Moments(tuple(rows), *jnp.mean(batch.weight * means, axis=1))
 
 
-def _with_constant(blocks: tuple[Float[Array, "N _"], ...]) -> Float[Array, "N I"]:
-    return jnp.concatenate([*blocks, jnp.ones((blocks[0].shape[0], 1), blocks[0].dtype)], axis=1)
+def second_moment(
+    rows: Float[Array, "N T J"], weight: Float[Array, " N"] | None = None, over: int | None = None
+) -> Float[Array, "J J"]:
+    """Σ w r rᵀ over examples and positions, divided by N or by `over`."""
+    n, width = rows.shape[0], rows.shape[-1]
+    weighted = rows if weight is None else weight[:, None, None] * rows
+    return weighted.reshape(-1, width).T @ rows.reshape(-1, width) / (over or n)
 
 
 def _output_factors(
-    back: Callable,
-    metric: AbstractMetric,
-    outputs: Float[Array, "N O"],
-    root_weight: Float[Array, "N 1"],
-    key: PRNGKeyArray,
-    alive: Bool[Array, " O"],
+    seen: Pass, maps: int, root: Float[Array, " N"], key: PRNGKeyArray, alive: Bool[Array, " O"]
 ) -> tuple[Float[Array, "_ _"], ...]:
     def second_moments(v):
-        return tuple((root_weight * s).T @ (root_weight * s) / s.shape[0] for s in back(v)[0])
+        return tuple(second_moment(root[:, None, None] * s) for s in seen.back(v)[1][:maps])
 
-    size = outputs.shape[-1]
+    outputs, size = seen.outputs, seen.outputs.shape[-1]
     if size > EXACT_OUTPUTS:
-        return second_moments(metric.draw(key, outputs))
+        return second_moments(seen.metric.draw(key, outputs))
 
     def add(output, total):  # spare ones come last, and add nothing
         unit = jnp.broadcast_to(jnp.eye(size, dtype=outputs.dtype)[output], outputs.shape)
-        return jax.tree.map(jnp.add, total, second_moments(metric.root(outputs, unit)))
+        return jax.tree.map(jnp.add, total, second_moments(seen.metric.root(outputs, unit)))
 
     zeros = jax.tree.map(
         lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(second_moments, outputs)
@@ -140,7 +136,9 @@ def _output_factors(
     return jax.lax.fori_loop(0, jnp.sum(alive), add, zeros)
 
 
-def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable[[MLP], MLP]:
+def gauss_newton(
+    network: AbstractTapped, metric: AbstractMetric, batch: Batch
+) -> Callable[[Any], Any]:
     """The function v ↦ E[JᵀMJ] v on trees like the network's parameters, by Jacobian products.
 
     No dense matrix is formed. With `Euclidean` this is the paper's F = E[JᵀJ] (section 3.3).
@@ -157,7 +155,9 @@ def gauss_newton(network: MLP, metric: AbstractMetric, batch: Batch) -> Callable
     return product
 
 
-def loss_gradient(network: MLP, loss: AbstractLoss, batch: Batch) -> tuple[Float[Array, ""], MLP]:
+def loss_gradient(
+    network: AbstractTapped, loss: AbstractLoss, batch: Batch
+) -> tuple[Float[Array, ""], Any]:
     """E[w · loss] and its gradient, a tree like the network's parameters."""
 
     loss = among_loss(network.active_outputs, loss)

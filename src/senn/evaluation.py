@@ -26,7 +26,7 @@ class Score(NamedTuple):
 
 def outputs(network: MLP, x) -> np.ndarray:
     """The network's outputs [N, O] for inputs [N, I], computed in blocks of fixed size."""
-    dtype = network.readout.bias.dtype
+    dtype = network.dtype
     x = np.asarray(x, dtype)
     blocks = [_forward(network, block) for block in _blocks(network, x)]
     y = [np.asarray(block) for block in blocks] or [np.empty((0, network.out_slots), dtype)]
@@ -54,7 +54,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
         _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
         for start, block in zip(
             range(0, len(x), BLOCK),
-            _blocks(network, x.astype(network.readout.bias.dtype, copy=False)),
+            _blocks(network, x.astype(network.dtype, copy=False)),
             strict=True,
         )
     ]
@@ -72,7 +72,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
 
 def prepare(network: MLP, loss: AbstractLoss, like: Batch) -> None:
     """Compile in the background what evaluations run; of `like` the shapes of targets matter."""
-    x = jax.ShapeDtypeStruct((BLOCK, network.in_slots), network.readout.bias.dtype)
+    x = jax.ShapeDtypeStruct((BLOCK, network.in_slots), network.dtype)
     targets = jax.ShapeDtypeStruct((BLOCK, *like.y.shape[1:]), like.y.dtype)
     _forward_and_loss.prepare(network, loss, x, targets)
 

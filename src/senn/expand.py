@@ -9,16 +9,17 @@ they are, since dormant slots are zero there too.
 """
 
 from collections.abc import Sequence
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from senn.arrays import to_device
+from senn.arrays import to_device, zeros
 from senn.nn import MLP, Dense, Hidden
-from senn.nn.network import assemble, next_capacity, rebuild
+from senn.nn.graph import arrange, map_networks, resize, with_count, write
+from senn.nn.network import assemble, next_capacity
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
 
@@ -50,25 +51,7 @@ def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
     if size + K > network.hidden[layer].capacity:
         needed = next_capacity(size + K, network.hidden[layer].capacity)
         network = grow_capacity(network, layer, needed)
-    slots = slice(size, size + K)
-    old = network.hidden[layer]
-    dense = Dense(
-        tuple(
-            _write(w, (slice(n), slots), rows)
-            for w, n, rows in zip(
-                old.dense.weights,
-                _block_sizes(network, layer),
-                _split(network, layer, weight),
-                strict=True,
-            )
-        ),
-        _write(old.dense.bias, (slots,), bias),
-    )
-    sigma = old.activation
-    if sigma.theta is not None:
-        sigma = sigma.of(_write(sigma.theta, (slice(None), slots), theta))
-    new = Hidden(dense, sigma, to_device(size + K, old.size.dtype), old.residual)
-    return _with_hidden(network, layer, new)
+    return _write_units(network, layer, weight, bias, theta)
 
 
 def insert_layer(
@@ -106,17 +89,16 @@ def insert_layer(
         raise ValueError(f'kind={kind!r} is not known; choose "identity" or "residual".')
     if kind == "identity":
         _check_identity(network, position, weight)
-        weight = raise_singular_values(np.asarray(weight, network.readout.bias.dtype))
+        weight = raise_singular_values(np.asarray(weight, network.dtype))
         same = np.array(network.activation.identity, weight.dtype)
         activation = np.tile(same[:, None], weight.shape[1])
     weight, bias, theta = _check_units(network, position, weight, bias, activation)
     Q = bias.shape[0]
     slots = max(Q, capacity or next_capacity(Q))
-    layer = _new_layer(network, position, weight, bias, theta, slots, kind == "residual")
-    if kind == "residual":
-        return _insert(network, position, layer, _zero_block)
-    inverse = np.linalg.inv(weight.astype(np.float64))
-    return _insert(network, position, layer, _Folded(network, position, inverse, bias))
+    new = _insert_empty(network, position, slots, residual=kind == "residual")
+    if kind == "identity":
+        new = _fold(network, new, position, weight, bias)
+    return _write_units(new, position, weight, bias, theta)
 
 
 def add_outputs(
@@ -148,21 +130,12 @@ def add_outputs(
                 f"there will be; got {list(positions)}."
             )
         new_slots = out_slots or (room if known and total <= room else total)
-        old = np.setdiff1d(np.arange(total), positions)
-        old = old[old < new_slots]
-
-        def spread(array, fill):
-            out = np.zeros((*array.shape[:-1], new_slots), array.dtype)
-            out[..., list(positions)] = fill
-            out[..., old] = np.asarray(array)[..., : len(old)]
-            return to_device(out)
-
-        readout = Dense(
-            tuple(spread(w, 0) for w in network.readout.weights),
-            spread(network.readout.bias, bias),
-        )
-        outputs = total if known else None
-        return assemble(network.hidden, readout, network.activation, network.inputs, outputs)
+        source, space = np.full(total, -1), network.graph.spaces[-1]
+        source[np.setdiff1d(np.arange(total), positions)] = np.arange(n)
+        new = resize(arrange(network, space, source), space, new_slots)
+        if bias:
+            new = write(new, list(positions), {space.carried[0]: np.full(K, bias)})
+        return with_count(new, space, total) if known else new
 
     return map_networks(widen, tree)
 
@@ -174,20 +147,14 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
     The new layer's entries are zero. After an identity insertion, so are those of the maps that
     were multiplied by W_q⁻¹, for their coordinates are new.
     """
-    params = eqx.filter(network, eqx.is_inexact_array)
-    zeros: MLP = jax.tree.map(lambda p: to_device(np.zeros(p.shape, p.dtype)), params)
+    layer = network.hidden[position]
 
     def place(old: MLP) -> MLP:
-        maps = list(zeros.maps)
-        for m, dense in enumerate(old.maps):
-            moved = m + (m >= position)
-            if m not in _carriers(old, position):
-                maps[moved] = dense
-            elif network.hidden[position].residual:
-                maps[moved] = _merge_blocks(maps[moved], dense, len(old.maps[position].weights))
-        sigmas = [h.activation for h in old.hidden]
-        sigmas.insert(position, zeros.hidden[position].activation)
-        return rebuild(zeros, maps, sigmas)
+        new = _insert_empty(old, position, layer.capacity, residual=layer.residual)
+        if layer.residual:
+            return new
+        folded = [m + 1 for m in _carriers(old, position)]
+        return eqx.tree_at(lambda n: [n.maps[m] for m in folded], new, replace_fn=_zeros_like)
 
     return map_networks(place, tree)
 
@@ -196,27 +163,13 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
     """Pad hidden layer `layer` with dormant slots, in a network or in any tree that holds some."""
 
     def grow(network: MLP) -> MLP:
-        extra = capacity - network.hidden[layer].capacity
-        if extra < 0:
+        slots = network.hidden[layer].capacity
+        if capacity < slots:
             raise ValueError(
-                f"capacity={capacity} is below the {network.hidden[layer].capacity} slots that "
-                f"layer {layer} has; capacities only grow."
+                f"capacity={capacity} is below the {slots} slots that layer {layer} has; "
+                "capacities only grow."
             )
-        maps = list(network.maps)
-        maps[layer] = Dense(
-            tuple(_pad(w, extra, axis=1) for w in maps[layer].weights),
-            _pad(maps[layer].bias, extra, axis=0),
-        )
-        for m in network.readers(layer):
-            block = network.sources[m].index(layer + 1)
-            weights = list(maps[m].weights)
-            weights[block] = _pad(weights[block], extra, axis=0)
-            maps[m] = Dense(tuple(weights), maps[m].bias)
-        sigmas = [h.activation for h in network.hidden]
-        sigma = sigmas[layer]
-        if sigma.theta is not None:
-            sigmas[layer] = sigma.of(_pad(sigma.theta, extra, axis=1))
-        return rebuild(network, maps, sigmas)
+        return resize(network, network.graph.spaces[layer + 1], capacity)
 
     return map_networks(grow, tree)
 
@@ -227,32 +180,18 @@ def with_slots(tree: Tree, in_slots: int, out_slots: int) -> Tree:
     None that is in use may be cut off. What is left is what it was.
     """
 
-    def resize(network: MLP) -> MLP:
+    def resized(network: MLP) -> MLP:
         if (network.in_slots, network.out_slots) == (in_slots, out_slots):
             return network
-        maps = list(network.maps)
-        for m in network.readers(-1):
-            first, *others = maps[m].weights
-            maps[m] = Dense((_resized(first, in_slots, axis=0), *others), maps[m].bias)
-        weights = tuple(_resized(w, out_slots, axis=1) for w in maps[-1].weights)
-        maps[-1] = Dense(weights, _resized(maps[-1].bias, out_slots, axis=0))
-        return rebuild(network, maps, [h.activation for h in network.hidden])
+        inputs, *_, outputs = network.graph.spaces
+        return resize(resize(network, inputs, in_slots), outputs, out_slots)
 
-    return map_networks(resize, tree)
+    return map_networks(resized, tree)
 
 
 def without_spare(network: MLP) -> MLP:
     """The network with just the inputs and outputs that are in use."""
     return with_slots(network, network.in_size, network.out_size)
-
-
-def map_networks(function, tree: Tree) -> Tree:
-    """Apply `function` to every `MLP` inside a tree, other leaves staying as they are."""
-
-    def is_network(node: Any) -> bool:
-        return isinstance(node, MLP)
-
-    return jax.tree.map(lambda n: function(n) if is_network(n) else n, tree, is_leaf=is_network)
 
 
 def raise_singular_values(weight: np.ndarray, floor: float = SINGULAR_VALUE_FLOOR) -> np.ndarray:
@@ -267,7 +206,7 @@ def raise_singular_values(weight: np.ndarray, floor: float = SINGULAR_VALUE_FLOO
 
 
 def _check_units(network: MLP, position: int, weight, bias, theta):
-    dtype = network.readout.bias.dtype
+    dtype = network.dtype
     weight, bias = np.asarray(weight, dtype), np.asarray(bias, dtype)
     K = bias.shape[-1] if bias.ndim == 1 else 0
     wanted = (network.n_inputs(position), K)
@@ -307,92 +246,59 @@ def _check_identity(network: MLP, position: int, weight) -> None:
         raise ValueError('kind="identity" needs a finite weight that is not all zero.')
 
 
-# --- blocks and slots ---------------------------------------------------------------------
+# --- surgery ------------------------------------------------------------------------------
 
 
-def _block_sizes(network: MLP, position: int) -> tuple[int, ...]:
-    sizes = (network.in_size, *network.hidden_sizes)
-    return tuple(sizes[node] for node in network.sources[position])
+def _write_units(network: MLP, layer: int, weight, bias, theta) -> MLP:
+    """Units in the first dormant slots of a layer that has as many."""
+    space, first = network.graph.spaces[layer + 1], network.hidden_sizes[layer]
+    in_use, K = network.inputs_in_use(layer), len(bias)
+    rows = np.zeros((len(in_use), K), weight.dtype)
+    rows[in_use] = weight
+    ends = np.cumsum([len(block) for block in network.maps[layer].weights])[:-1]
+    unit = dict(zip(space.written, np.split(rows, ends), strict=True))
+    unit |= zip(space.carried, (bias, theta), strict=False)
+    return with_count(write(network, slice(first, first + K), unit), space, first + K)
 
 
-def _split(network: MLP, position: int, weight: np.ndarray) -> list[np.ndarray]:
-    return np.split(weight, np.cumsum(_block_sizes(network, position))[:-1])
+def _insert_empty(network: MLP, position: int, slots: int, *, residual: bool) -> MLP:
+    """A layer of dormant slots before map `position`, in a tree of a network's shape.
 
-
-def _write(array, index, values):
-    out = np.array(array)
-    out[index] = values
-    return to_device(out)
-
-
-def _resized(array, size: int, axis: int):
-    """The array with so many entries along an axis: zeros after its own, or without its last."""
-    array = np.asarray(array)
-    kept = array[(slice(None),) * axis + (slice(size),)]
-    return _pad(kept, size - kept.shape[axis], axis)
-
-
-def _pad(array, extra: int, axis: int):
-    widths = [(0, 0)] * array.ndim
-    widths[axis] = (0, extra)
-    return to_device(np.pad(np.asarray(array), widths))
-
-
-def _new_layer(network, position, weight, bias, theta, slots: int, residual: bool) -> Hidden:
-    Q, capacities = bias.shape[0], (network.in_slots, *network.capacities)
-    blocks = []
-    for node, rows in zip(
-        network.sources[position], _split(network, position, weight), strict=True
-    ):
-        block = np.zeros((capacities[node], slots), weight.dtype)
-        block[: rows.shape[0], :Q] = rows
-        blocks.append(to_device(block))
-    dense = Dense(tuple(blocks), _pad(bias, slots - Q, axis=0))
-    sigma = network.activation.of(None if theta is None else _pad(theta, slots - Q, 1))
-    return Hidden(dense, sigma, to_device(Q, jnp.int32), residual)
-
-
-# --- insertion ----------------------------------------------------------------------------
-
-
-def _zero_block(dense: Dense, n_old: int, slots: int) -> Dense:
-    """Read a new block, with zero weights, behind the `n_old` blocks that the new layer reads."""
-    block = to_device(np.zeros((slots, dense.bias.shape[-1]), dense.bias.dtype))
-    return Dense((*dense.weights[:n_old], block, *dense.weights[n_old:]), dense.bias)
-
-
-class _Folded:
-    """Read W_q a + b_q in place of a: W becomes W_q⁻¹ W (rows are inputs), b loses its b_q part."""
-
-    def __init__(self, network: MLP, position: int, inverse: np.ndarray, bias: np.ndarray):
-        self.sizes = _block_sizes(network, position)
-        self.inverse, self.bias = inverse, bias.astype(np.float64)
-
-    def __call__(self, dense: Dense, n_old: int, slots: int) -> Dense:
-        dtype = dense.bias.dtype
-        old = np.concatenate(
-            [
-                np.asarray(w, np.float64)[:n]
-                for w, n in zip(dense.weights[:n_old], self.sizes, strict=True)
-            ]
-        )
-        rows = self.inverse @ old
-        block = np.zeros((slots, rows.shape[1]), dtype)
-        block[: rows.shape[0]] = rows
-        bias = (np.asarray(dense.bias, np.float64) - self.bias @ rows).astype(dtype)
-        return Dense((to_device(block), *dense.weights[n_old:]), to_device(bias))
-
-
-def _insert(network: MLP, position: int, layer: Hidden, read) -> MLP:
-    """Put `layer` before map `position` and let `read` connect the maps that saw its inputs."""
-    n_old, maps = len(network.maps[position].weights), list(network.maps)
+    It stands beside all that the map reads, or in its place.
+    """
+    maps, read = list(network.maps), network.maps[position].weights
     for m in _carriers(network, position):
-        maps[m] = read(maps[m], n_old, layer.capacity)
+        weights, bias = maps[m].weights, maps[m].bias
+        seen, others = weights[: len(read)], weights[len(read) :]
+        new = zeros((slots, len(bias)), bias.dtype)
+        maps[m] = Dense((*(seen if residual else ()), new, *others), bias)
+    dtype, learned = read[0].dtype, network.activation.learned
+    dense = Dense(tuple(zeros((len(w), slots), dtype) for w in read), zeros((slots,), dtype))
+    sigma = network.activation.of(zeros((learned, slots), dtype) if learned else None)
+    size = None if network.inputs is None else to_device(0, jnp.int32)
     hidden = [
-        Hidden(maps[m], h.activation, h.size, h.residual) for m, h in enumerate(network.hidden)
+        Hidden(dense, h.activation, h.size, h.residual)
+        for dense, h in zip(maps, network.hidden, strict=False)
     ]
-    hidden.insert(position, layer)
+    hidden.insert(position, Hidden(dense, sigma, size, residual))
     return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
+
+
+def _fold(network: MLP, new: MLP, position: int, weight: np.ndarray, bias: np.ndarray) -> MLP:
+    """Let what read a in `network` read W_q a + b_q in `new`.
+
+    W becomes W_q⁻¹ W (rows are inputs), and b loses its b_q part.
+    """
+    inverse, dtype = np.linalg.inv(weight.astype(np.float64)), weight.dtype
+    space, in_use = new.graph.spaces[position + 1], network.inputs_in_use(position)
+    for m, port in zip(_carriers(network, position), space.read, strict=True):
+        old = network.maps[m]
+        weights = np.concatenate(old.weights[: len(network.maps[position].weights)])
+        rows = inverse @ weights[in_use].astype(np.float64)
+        shifted = np.asarray(old.bias, np.float64) - bias.astype(np.float64) @ rows
+        new = write(new, slice(len(bias)), {port: rows.astype(dtype)})
+        new = eqx.tree_at(lambda n, m=m: n.maps[m + 1].bias, new, to_device(shifted, dtype))
+    return new
 
 
 def _carriers(network: MLP, position: int) -> range:
@@ -403,15 +309,5 @@ def _carriers(network: MLP, position: int) -> range:
     return range(position, last + 1)
 
 
-def _merge_blocks(zeros: Dense, old: Dense, n_old: int) -> Dense:
-    weights = (*old.weights[:n_old], zeros.weights[n_old], *old.weights[n_old:])
-    return Dense(weights, old.bias)
-
-
-# --- rebuilding ---------------------------------------------------------------------------
-
-
-def _with_hidden(network: MLP, layer: int, new: Hidden) -> MLP:
-    hidden = list(network.hidden)
-    hidden[layer] = new
-    return assemble(hidden, network.readout, network.activation, network.inputs, network.outputs)
+def _zeros_like(tree: Tree) -> Tree:
+    return jax.tree.map(lambda leaf: zeros(leaf.shape, leaf.dtype), tree)

@@ -15,7 +15,7 @@ from senn.arrays import key_of, split_key
 from senn.batches import Batch
 from senn.blocks import in_use, joined, walk
 from senn.compilation import QUICK, program
-from senn.curvature import MapMoments, Moments, moments
+from senn.curvature import MapRows, Moments, moments
 from senn.expand import add_width, grow_capacity, insert_layer, insert_zeros
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
@@ -278,12 +278,13 @@ def _moments(
         own = jax.random.fold_in(key, i)
         seen = moments(network, loss, metric, batch, own, output_factors)
         factors = () if output_factors else tuple(of.S for of in seen.maps)
-        return tuple(_spread(of.a, of.g) for of in seen.maps), (factors, seen[1:])
+        rows = tuple((*_spread(*of.dense[:2]), of.root_weight) for of in seen.maps)
+        return rows, (factors, seen[1:])
 
     rows, (factors, means) = walk(of_block, batch, in_use(batch.weight))
     maps = (
-        MapMoments(joined(a), joined(g), _spread_factor(S))
-        for (a, g), S in zip(rows, output_factors or factors, strict=True)
+        MapRows(joined(a), joined(g), _spread_factor(S), joined(root))
+        for (a, g, root), S in zip(rows, output_factors or factors, strict=True)
     )
     return Moments(tuple(maps), *means)
 
@@ -303,7 +304,7 @@ def _spread_factor(S: Float[Array, "O O"]) -> Float[Array, "_ _"]:
     return jnp.pad(S, ((0, beside), (0, beside)))
 
 
-def _without_filling(of: MapMoments, slots: int) -> MapMoments:
+def _without_filling(of: MapRows, slots: int) -> MapRows:
     """What `_spread` spread out, with the inputs that the map has."""
     return of._replace(a=jnp.concatenate([of.a[:, :slots], of.a[:, -1:]], axis=1))
 

@@ -147,8 +147,9 @@ def score_landscape(
     locations = np.linspace(low, high, 120) if locations is None else np.asarray(locations)
     scales = (high - low) * np.geomspace(0.01, 1, 60) if scales is None else np.asarray(scales)
     source, reader = _moments(network, loss, make_metric(metric, loss), batch, layer)
-    fit = residual(*reader, damping=damping)
-    sample = Sample(source.a, fit(reader.a, reader.g))
+    a, g, S = reader.dense
+    fit = residual(a, g, S, damping)
+    sample = Sample(source.dense[0], fit(a, g), source.root_weight)
     at, scale = (g.ravel() for g in np.meshgrid(locations, scales))
     w = jnp.asarray(np.stack([1 / scale, -at / scale], axis=1), sample.a.dtype)
     scores = _best_scores(network.activation, sample, w) / fit.score

@@ -28,7 +28,7 @@ from senn.linalg import (
     tree_dot,
 )
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 
 
 class Residual(NamedTuple):
@@ -147,7 +147,7 @@ def max_additions(lam: float, alpha: float, tau: float) -> int:
 
 @eqx.filter_jit  # else its loops would be compiled at every call
 def network_expansion_score(
-    network: MLP,
+    network: AbstractTapped,
     loss: AbstractLoss,
     metric: AbstractMetric,
     batch: Batch,

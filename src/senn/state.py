@@ -54,7 +54,7 @@ class TrainState(NamedTuple):
     @classmethod
     def of(cls, network: MLP, optimizer: AbstractOptimizer, averaging: float = 0.0) -> "TrainState":
         """The state before the first step."""
-        one, kept = (to_device(v, network.readout.bias.dtype) for v in (1, averaging))
+        one, kept = (to_device(v, network.dtype) for v in (1, averaging))
         age = to_device(0, jnp.int32)
         return cls(network, optimizer.init(network), one, network, kept, age)
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.curvature import MapMoments
+from senn.curvature import MapRows
 from senn.linalg import inverse_root, relative_ridge
 from senn.nn import MLP, Hidden
 from senn.proposals import AbstractProposer, Location
@@ -50,15 +50,15 @@ class AbstractSpectral(AbstractInOrder):
     The constant 1 counts as an input. z is scaled to a mean square of 1.
     """
 
-    reader: eqx.AbstractVar[MapMoments | None]  # set by `at`
+    reader: eqx.AbstractVar[MapRows | None]  # set by `at`
 
-    def at(self, network: MLP, location: Location, reader: MapMoments) -> AbstractProposer:  # noqa: ARG002
+    def at(self, network: MLP, location: Location, reader: MapRows) -> AbstractProposer:  # noqa: ARG002
         """The search that knows the gradient at the map that will read the units."""
         return replace(self, reader=reader)
 
     @abstractmethod
     def directions(
-        self, a: Float[Array, "N J"], reader: MapMoments
+        self, a: Float[Array, "N J"], reader: MapRows
     ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """Incoming weights by rank, and 1 for those within the rank, else 0."""
 
@@ -85,10 +85,10 @@ class GradMax(AbstractSpectral):
     """
 
     candidates: int = 16
-    reader: MapMoments | None = None
+    reader: MapRows | None = None
 
     def directions(
-        self, a: Float[Array, "N J"], reader: MapMoments
+        self, a: Float[Array, "N J"], reader: MapRows
     ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """The singular directions of the gradient."""
         return top_directions(a.T @ reader.g / a.shape[0], self.candidates)
@@ -104,11 +104,11 @@ class Tiny(AbstractSpectral):
     """
 
     candidates: int = 16
-    reader: MapMoments | None = None
+    reader: MapRows | None = None
     damping: float = 0.1
 
     def directions(
-        self, a: Float[Array, "N J"], reader: MapMoments
+        self, a: Float[Array, "N J"], reader: MapRows
     ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """The whitened singular directions of the residual gradient."""
         A = a.T @ a / a.shape[0]
@@ -131,7 +131,7 @@ class Split(AbstractInOrder):
     noise: float = 0.1  # on weights and bias, relative to their root mean square
     layer: Hidden | None = None  # that is to be widened, set by `at`; None for a new layer
 
-    def at(self, network: MLP, location: Location, reader: MapMoments) -> "Split":  # noqa: ARG002
+    def at(self, network: MLP, location: Location, reader: MapRows) -> "Split":  # noqa: ARG002
         """The search that knows the layer to be widened."""
         widened = location.kind == "width"
         return replace(self, layer=network.hidden[location.position] if widened else None)

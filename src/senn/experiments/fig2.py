@@ -246,8 +246,9 @@ def landscape(
 def _unexplained(how: Recipe, network: MLP, data: Batch) -> tuple[Sample, Float[Array, ""]]:
     """What the units leave of the gradient at the output map, and η_c there."""
     source, reader = moments(network, how.loss, how.metric, data, jax.random.key(0)).maps
-    fit = residual(*reader, damping=how.policy.damping)
-    return Sample(source.a, fit(reader.a, reader.g)), fit.score
+    a, g, S = reader.dense
+    fit = residual(a, g, S, how.policy.damping)
+    return Sample(source.dense[0], fit(a, g), source.root_weight), fit.score
 
 
 @jax.jit

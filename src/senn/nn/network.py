@@ -1,7 +1,8 @@
 """Multilayer perceptrons with spare slots for units yet to come."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from functools import lru_cache
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -13,6 +14,8 @@ from scipy.special import ndtr, ndtri
 from senn.arrays import to_device
 from senn.nn.activation import AbstractActivation, Activation, activation_called
 from senn.nn.dense import Dense
+from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps
+from senn.nn.sites import DenseSite, UnitwiseSite
 from senn.plain import source_nodes
 
 FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
@@ -56,22 +59,7 @@ class Hidden(eqx.Module):
         return self.activation(self.dense(inputs))
 
 
-class Shifts(NamedTuple):
-    """What is added to the outputs of every linear map, and of every activation."""
-
-    maps: tuple[Any, ...]  # [..., O_l] each, or 0
-    activations: tuple[Any, ...]  # [..., c_l] each, or 0
-
-
-class Trace(NamedTuple):
-    """What a network computes on the way to its outputs."""
-
-    outputs: Float[Array, "*n O"]
-    inputs: tuple[tuple[Float[Array, "*n _"], ...], ...]  # the blocks that each linear map reads
-    z: tuple[Float[Array, "*n _"], ...]  # what the activation of each hidden layer gets
-
-
-class MLP(eqx.Module):
+class MLP(AbstractTapped):
     """A perceptron with zero or more hidden layers, each with dormant slots to grow into.
 
     Args:
@@ -128,30 +116,29 @@ class MLP(eqx.Module):
         self.inputs, self.outputs = (to_device(n, jnp.int32) for n in (in_size, out_size))
         self.activation = sigma
 
-    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
-        """The network's outputs: logits or predictions."""
-        return self.trace(x).outputs
-
-    def trace(self, x: Float[Array, "*n I"], shifts: "Shifts | None" = None) -> "Trace":
-        """The outputs, and what the linear maps read and the activations got on the way.
-
-        The derivative with respect to `shifts` is the loss gradient at the outputs of each
-        linear map (g) and of each activation.
-        """
-        zeros = (0.0,) * len(self.hidden)
-        z_shifts, a_shifts = shifts or Shifts((*zeros, 0.0), zeros)
+    def taps(self, x: Float[Array, "*n I"], shifts: tuple[Any, ...] | None = None) -> Taps:
+        """What linear maps read is a tuple of blocks; what θ's site reads, the pre-activations."""
+        depth = len(self.hidden)
+        moved = shifts or (0.0,) * (2 * depth + 1)
+        z_shifts, a_shifts = moved[: depth + 1], moved[depth + 1 :] or (0.0,) * depth
         blocks, read, got = (x,), [], []
         for layer, z_shift, a_shift in zip(self.hidden, z_shifts[:-1], a_shifts, strict=True):
             read.append(blocks)
             got.append(layer.dense(blocks) + z_shift)
             a = layer.activation(got[-1]) + a_shift
             blocks = (*blocks, a) if layer.residual else (a,)
-        return Trace(self.readout(blocks) + z_shifts[-1], (*read, blocks), tuple(got))
+        outputs = self.readout(blocks) + z_shifts[-1]
+        return Taps(outputs, (*read, blocks, *(got if self.activation.learned else ())))
 
-    def no_shifts(self, n: int) -> "Shifts":
+    def no_shifts(self, n: int) -> tuple[Float[Array, "n _"], ...]:
         """Zeros to differentiate by, for n examples."""
         zeros = tuple(jnp.zeros((n, m.bias.shape[-1]), m.bias.dtype) for m in self.maps)
-        return Shifts(zeros, zeros[:-1])
+        return (*zeros, *(zeros[:-1] if self.activation.learned else ()))
+
+    @property
+    def graph(self) -> Graph:
+        """The spaces: node for node, then the outputs."""
+        return _graph(tuple(layer.residual for layer in self.hidden), self.activation)
 
     @property
     def in_size(self) -> int:
@@ -234,6 +221,40 @@ class MLP(eqx.Module):
         outputs = (*self.hidden_sizes, self.out_size)
         dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
         return dense + self.activation.learned * sum(self.hidden_sizes)
+
+
+@lru_cache
+def _graph(residual: tuple[bool, ...], activation: Activation) -> Graph:
+    sources, depth = source_nodes(residual), len(residual)
+    paths = [*(f"hidden.{m}.dense" for m in range(depth)), "readout"]
+    blocks = [
+        tuple(f"{paths[m]}.weights.{b}" for b in range(len(sources[m]))) for m in range(depth + 1)
+    ]
+    thetas = [f"hidden.{m}.activation.theta" for m in range(depth) if activation.learned]
+
+    def written(m: int) -> tuple[Port, ...]:
+        return tuple(Port(block, 1) for block in blocks[m])
+
+    def read(node: int) -> tuple[Port, ...]:
+        readers = [m for m, nodes in enumerate(sources) if node in nodes]
+        return tuple(Port(blocks[m][sources[m].index(node)], 0) for m in readers)
+
+    def carried(m: int) -> tuple[Port, ...]:
+        return (Port(f"{paths[m]}.bias", 0), *(Port(theta, 1) for theta in thetas[m : m + 1]))
+
+    hidden = (
+        Space(f"hidden layer {m}", f"hidden.{m}.size", written(m), read(m + 1), carried(m))
+        for m in range(depth)
+    )
+    inputs = Space("inputs", "inputs", read=read(0))
+    outputs = Space("outputs", "outputs", written(depth), carried=carried(depth))
+    spaces = (inputs, *hidden, outputs)
+    maps = (
+        DenseSite(blocks[m], f"{paths[m]}.bias", tuple(spaces[n] for n in nodes), 0 in nodes)
+        for m, nodes in enumerate(sources)
+    )
+    units = (UnitwiseSite(theta, activation.features) for theta in thetas)
+    return Graph(spaces, (*maps, *units), len(sources))
 
 
 def assemble(

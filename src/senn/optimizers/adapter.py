@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from senn.batches import Batch
 from senn.curvature import loss_gradient
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
 from senn.optimizers.kfac import KFAC
 from senn.optimizers.natural_gradient import NaturalGradient
@@ -26,19 +26,19 @@ class Optax(AbstractOptimizer):
 
     transformation: optax.GradientTransformation
 
-    def init(self, network: MLP) -> Any:
+    def init(self, network: AbstractTapped) -> Any:
         """The transformation's own state."""
         return self.transformation.init(eqx.filter(network, eqx.is_inexact_array))  # pyright: ignore[reportArgumentType]
 
     def step(
         self,
-        network: MLP,
+        network: AbstractTapped,
         state: Any,
         loss: AbstractLoss,
         metric: AbstractMetric,  # noqa: ARG002
         batch: Batch,
         scale: Float[Array, ""],
-    ) -> tuple[MLP, Any, StepInfo]:
+    ) -> tuple[AbstractTapped, Any, StepInfo]:
         """One step on one batch; `scale` multiplies the transformation's updates."""
         value, g = loss_gradient(network, loss, batch)
         params: Any = eqx.filter(network, eqx.is_inexact_array)

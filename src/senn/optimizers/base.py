@@ -6,14 +6,13 @@ from typing import Any, ClassVar, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
-from senn.arrays import to_device
+from senn.arrays import zeros
 from senn.batches import Batch, InputMoment
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 
 
 class StepInfo(NamedTuple):
@@ -43,7 +42,7 @@ class AbstractOptimizer(eqx.Module):
     unit_scale: ClassVar[float] = 1.0  # that of new units, likewise (`Policy.unit_scale`)
 
     @abstractmethod
-    def init(self, network: MLP) -> Any:
+    def init(self, network: AbstractTapped) -> Any:
         """The state to begin with."""
 
     def observe(self, state: Any, moment: InputMoment) -> Any:  # noqa: ARG002
@@ -54,7 +53,7 @@ class AbstractOptimizer(eqx.Module):
         """
         return state
 
-    def grown(self, state: Any, network: MLP) -> Any:  # noqa: ARG002
+    def grown(self, state: Any, network: AbstractTapped) -> Any:  # noqa: ARG002
         """The state of a network that has grown, after its network-shaped parts have."""
         return state
 
@@ -78,23 +77,18 @@ class AbstractOptimizer(eqx.Module):
     @abstractmethod
     def step(
         self,
-        network: MLP,
+        network: AbstractTapped,
         state: Any,
         loss: AbstractLoss,
         metric: AbstractMetric,
         batch: Batch,
         scale: Float[Array, ""],
-    ) -> tuple[MLP, Any, StepInfo]:
+    ) -> tuple[AbstractTapped, Any, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
 
 
-def zeros_like(network: MLP) -> MLP:
+def zeros_like(network: AbstractTapped) -> AbstractTapped:
     """A tree of the network's parameters, all zero."""
     return jax.tree.map(
         lambda p: zeros(p.shape, p.dtype), eqx.filter(network, eqx.is_inexact_array)
     )
-
-
-def zeros(shape: tuple[int, ...], dtype: Any) -> Array:
-    """Zeros, made on the host: that compiles nothing."""
-    return to_device(np.zeros(shape, dtype))

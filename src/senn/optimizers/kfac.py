@@ -1,31 +1,38 @@
 """Natural gradient by Kronecker factors: the fast default (Martens and Grosse, 2015)."""
 
-from typing import ClassVar, NamedTuple
+from collections.abc import Iterable
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.arrays import following, key_of, to_device
+from senn.arrays import following, key_of, to_device, zeros
 from senn.batches import Batch, InputMoment
-from senn.curvature import Signals, propagate
+from senn.curvature import second_moment, through
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP, Dense
-from senn.nn.activation import AbstractActivation
-from senn.nn.network import rebuild
-from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros, zeros_like
+from senn.nn.graph import AbstractTapped
+from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
+from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros_like
+
+Tree = TypeVar("Tree")
+Sites = tuple[AbstractSite, ...]
 
 
 class Factors(NamedTuple):
-    """Running second moments of one linear map, and of the θ that follow it."""
+    """Running second moments of one linear map."""
 
     A: Float[Array, "I I"] | None  # its inputs, those of the network aside; None if no others
     S: Float[Array, "O O"]  # metric draws at its outputs
-    theta: Float[Array, "c 3 3"] | None  # exact blocks E[φφᵀ s²]; None without θ
+
+
+class Block(NamedTuple):
+    """The exact curvature of coefficients of units, E[φφᵀ s²]."""
+
+    block: Float[Array, "c F F"]
 
 
 class Inverse(NamedTuple):
@@ -38,9 +45,9 @@ class Inverse(NamedTuple):
 class KFACState(NamedTuple):
     """All that a step remembers; only `velocity` has the network's shape and grows along."""
 
-    velocity: MLP
-    factors: tuple[Factors, ...]  # of every linear map
-    inverses: tuple[tuple[Inverse, ...], ...]  # of every part of every map's inputs
+    velocity: AbstractTapped
+    factors: tuple[Factors | Block, ...]  # of every site
+    inverses: tuple[tuple[Inverse, ...], ...]  # of every part of every site's inputs
     inputs: InputFactor
     examples: Float[Array, ""]  # in the data set, or seen so far of a stream
     age: Int[Array, ""]  # steps that the factors have averaged
@@ -97,9 +104,9 @@ class KFAC(AbstractOptimizer):
         if not self.refresh >= 1:
             raise ValueError(f"refresh must be at least 1; got {self.refresh!r}.")
 
-    def init(self, network: MLP) -> KFACState:
+    def init(self, network: AbstractTapped) -> KFACState:
         """No velocity, and factors that the first batch will fill."""
-        dtype = network.readout.bias.dtype
+        dtype = network.dtype
         return KFACState(
             zeros_like(network),
             *_blank(network),
@@ -116,7 +123,7 @@ class KFAC(AbstractOptimizer):
             inputs=InputFactor.of(moment, dtype, in_slots), examples=to_device(moment.rows, dtype)
         )
 
-    def grown(self, state: KFACState, network: MLP) -> KFACState:
+    def grown(self, state: KFACState, network: AbstractTapped) -> KFACState:
         """Let the next batch fill the factors of a network that has grown."""
         factors, inverses = _blank(network)
         inputs = state.inputs
@@ -136,30 +143,34 @@ class KFAC(AbstractOptimizer):
         """S of every linear map, once there has been a step."""
         if stepped is None:
             stepped = int(state.age) > 0  # as a number: to compare arrays would compile a program
-        return tuple(f.S for f in state.factors) if stepped else None
+        return tuple(f.S for f in state.factors if isinstance(f, Factors)) if stepped else None
 
     def step(
         self,
-        network: MLP,
+        network: AbstractTapped,
         state: KFACState,
         loss: AbstractLoss,
         metric: AbstractMetric,
         batch: Batch,
         scale: Float[Array, ""],
-    ) -> tuple[MLP, KFACState, StepInfo]:
+    ) -> tuple[AbstractTapped, KFACState, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
-        seen = propagate(network, loss, metric, batch, state.key)
-        new = second_moments(network, seen, batch.weight)
+        sites, n = network.graph.sites, batch.x.shape[0]
+        seen = through(network, loss, metric, batch)
+        g_y = seen.loss.gradient(seen.outputs, batch.y)
+        g = seen.back(g_y * batch.weight[:, None] / n)[0]
+        draws = seen.back(seen.metric.draw(state.key, seen.outputs))[1]
+        new = second_moments(sites, network, seen.rows, draws, batch.weight)
         factors = running_mean(state.factors, new, self.decay, state.age)
         kept = (state.age >= self.refresh) & (state.age % self.refresh != 0)
         inverses = jax.lax.cond(
             kept,
             lambda: state.inverses,
-            lambda: invert(network, factors, state.inputs, self.damping),
+            lambda: invert(sites, factors, state.inputs, self.damping),
         )
         prior = loss.prior if self.prior is None else self.prior
-        g = _with_prior(network, seen.gradient, prior / state.examples)
-        direction = precondition(g, factors, inverses, state.inputs, self.damping)
+        g = with_prior(network, g, prior / state.examples)
+        direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
         most = loss.kl_clip if self.kl_clip is None else self.kl_clip
         clip = jnp.sqrt(most / jnp.maximum(rate**2 * eta, most))
@@ -171,50 +182,55 @@ class KFAC(AbstractOptimizer):
             velocity=velocity, factors=factors, inverses=inverses, age=state.age + 1,
             key=following(state.key),
         )  # fmt: skip
-        info = StepInfo(seen.loss, eta, jnp.array(0), jnp.zeros_like(seen.loss))
+        value = jnp.mean(batch.weight * seen.loss(seen.outputs, batch.y))
+        info = StepInfo(value, eta, jnp.array(0), jnp.zeros_like(value))
         return eqx.apply_updates(network, updates), after, info
 
 
-def second_moments(network: MLP, seen: Signals, weight: Float[Array, " N"]) -> tuple[Factors, ...]:
-    """The factors of every linear map on one batch."""
-    n = weight.shape[0]
+def second_moments(
+    sites: Sites,
+    network: AbstractTapped,
+    rows: tuple[Float[Array, "N _ *_"], ...],
+    draws: tuple[Float[Array, "N _ _"], ...],
+    weight: Float[Array, " N"],
+) -> tuple[Factors | Block, ...]:
+    """The factors of every site on one batch, by what it reads and by draws at its outputs."""
 
-    def of(m: int) -> Factors:
-        blocks = _hidden_blocks(network, m, seen.inputs[m])
-        A = None
-        if blocks:
-            constant = () if 0 in network.sources[m] else (jnp.ones((n, 1), weight.dtype),)
-            a = jnp.concatenate([*blocks, *constant], axis=1)
-            A = (weight[:, None] * a).T @ a / n
-        s = seen.draws.maps[m]
-        S = (weight[:, None] * s).T @ s / n
-        theta = None
-        if m < len(network.hidden) and network.activation.learned:
-            square = weight[:, None] * seen.draws.activations[m] ** 2 / n
-            theta = _theta_blocks(network.activation.features(seen.z[m]), square)
-        return Factors(A, S, theta)
+    def of(site: AbstractSite, a, s) -> Factors | Block:
+        if isinstance(site, UnitwiseSite):
+            return Block(_unit_blocks(a, weight[:, None, None] * s**2 / len(weight)))
+        a = a[..., _others(site, network)]
+        A = second_moment(a, weight, a.shape[0] * a.shape[1]) if a.shape[-1] else None
+        return Factors(A, second_moment(s, weight))
 
-    return tuple(of(m) for m in range(network.n_maps))
+    return tuple(map(of, sites, rows, draws))
 
 
-def _theta_blocks(phi: Float[Array, "F N c"], square: Float[Array, "N c"]) -> Float[Array, "c F F"]:
+def _unit_blocks(
+    phi: Float[Array, "N T F c"], square: Float[Array, "N T c"]
+) -> Float[Array, "c F F"]:
     """Σ φφᵀ s² of every unit; as sums down columns, five times as fast as one `einsum`."""
-    F = range(len(phi))
-    sums = {(f, g): jnp.sum(phi[f] * phi[g] * square, axis=0) for f in F for g in range(f + 1)}
+    F = range(phi.shape[2])
+    sums = {
+        (f, g): jnp.sum(phi[:, :, f] * phi[:, :, g] * square, axis=(0, 1))
+        for f in F
+        for g in range(f + 1)
+    }
     rows = [[sums[max(f, g), min(f, g)] for g in F] for f in F]
     return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
 
 
 def invert(
-    network: MLP, factors: tuple[Factors, ...], inputs: InputFactor, damping: float
+    sites: Sites, factors: tuple[Factors | Block, ...], inputs: InputFactor, damping: float
 ) -> tuple[tuple[Inverse, ...], ...]:
-    """Damped inverses for the parts of every map's inputs: the network's, and hidden layers'."""
+    """Damped inverses for the parts of every map's inputs: the network's, and all others."""
     root = jnp.sqrt(jnp.asarray(damping, inputs.mean.dtype))
 
-    def of(m: int, f: Factors) -> tuple[Inverse, ...]:
-        parts = []
-        mean_S = relative_ridge(f.S, 1.0)
-        if 0 in network.sources[m]:
+    def of(site: AbstractSite, f: Factors | Block) -> tuple[Inverse, ...]:
+        if isinstance(f, Block):
+            return ()
+        parts, mean_S = [], relative_ridge(f.S, 1.0)
+        if _reads_inputs(site):
             ridge = root * jnp.sqrt(inputs.mean / mean_S)
             parts.append(Inverse(ridge, inverse(f.S, damping / ridge)))
         if f.A is not None:
@@ -222,85 +238,81 @@ def invert(
             parts.append(Inverse(inverse(f.A, ridge), inverse(f.S, damping / ridge)))
         return tuple(parts)
 
-    return tuple(of(m, f) for m, f in enumerate(factors))
+    return tuple(map(of, sites, factors))
 
 
 def precondition(
-    g: MLP,
-    factors: tuple[Factors, ...],
+    sites: Sites,
+    g: Tree,
+    factors: tuple[Factors | Block, ...],
     inverses: tuple[tuple[Inverse, ...], ...],
     inputs: InputFactor,
     damping: float,
-) -> MLP:
+) -> Tree:
     """P g, a tree like the network's parameters."""
 
-    def dense(position: int, d: Dense) -> Dense:
-        parts, blocks, bias = list(inverses[position]), list(d.weights), d.bias[None]
-        done = []
-        if 0 in g.sources[position]:
-            part = parts.pop(0)
-            solved = inputs.solve(part.A, jnp.concatenate([blocks.pop(0), bias])) @ part.S
-            done, bias = [solved[:-1]], solved[-1:]
-        if parts:  # hidden layers, with the constant unless the inputs have it
-            rows = [*blocks, bias][: None if not done else -1]
-            solved = parts[0].A @ jnp.concatenate(rows) @ parts[0].S
-            ends = np.cumsum([len(r) for r in rows])[:-1]
-            pieces = jnp.split(solved, ends)
-            done, bias = [*done, *pieces[: len(blocks)]], (bias if done else pieces[-1])
-        return Dense(tuple(done), bias[0])
+    def of(site: AbstractSite, f: Factors | Block, parts: tuple[Inverse, ...]) -> Array:
+        G = site.matrix(g)
+        if isinstance(f, Block):
+            damped = f.block + damping * jnp.eye(f.block.shape[-1], dtype=f.block.dtype)
+            return solve_small(damped, G)
+        if not _reads_inputs(site):
+            return parts[0].A @ G @ parts[0].S
+        others = _others(site, g)
+        first, rest = parts[0], parts[1:]
+        own = jnp.concatenate([G[: others.start], G[others.stop :]])
+        solved = inputs.solve(first.A, own) @ first.S
+        beside = [part.A @ G[others] @ part.S for part in rest]
+        return jnp.concatenate([solved[:-1], *beside, solved[-1:]])
 
-    def sigma(f: Factors, s: AbstractActivation) -> AbstractActivation:
-        if f.theta is None or s.theta is None:
-            return s
-        damped = f.theta + damping * jnp.eye(f.theta.shape[-1], dtype=f.theta.dtype)
-        return s.of(solve_small(damped, s.theta))
-
-    maps = [dense(m, d) for m, d in enumerate(g.maps)]
-    sigmas = [sigma(f, h.activation) for f, h in zip(factors, g.hidden, strict=False)]
-    return rebuild(g, maps, sigmas)
+    return _put(g, sites, map(of, sites, factors, inverses))
 
 
-def _with_prior(network: MLP, g: MLP, strength: Float[Array, ""]) -> MLP:
+def with_prior(network: AbstractTapped, g: Tree, strength: Float[Array, ""]) -> Tree:
     """The gradient of the loss and of the prior, per example."""
 
-    def dense(position: int, g: Dense, p: Dense) -> Dense:
-        n = jnp.sum(network.active_inputs(position))
-        return Dense(
-            tuple(v + strength * n * w for v, w in zip(g.weights, p.weights, strict=True)),
-            g.bias + strength * p.bias,
-        )
+    def of(site: AbstractSite) -> Array:
+        return site.matrix(g) + strength * site.precision(network) * site.matrix(network)
 
-    def sigma(g: AbstractActivation, p: AbstractActivation) -> AbstractActivation:
-        return jax.tree.map(lambda v, t: v + strength * t, g, p)
-
-    maps = [dense(m, *pair) for m, pair in enumerate(zip(g.maps, network.maps, strict=True))]
-    pairs = zip(g.hidden, network.hidden, strict=True)
-    return rebuild(g, maps, [sigma(v.activation, p.activation) for v, p in pairs])
+    sites = network.graph.sites
+    return _put(g, sites, map(of, sites))
 
 
-def _hidden_blocks(network: MLP, position: int, blocks):
-    """What a map reads of hidden layers."""
-    return blocks[1:] if 0 in network.sources[position] else blocks
+def _put(tree: Tree, sites: Sites, matrices: Iterable[Array]) -> Tree:
+    for site, matrix in zip(sites, matrices, strict=True):
+        tree = site.put(tree, matrix)
+    return tree
 
 
-def _blank(network: MLP):
+def _reads_inputs(site: AbstractSite) -> bool:
+    return isinstance(site, DenseSite) and site.reads_inputs
+
+
+def _others(site: AbstractSite, tree: Any) -> slice:
+    """Which of the rows that a map reads are not the network's inputs, nor their constant."""
+    if not isinstance(site, DenseSite) or not site.reads_inputs:
+        return slice(None)
+    first, *others = site.widths(tree)
+    return slice(first, first + sum(others))
+
+
+def _blank(network: AbstractTapped):
     """Factors and inverses of the right shapes, all zero."""
 
-    def factors(m: int) -> Factors:
-        dense, dtype = network.maps[m], network.readout.bias.dtype
-        capacities = [network.hidden[node - 1].capacity for node in network.sources[m] if node]
-        n_A = sum(capacities) + (0 not in network.sources[m])
-        n_S = dense.bias.shape[0]
-        learned = network.activation.learned if m < len(network.hidden) else 0
-        return Factors(
-            zeros((n_A, n_A), dtype) if capacities else None,
-            zeros((n_S, n_S), dtype),
-            zeros((n_S, learned, learned), dtype) if learned else None,
-        )
+    def factors(site: AbstractSite) -> Factors | Block:
+        rows, columns = site.shape(network)
+        if isinstance(site, UnitwiseSite):
+            return Block(zeros((columns, rows, rows), network.dtype))
+        n = len(range(rows)[_others(site, network)])
+        A = zeros((n, n), network.dtype) if n else None
+        return Factors(A, zeros((columns, columns), network.dtype))
 
-    def inverses(m: int, f: Factors) -> tuple[Inverse, ...]:
-        of_inputs = (zeros((), f.S.dtype),) if 0 in network.sources[m] else ()
+    def inverses(site: AbstractSite, f: Factors | Block) -> tuple[Inverse, ...]:
+        if isinstance(f, Block):
+            return ()
+        of_inputs = (zeros((), f.S.dtype),) if _reads_inputs(site) else ()
         return tuple(Inverse(A, f.S) for A in (*of_inputs, f.A) if A is not None)
 
-    blank = tuple(factors(m) for m in range(network.n_maps))
-    return blank, tuple(inverses(m, f) for m, f in enumerate(blank))
+    sites = network.graph.sites
+    blank = tuple(map(factors, sites))
+    return blank, tuple(map(inverses, sites, blank))

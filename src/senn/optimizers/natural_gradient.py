@@ -10,7 +10,7 @@ from senn.batches import Batch
 from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import conjugate_gradients, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros_like
 
 
@@ -41,19 +41,19 @@ class NaturalGradient(AbstractOptimizer):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be 0 or above; got {getattr(self, name)!r}.")
 
-    def init(self, network: MLP) -> MLP:
+    def init(self, network: AbstractTapped) -> AbstractTapped:
         """The natural gradient before, zero to begin with."""
         return zeros_like(network)
 
     def step(
         self,
-        network: MLP,
+        network: AbstractTapped,
         state: Any,
         loss: AbstractLoss,
         metric: AbstractMetric,
         batch: Batch,
         scale: Float[Array, ""],
-    ) -> tuple[MLP, Any, StepInfo]:
+    ) -> tuple[AbstractTapped, Any, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
         value, g = loss_gradient(network, loss, batch)
         product = gauss_newton(network, metric, batch)

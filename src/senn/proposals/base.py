@@ -19,7 +19,7 @@ from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 from senn.arrays import split_key, split_keys
 from senn.blocks import joined
 from senn.compilation import QUICK, program
-from senn.curvature import MapMoments
+from senn.curvature import MapRows
 from senn.factors import InputFactor
 from senn.linalg import diagonal, log_det, solve_stack
 from senn.nn import MLP
@@ -140,7 +140,7 @@ class AbstractProposer(eqx.Module):
         self,
         network: MLP,  # noqa: ARG002
         location: Location,  # noqa: ARG002
-        reader: MapMoments,  # noqa: ARG002
+        reader: MapRows,  # noqa: ARG002
     ) -> "AbstractProposer":
         """The search for units of one place, `reader` being what the map that reads them sees.
 
@@ -216,8 +216,8 @@ class AbstractMaximizer(AbstractProposer):
 
 
 def problem_at(
-    source: tuple[MapMoments, MapMoments],
-    reader: tuple[MapMoments, MapMoments],
+    source: tuple[MapRows, MapRows],
+    reader: tuple[MapRows, MapRows],
     inputs: Bool[Array | np.ndarray, " I"],
     units: Bool[Array | np.ndarray, " K"],
     activation: Activation,
@@ -234,14 +234,14 @@ def problem_at(
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
     r, (ridge, rms, eta) = residuals(reader, damping=damping)
-    here, there = (Sample(s.a, r) for s, r in zip(source, r, strict=True))
+    here, there = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
     return Problem(here, there, ridge, rms, eta, input_factor, inputs, units, activation, square)
 
 
 @program(QUICK)
-def residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
+def residuals(reader: tuple[MapRows, MapRows], *, damping: float):
     """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c."""
-    of_fit, held_out = (Sample(of.a, of.g) for of in reader)
+    of_fit, held_out = (Sample(of.a, of.g, of.root_weight) for of in reader)
     A, G = of_fit.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
     fit = residual_of(A, G, reader[0].S, damping)
     power = diagonal(A)[:-1]
@@ -251,12 +251,11 @@ def residuals(reader: tuple[MapMoments, MapMoments], *, damping: float):
     return tuple(map(joined, left)), (fit.ridge, rms, fit.score)
 
 
-def outputs(problem: Problem, units: Units) -> tuple[Float[Array, "N _"], Float[Array, "M _"]]:
-    """What a map that reads the candidates sees on both samples: their outputs, the constant."""
+def outputs(problem: Problem, units: Units) -> tuple[Float[Array, "N P"], Float[Array, "M P"]]:
+    """What a map that reads the candidates sees of them on both samples."""
 
     def read(sample: Sample):
-        a = activations(problem, units, sample)[..., 0].T
-        return jnp.concatenate([a, sample.a[:, -1:]], axis=1), ()
+        return activations(problem, units, sample)[..., 0].T, ()
 
     here, there = (sample.walk(read)[0] for sample in (problem.fit, problem.held_out))
     return joined(here), joined(there)
@@ -264,7 +263,9 @@ def outputs(problem: Problem, units: Units) -> tuple[Float[Array, "N _"], Float[
 
 def read_by(problem: Problem, seen: tuple[Any, Any]) -> tuple[Sample, Sample]:
     """Both samples as a map has them that sees `outputs`, or shapes of those."""
-    return Sample(seen[0], problem.fit.r), Sample(seen[1], problem.held_out.r)
+    samples = problem.fit, problem.held_out
+    here, there = (of._replace(a=a) for of, a in zip(samples, seen, strict=True))
+    return here, there
 
 
 def found_by(choice: Choice, units: Units) -> Found:

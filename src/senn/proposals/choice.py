@@ -32,7 +32,7 @@ def choose(
 ) -> Choice:
     """Choose by `select` (`AbstractProposer.select`), with a key for each turn.
 
-    The samples read the candidates: `a` holds what those output.
+    `a` of the samples is what the candidates output.
     """
     scale = fit.scale
 
@@ -65,8 +65,7 @@ class _Pool(NamedTuple):
     def of(cls, fit: Sample, held_out: Sample, ridge: Float[Array, ""]) -> "_Pool":
         """The pool before any choice."""
         A, C = fit.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
-        A, C, there = A[:-1, :-1], C[:-1], held_out.a[:, :-1].T
-        power = diagonal(A)
+        power, there = diagonal(A), held_out.a.T
         damped = A + ridge * jnp.eye(A.shape[0], dtype=A.dtype)
         return cls(damped, C, there, DEPENDENT * (power + ridge), jnp.sqrt(power))
 

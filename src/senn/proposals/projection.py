@@ -205,9 +205,9 @@ def _linear(problem: Problem) -> tuple[AbstractFactor, Float[Array, "J O"]]:
     """A of what units would read, and A⁻¹E[a r], the linear functions that predict r."""
 
     def moments(sample: Sample):
-        a, r = _rows(sample, FIT)
-        A = a.T @ a / len(a) if problem.source is None else ()
-        return A, a.T @ r / len(a)
+        half = _rows(sample, FIT)
+        A = half.a.T @ half.a / len(half.a) if problem.source is None else ()
+        return A, half.a.T @ half.r / len(half.a)
 
     A, C = problem.fit.mean(moments)
     moment = problem.source or DenseFactor(A, relative_ridge(A, 1.0))

@@ -14,13 +14,9 @@ class Sample(NamedTuple):
 
     a: Float[Array, "N J"]  # what they would read, last the constant; J = I + 1
     r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
+    root_weight: Float[Array, " N"]  # square roots of the examples' weights
 
-    # Rows of both carry the square roots of the examples' weights.
-
-    @property
-    def root_weight(self) -> Float[Array, " N"]:
-        """Square roots of the examples' weights; the constant column holds nothing else."""
-        return self.a[:, -1]
+    # Rows of a and r carry those roots.
 
     @property
     def there(self) -> Bool[Array, " N"]:

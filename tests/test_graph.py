@@ -1,0 +1,311 @@
+"""Spaces, ports and sites: one table of properties for every architecture."""
+
+from functools import cache
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from senn.batches import InputMoment
+from senn.curvature import moments, through
+from senn.losses import SoftmaxCrossEntropy, make_metric
+from senn.nn.graph import (
+    AbstractTapped,
+    Graph,
+    Port,
+    Space,
+    arrange,
+    erase,
+    leaf_at,
+    resize,
+    with_count,
+    write,
+)
+from senn.nn.sites import UnitwiseSite
+from senn.optimizers import KFAC
+from strategies import random_batch, random_network
+from towers import Towers
+
+N, CAPACITY = 7, 6
+NETWORKS = {
+    "chain": lambda: random_network((5, 4, 3, 2), capacity=CAPACITY),
+    "residual": lambda: random_network((5, 4, 3, 2), residual=(0, 1), capacity=CAPACITY),
+    "silu": lambda: random_network((5, 4, 3, 2), "silu", residual=(1,), capacity=CAPACITY),
+    "linear": lambda: random_network((5, 2)),
+    "towers": lambda: Towers((2, 3, 4, 3, 2, 2), CAPACITY),
+}
+network_of = cache(lambda name: NETWORKS[name]())
+LOSS = SoftmaxCrossEntropy()
+METRIC = make_metric("fisher", LOSS)
+KEY = jax.random.key(0)
+batch = random_batch("softmax_cross_entropy", N, 5, 2, weighted=True)
+
+every_network = pytest.mark.parametrize("name", NETWORKS)
+outputs = eqx.filter_jit(lambda network, x: network(x))
+
+
+def free(network):
+    """The spaces that may grow: those with slots to spare here."""
+    return [s for s in network.graph.spaces if s.written and s.read and not s.rigid]
+
+
+def slots_of(network, space):
+    port = space.ports[0]
+    return leaf_at(network, port.leaf).shape[port.axis] // (port.outer * port.inner)
+
+
+def in_use(network, space):
+    return int(leaf_at(network, space.in_use))
+
+
+def newborn(network, space, count, seed=0):
+    """Random numbers for all that writes units and is carried with them."""
+    draw = np.random.default_rng(seed)
+
+    def like(port):
+        shape = list(leaf_at(network, port.leaf).shape)
+        shape[port.axis] = count * port.outer * port.inner
+        rows = draw.normal(size=shape)
+        return rows * alive_rows(network, port)
+
+    return {port: like(port) for port in (*space.written, *space.carried)}
+
+
+def alive_rows(network, written):
+    """1 where the map that writes reads a unit in use, or none at all; shaped like the leaf."""
+    alive = 1.0
+    for space in network.graph.spaces:
+        for port in space.read:
+            if port.leaf == written.leaf:
+                alive = np.arange(slots_of(network, space)) < in_use(network, space)
+                alive = alive[:, None].astype(float)
+    return alive
+
+
+def params(tree):
+    return eqx.filter(tree, eqx.is_inexact_array)
+
+
+@eqx.filter_jit
+def gradient(network):
+    return eqx.filter_grad(lambda n: jnp.mean(batch.weight * LOSS(n(batch.x), batch.y)))(network)
+
+
+@eqx.filter_jit
+def signals(network):
+    seen = through(network, LOSS, METRIC, batch)
+    g_y = LOSS.gradient(seen.outputs, batch.y)
+    return seen.rows, seen.back(g_y)[1], seen.back(seen.metric.draw(KEY, seen.outputs))[1]
+
+
+def bits(array):
+    return np.asarray(array).view(np.int64)
+
+
+# --- spaces -----------------------------------------------------------------------------------
+
+
+@every_network
+def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
+    network = network_of(name)
+    for space in free(network):
+        n = in_use(network, space)
+        slots = slice(n, n + 2)
+        grown = with_count(write(network, slots, newborn(network, space, 2)), space, n + 2)
+        assert not eqx.tree_equal(grown, network)
+        np.testing.assert_array_equal(
+            bits(outputs(grown, batch.x)), bits(outputs(network, batch.x))
+        )
+        # What reads the units feels them: they can be of use.
+        reads = [leaf_at(gradient(grown), port.leaf) for port in space.read]
+        assert all(np.asarray(g)[slots].any(axis=1).all() for g in reads)
+        undone = with_count(erase(grown, space, slots), space, n)
+        assert eqx.tree_equal(undone, network)
+        assert not any(
+            np.any(leaf_at(erase(grown, space, slice(None)), p.leaf)) for p in space.read
+        )
+
+
+@every_network
+def test_more_room_changes_nothing_and_less_takes_it_back(name):
+    network = network_of(name)
+    for space in free(network):
+        wide = resize(network, space, 9)
+        assert slots_of(wide, space) == 9
+        for part in (wide, gradient(wide)):
+            for port in space.ports:
+                assert not np.moveaxis(np.asarray(leaf_at(part, port.leaf)), port.axis, 0)[6:].any()
+        np.testing.assert_allclose(
+            outputs(wide, batch.x), outputs(network, batch.x), rtol=1e-12, atol=1e-14
+        )
+        assert eqx.tree_equal(resize(wide, space, CAPACITY), network)
+
+
+@every_network
+def test_dormant_slots_receive_no_gradient(name):
+    network = network_of(name)
+    g = gradient(network)
+    for space in network.graph.spaces:
+        n = in_use(network, space)
+        for port in space.ports:
+            units = np.moveaxis(np.asarray(leaf_at(g, port.leaf)), port.axis, 0)
+            assert not units[n:].any()
+            assert units[:n].any()
+
+
+@every_network
+def test_units_in_another_order_are_the_same_network(name):
+    network = network_of(name)
+    for space in free(network):
+        n = in_use(network, space)
+        order = np.r_[np.random.default_rng(0).permutation(n), n:CAPACITY]
+        mixed = arrange(network, space, order)
+        np.testing.assert_allclose(
+            outputs(mixed, batch.x), outputs(network, batch.x), rtol=1e-12, atol=1e-14
+        )
+        assert eqx.tree_equal(arrange(mixed, space, np.argsort(order)), network)
+
+
+@every_network
+def test_a_mean_and_the_moments_of_optimisers_go_along(name):
+    network = network_of(name)
+    adam, kfac = optax.adam(0.01), KFAC()
+    state = {
+        "adam": adam.update(params(gradient(network)), adam.init(params(network)))[1],
+        "kfac": kfac.init(network),
+        "mean": network,
+        "step": jnp.ones(3),
+        "none": None,
+    }
+    for space in free(network):
+        wide = resize(state, space, 9)
+        fresh = adam.init(params(resize(network, space, 9)))
+        assert jax.tree.map(jnp.shape, wide["adam"]) == jax.tree.map(jnp.shape, fresh)
+        assert eqx.tree_equal(wide["mean"], resize(network, space, 9))
+        assert eqx.tree_equal(wide["step"], state["step"])
+        assert eqx.tree_equal(resize(wide, space, CAPACITY), state)
+        moments_of = wide["adam"][0].mu
+        assert eqx.tree_equal(moments_of, resize(state["adam"][0].mu, space, 9))
+
+
+class Folded(AbstractTapped):
+    """Two rows of 2 × 3 × 2 numbers: outer 2, three units, inner 2."""
+
+    numbers: jax.Array
+    many: jax.Array
+    graph = Graph((Space("units", "many", read=(Port("numbers", 1, outer=2, inner=2),)),), (), 0)
+    in_slots = active_outputs = no_shifts = None
+
+    def taps(self, x, shifts=None):
+        raise NotImplementedError
+
+
+def test_units_of_several_numbers_stay_together():
+    rows = np.arange(24.0).reshape(2, 2, 3, 2)
+    tree = Folded(jnp.asarray(rows.reshape(2, 12)), jnp.array(3))
+    (space,) = tree.graph.spaces
+
+    def found(tree):
+        return np.asarray(tree.numbers).reshape(2, 2, -1, 2)
+
+    wide = found(resize(tree, space, 5))
+    np.testing.assert_array_equal(wide[:, :, :3], rows)
+    assert not wide[:, :, 3:].any()
+    moved = found(arrange(tree, space, [2, -1, 0]))
+    np.testing.assert_array_equal(moved[:, :, [0, 2]], rows[:, :, [2, 0]])
+    assert not moved[:, :, 1].any()
+    erased = found(erase(tree, space, [0, 2]))
+    np.testing.assert_array_equal(erased[:, :, 1], rows[:, :, 1])
+    assert not erased[:, :, [0, 2]].any()
+    (port,) = space.ports
+    unit = np.arange(100.0, 108).reshape(2, 4)
+    written = found(write(tree, [1], {port: unit}))
+    np.testing.assert_array_equal(written[:, :, 1], unit.reshape(2, 2, 2))
+    np.testing.assert_array_equal(written[:, :, [0, 2]], rows[:, :, [0, 2]])
+    assert with_count(tree, space, 2).many == 2
+
+
+# --- sites ------------------------------------------------------------------------------------
+
+
+@every_network
+def test_every_parameter_belongs_to_one_site(name):
+    network = network_of(name)
+    leaves = [leaf for site in network.graph.sites for leaf in site.leaves]
+    assert len(set(leaves)) == len(leaves) == len(jax.tree.leaves(params(network)))
+    for site in network.graph.sites:
+        matrix = site.matrix(network)
+        assert matrix.shape == site.shape(network)
+        assert eqx.tree_equal(site.put(network, matrix), network)
+        moved = site.put(network, matrix + 1)
+        np.testing.assert_array_equal(site.matrix(moved), matrix + 1)
+
+
+@every_network
+def test_rows_give_the_gradient_of_every_site(name):
+    """Σ a gᵀ, whatever the shape of its weights."""
+    network = network_of(name)
+    rows, at, _ = signals(network)
+    g, weight = gradient(network), np.asarray(batch.weight)
+    for site, a, s in zip(network.graph.sites, rows, at, strict=True):
+        product = "n,ntfc,ntc->fc" if isinstance(site, UnitwiseSite) else "n,ntj,nto->jo"
+        found = np.einsum(product, weight, a, s) / N
+        np.testing.assert_allclose(found, site.matrix(g), rtol=1e-9, atol=1e-13)
+
+
+@every_network
+def test_moments_are_those_of_the_rows(name):
+    network = network_of(name)
+    rows, at, _ = signals(network)
+    seen = eqx.filter_jit(moments)(network, LOSS, METRIC, batch, KEY)
+    root = np.sqrt(np.asarray(batch.weight))
+    for of, a, g in zip(seen.maps, rows, at, strict=False):
+        np.testing.assert_array_equal(of.root_weight, root)
+        np.testing.assert_allclose(of.a, a * root[:, None, None], rtol=1e-12)
+        np.testing.assert_allclose(of.g, g * root[:, None, None], rtol=1e-9, atol=1e-14)
+    assert len(seen.maps) == network.graph.maps
+
+
+@every_network
+def test_a_step_of_kfac_is_that_of_the_dense_curvature(name):
+    """Every site's block of F + εI inverted as a dense matrix; all maps' inputs from the batch."""
+    network, rule = network_of(name), KFAC(prior=0.3, kl_clip=1e9)
+    inputs = np.column_stack([batch.x, np.ones(N)])
+    A0 = np.einsum("n,ni,nj->ij", batch.weight, inputs, inputs) / N
+    state = rule.init(network)
+    state = rule.observe(state, InputMoment(A0, N))
+    step = eqx.filter_jit(lambda n, s: rule.step(n, s, LOSS, METRIC, batch, jnp.ones(())))
+    new, *_ = step(network, state)
+    rows, _, draws = (jax.tree.map(np.asarray, part) for part in signals(network))
+    g, weight = gradient(network), np.asarray(batch.weight)
+
+    def damped(A, S):
+        alive_A, alive_S = np.diag(A)[np.diag(A) != 0], np.diag(S)[np.diag(S) != 0]
+        pi, root = np.sqrt(alive_A.mean() / alive_S.mean()), rule.damping**0.5
+        return np.kron(A + pi * root * np.eye(len(A)), S + root / pi * np.eye(len(S)))
+
+    for site, a, s in zip(network.graph.sites, rows, draws, strict=True):
+        old, precision = np.asarray(site.matrix(network)), np.asarray(site.precision(network))
+        G = np.asarray(site.matrix(g)) + 0.3 / N * precision * old
+        wanted = np.zeros_like(G)
+        if isinstance(site, UnitwiseSite):
+            F = np.einsum("n,ntfc,nthc,ntc->cfh", weight, a, a, s**2) / N
+            for c, block in enumerate(F):
+                wanted[:, c] = np.linalg.solve(block + rule.damping * np.eye(len(block)), G[:, c])
+        else:
+            a, s = a[:, 0], s[:, 0]
+            S = np.einsum("n,ni,nj->ij", weight, s, s) / N
+            parts = [np.arange(a.shape[1])]
+            if site.reads_inputs:  # with the constant, apart from hidden layers
+                n = inputs.shape[1] - 1
+                parts = [np.r_[0:n, a.shape[1] - 1], np.arange(n, a.shape[1] - 1)]
+            for part in parts:
+                if len(part):
+                    A = np.einsum("n,ni,nj->ij", weight, a[:, part], a[:, part]) / N
+                    solved = np.linalg.solve(damped(A, S), G[part].ravel())
+                    wanted[part] = solved.reshape(len(part), -1)
+        found = (old - np.asarray(site.matrix(new))) / rule.learning_rate
+        np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-11)
