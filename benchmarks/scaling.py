@@ -144,7 +144,7 @@ def measure(shape: dict, repeats: int, sample: int) -> tuple[float, float]:
     step = harness.median_seconds(steps, repeats) / STEPS
     state, policy = steps()[0], senn.Policy()
     metric = make_metric("fisher", loss)
-    places = [p for p in policy.locations(network) if p.kind == "width"]
+    places = [p for p in policy.actions(network) if not p.inserts]
 
     def event():
         seen = look(

@@ -128,14 +128,14 @@ def look_once(state: dict, search, key: int):
     """The proposal of one search, and its seconds without compilation."""
     import jax
 
+    from senn.actions import Widen
     from senn.compilation import compilations
     from senn.growth import propose_at
-    from senn.proposals import Location
 
     before = compilations()
     found, seconds = harness.timed(
         lambda: propose_at(
-            state["network"], state["seen"], search, state["policy"], Location("width", 0, 1),
+            state["network"], state["seen"], search, state["policy"], Widen(0),
             jax.random.key(key),
         )
     )  # fmt: skip

@@ -39,7 +39,7 @@ html_css_files = ["senn.css"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!senn\b).*"),
-    ("py:class", r"senn\.(expand\.Tree|learner\.Own|state\.RunState|checkpoints\.Checkpoint)"),
+    ("py:class", r"senn\.(.*\.Tree|learner\.Own|state\.RunState|checkpoints\.Checkpoint)"),
 ]
 default_role = "code"
 

@@ -132,8 +132,24 @@ def _use_model(path: Path) -> None:
 
 _RECORDS = (
     Evaluation(30, 1.0, 2.0, 0.5, 0.6, 0.9, None, None, (4, 2), 99),
-    Consideration(30, "width", 0, 1, 1, 0.1, 0.2, 0.01, 1.0, 2.0, 3.0, True, "passes"),
-    Addition(30, "width", 0, 1, 0.2, 0.01, 0.5, 0.5, (5, 2), 110, "passes", 3.0),
+    Consideration(
+        30,
+        "width",
+        0,
+        "hidden layer 0",
+        1,
+        0.1,
+        0.2,
+        0.01,
+        1.0,
+        2.0,
+        3.0,
+        0.19,
+        True,
+        "added",
+        "passes",
+    ),
+    Addition(30, "width", 0, "hidden layer 0", 1, 0.2, 0.01, 0.5, 0.5, (5, 2), 110, "passes", 3.0),
     Recovery(30, 0.1, "the loss was not finite"),
 )
 

@@ -99,12 +99,27 @@ def differences(before: dict[str, Result], after: dict[str, Result]) -> Iterator
     """The cases that differ; prints what does."""
     for case in sorted({*before, *after}):
         old, new = before.get(case, {}), after.get(case, {})
+        old, new = with_common_fields(old, new)
         wrong = [part for part in sorted({*old, *new}) if old.get(part) != new.get(part)]
         print(f"{case}: {'the same' if not wrong else ', '.join(wrong) + ' differ'}")
         for part in wrong:
             print(f"  {part} was {first_difference(old.get(part), new.get(part))}")
         if wrong:
             yield case
+
+
+def with_common_fields(old: Result, new: Result) -> tuple[Result, Result]:
+    """Both, their records with the fields that both have: ledgers may come to say more."""
+    ledgers = old.get("ledger", []), new.get("ledger", [])
+    if len(ledgers[0]) != len(ledgers[1]):
+        return old, new
+    shared = [a.keys() & b.keys() for a, b in zip(*ledgers, strict=True)]
+    before, after = (
+        [{name: row[name] for name in row if name in names}
+         for row, names in zip(ledger, shared, strict=True)]
+        for ledger in ledgers
+    )  # fmt: skip
+    return {**old, "ledger": before}, {**new, "ledger": after}
 
 
 def first_difference(old: Any, new: Any) -> str:

@@ -251,12 +251,12 @@ def moments_and_residuals() -> None:
         found = _moments(network, *given)
         _check_moments(f"_moments: {name}, {n} rows", found, network, loss, metric, batch, key)
         reader = found.maps[-1]
-        got = residuals((reader, reader), damping=damping)
+        got = residuals(((reader, reader),), damping=damping)
         _check_residuals(f"residuals: {name}, {n} rows", got, reader, damping)
     few = batch[:2049]
     repeat("_moments", lambda: _moments(network, *given[:2], few, key))
     small = _moments(network, *given[:2], few, key).maps[-1]
-    repeat("residuals", lambda: residuals((small, small), damping=damping))
+    repeat("residuals", lambda: residuals(((small, small),), damping=damping))
 
 
 def _check_moments(name, found, network, loss, metric, batch, key) -> None:

@@ -15,6 +15,7 @@ from scipy import stats
 
 import reference
 from senn import Batch, History, Policy, Schedule, growth
+from senn.actions import Beside, Widen
 from senn.cli import main
 from senn.evaluation import outputs
 from senn.experiments import ablation, automatic_size, tasks
@@ -27,12 +28,12 @@ from senn.experiments.replay import Planned, Replay, drawn_anew, first_units, fu
 from senn.history import Evaluation
 from senn.losses import Fisher, SquaredError
 from senn.nn import MLP
-from senn.proposals import Location, Projection
+from senn.proposals import Projection
 from senn.proposals.base import join
 
 key = jax.random.key(0)
 N, IN, OUT, SIZE = 60, 3, 2, 4
-WIDTH, LAYER = Location("width", 0, 1), Location("layer", 1, 1)
+WIDTH, LAYER = Widen(0), Beside(1)
 POLICY = Policy(unit_scale=0.3)
 RULES = {"random": Draw(), "GradMax": GradMax(), "TINY": Tiny(), "splitting": Split()}
 every_rule = pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
@@ -147,7 +148,7 @@ def test_splitting_keeps_the_activation_and_disturbs_the_weights_a_little(networ
     theta = theta / np.linalg.norm(theta, axis=0)
     exact, noisy = proposed(Split(noise=0.0)), proposed(Split())
     for proposal in noisy:
-        own = proposal.activation[:, 0] / np.linalg.norm(proposal.activation)
+        own = proposal.theta[:, 0] / np.linalg.norm(proposal.theta)
         assert (own @ theta).max() == pytest.approx(1)
     cosine = np.sum(directions(exact) * directions(noisy), axis=1)
     assert (cosine < 1).all()
@@ -168,7 +169,7 @@ def test_activations_have_the_scale_of_the_policy(rule, network, data, proposed)
     wanted = POLICY.unit_scale * np.sqrt(np.mean(np.asarray(reads) ** 2))
     for proposal in proposed(rule):
         z = np.asarray(data.x) @ proposal.weight + proposal.bias
-        a = reference.sigma("rational", z, proposal.activation)
+        a = reference.sigma("rational", z, proposal.theta)
         assert np.sqrt(np.mean(a**2)) == pytest.approx(wanted)
 
 
@@ -193,7 +194,7 @@ def test_a_replay_knows_from_the_size_what_is_next():
     assert [rule.due(of_size(*s)) for s in ((4,), (7,), (4, 4))] == list(PLAN)
     assert rule.due(of_size(10)) is None
     assert [rule.next_look(step, 1, 0) for step in (0, 20, 50, 60, 90)] == [20, 50, 60, 90, 91]
-    assert rule.locations(of_size(7)) == (LAYER,)
+    assert rule.actions(of_size(7)) == (LAYER,)
 
 
 def test_a_replay_takes_as_many_units_as_planned(network, proposed):
@@ -210,19 +211,19 @@ def test_a_replay_takes_as_many_units_as_planned(network, proposed):
 def test_first_units_keep_the_scores(proposed):
     whole = join(proposed(Draw()))
     two = first_units(whole, 2)
-    assert two.activation.shape == (3, 2)
+    assert two.theta.shape == (3, 2)
     assert two.score == whole.score
 
 
 def test_random_places_are_among_the_possible_ones_and_repeatable():
     rule = Replay(plan=tuple(Planned(n, WIDTH, 1, n) for n in range(4, 40)), places_seed=1)
     networks = [of_size(2, n) for n in range(2, 38)]
-    drawn = [rule.locations(network) for network in networks]
-    assert drawn == [rule.locations(network) for network in networks]
+    drawn = [rule.actions(network) for network in networks]
+    assert drawn == [rule.actions(network) for network in networks]
     assert all(len(places) == 1 for places in drawn)
-    assert {places[0] for places in drawn} == set(Policy().locations(networks[0]))
-    one_layer = [rule.locations(network, layers_allowed=False)[0].kind for network in networks]
-    assert set(one_layer) == {"width"}
+    assert {places[0] for places in drawn} == set(Policy().actions(networks[0]))
+    one_layer = [rule.actions(network, layers_allowed=False)[0].inserts for network in networks]
+    assert set(one_layer) == {False}
 
 
 def test_drawing_anew_is_how_a_network_is_made_at_first(network):

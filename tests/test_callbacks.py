@@ -61,12 +61,17 @@ def evaluation(step=3, **changes) -> Evaluation:
 
 
 def addition(step=3, **changes) -> Addition:
-    made = Addition(step, "width", 0, 1, 0.1, 0.01, 1.0, 1.0, (5, 2), 130, "gains", 3.0)
+    made = Addition(
+        step, "width", 0, "hidden layer 0", 1, 0.1, 0.01, 1.0, 1.0, (5, 2), 130, "gains", 3.0
+    )
     return replace(made, **changes)
 
 
 def consideration(step=3, **changes) -> Consideration:
-    made = Consideration(step, "width", 0, 1, 1, 0.2, 0.1, 0.01, 1.0, 2.0, 2.0, True, "gains")
+    made = Consideration(
+        step, "width", 0, "hidden layer 0", 1, 0.2, 0.1, 0.01, 1.0, 2.0, 2.0, 0.09, True, "added",
+        "gains",
+    )  # fmt: skip
     return replace(made, **changes)
 
 

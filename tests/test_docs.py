@@ -180,7 +180,7 @@ def test_snippet_callback():
 def test_snippet_policy():
     policy = run("policy")["LastLayerOnly"]()
     network = senn.nn.MLP(3, 2, (2, 2), key=jax.random.key(0))
-    assert [place.position for place in policy.locations(network)] == [1]
+    assert [place.position for place in policy.actions(network)] == [1]
 
 
 def test_snippet_proposer():

@@ -8,6 +8,7 @@ import optax
 import pytest
 
 import reference
+from senn.actions import Beside, Between, Widen
 from senn.batches import Batch
 from senn.expand import map_networks
 from senn.growth import add, look, propose_all, propose_at
@@ -15,7 +16,7 @@ from senn.losses import make_loss, make_metric
 from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
-from senn.proposals import Location, Proposal, Random
+from senn.proposals import Proposal, Random
 from senn.proposals.base import join
 
 rng = np.random.default_rng(6)
@@ -39,17 +40,9 @@ def make(activation="rational", dtype=None, capacity=6):
     return eqx.tree_at(lambda n: [n.hidden[0].dense.bias, n.readout.bias], network, biases)
 
 
-def width(layer, reader):
-    return Location("width", layer, reader)
-
-
-def layer(position):
-    return Location("layer", position, position)
-
-
-def proposal(network, place, units=1, identity=False):
+def proposal(network, place, units=1):
     n = network.n_inputs(place.position)
-    units = n if identity else units
+    units = n if place.square else units
     theta = rng.normal(size=(3, units)) if network.activation.learned else None
     new = rng.normal(size=(n, units)) + 2 * np.eye(n, units), rng.normal(size=units)
     scores = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 1.0)
@@ -74,8 +67,8 @@ def entries(tree):
 # --- adding -----------------------------------------------------------------------------------
 
 CHAIN = [  # place and units; the second is read by two maps once layer 1 exists
-    (width(0, 1), 1), (layer(1), 2), (width(0, 1), 1), (width(1, 2), 3), (layer(0), 2),
-    (layer(3), 1), (layer(2), 2), (width(0, 1), 2), (width(4, 5), 1),
+    (Widen(0), 1), (Beside(1), 2), (Widen(0), 1), (Widen(1), 3), (Beside(0), 2),
+    (Beside(3), 1), (Beside(2), 2), (Widen(0), 2), (Widen(4), 1),
 ]  # fmt: skip
 
 
@@ -89,7 +82,7 @@ def test_additions_change_no_output_and_no_moment(activation, name):
     for place, units in CHAIN:
         new, state = add(network, state, proposal(network, place, units), Policy())
         assert sum(new.hidden_sizes) == sum(network.hidden_sizes) + units
-        assert len(new.hidden) == len(network.hidden) + (place.kind == "layer")
+        assert len(new.hidden) == len(network.hidden) + place.inserts
         np.testing.assert_array_equal(forward(new, inputs), outputs)
         moments = networks_in(state)
         assert len(moments) == (2 if name == "adam" else 1)
@@ -107,7 +100,7 @@ def test_additions_change_no_output_and_no_moment(activation, name):
 def test_identity_layers_reset_the_moments_of_what_they_multiply(name, position, capacity):
     network = make(capacity=capacity)
     state = state_of(name, network)
-    new, state = add(network, state, proposal(network, layer(position), identity=True), IDENTITY)
+    new, state = add(network, state, proposal(network, Between(position)), IDENTITY)
     np.testing.assert_allclose(forward(new, x), forward(network, x), rtol=1e-11, atol=1e-12)
     multiplied = jax.tree.leaves(params(network.maps[position]))
     lost = sum(np.count_nonzero(leaf) for leaf in multiplied)
@@ -124,7 +117,7 @@ def test_capacity_grows_with_the_moments(name):
     network = make(capacity=4)
     state, outputs = state_of(name, network), forward(network, x)
     for _ in range(3):
-        new, state = add(network, state, proposal(network, width(0, 1)), Policy(max_units=6))
+        new, state = add(network, state, proposal(network, Widen(0)), Policy(max_units=6))
         np.testing.assert_allclose(forward(new, x), outputs, rtol=1e-13, atol=1e-15)
         for moment in networks_in(state):
             assert jax.tree.structure(moment) == jax.tree.structure(params(new))
@@ -138,12 +131,12 @@ def test_capacity_grows_with_the_moments(name):
 @pytest.mark.parametrize(
     ("policy", "place", "capacities"),
     [
-        (Policy(), width(0, 1), (64,)),
-        (Policy(max_units=9), width(0, 1), (9,)),
-        (Policy(max_units=100), width(0, 1), (64,)),
-        (Policy(max_units=9), layer(0), (9, 4)),
-        (Policy(), layer(1), (4, 64)),
-        (Policy(max_units=2), layer(1), (4, 3)),  # never less than asked for
+        (Policy(), Widen(0), (64,)),
+        (Policy(max_units=9), Widen(0), (9,)),
+        (Policy(max_units=100), Widen(0), (64,)),
+        (Policy(max_units=9), Beside(0), (9, 4)),
+        (Policy(), Beside(1), (4, 64)),
+        (Policy(max_units=2), Beside(1), (4, 3)),  # never less than asked for
     ],
 )
 def test_capacity_stays_within_the_unit_budget(policy, place, capacities):
@@ -171,7 +164,7 @@ FIT, HELD_OUT = batch(0), batch(1)
 def branched():
     """A network with a residual layer in use, so that layer 0 has two readers."""
     network = make()
-    network, _ = add(network, None, proposal(network, layer(1), 2), Policy(max_units=8))
+    network, _ = add(network, None, proposal(network, Beside(1), 2), Policy(max_units=8))
     block = network.readout.weights[1].at[:2].set(rng.normal(size=(2, 2)))
     return eqx.tree_at(lambda n: n.readout.weights[1], network, block)
 
@@ -181,22 +174,23 @@ def bound_by_the_formula(network, found, damping):
     weight = np.asarray(FIT.weight)
     factors = reference.factors(network, "softmax_cross_entropy", "fisher", FIT.x, FIT.y, weight)
     root = np.sqrt(weight)[:, None]
-    read = factors[found.location.position][0][:, :-1]
-    a, g, S = factors[found.location.reader]
-    a, g = a * root, g * root
-    ridge_s = reference.ridge(S, damping)
-    ridge_a = reference.ridge(a.T @ a / N, damping)
-    new = reference.sigma(
-        network.activation.name, read @ found.weight + found.bias, found.activation
-    )
-    eta = reference.kronecker_score(a, g, S, ridge_a, ridge_s)
-    left = g - a @ np.linalg.solve(a.T @ a / N + ridge_a * np.eye(a.shape[1]), a.T @ g / N)
-    return eta, reference.kronecker_score(new * root, left, S, ridge_a, ridge_s)
+    read = factors[found.action.position][0][:, :-1]
+    new = reference.sigma(network.activation.name, read @ found.weight + found.bias, found.theta)
+    readers = [(a * root, g * root, S) for a, g, S in
+               (factors[m] for m in found.action.readers(network))]  # fmt: skip
+    ridge_a = np.mean([reference.ridge(a.T @ a / N, damping) for a, *_ in readers])
+    eta = bound = 0.0
+    for a, g, S in readers:  # the curvature has a block for each
+        ridge_s = reference.ridge(S, damping)
+        eta += reference.kronecker_score(a, g, S, ridge_a, ridge_s)
+        left = g - a @ np.linalg.solve(a.T @ a / N + ridge_a * np.eye(a.shape[1]), a.T @ g / N)
+        bound += reference.kronecker_score(new * root, left, S, ridge_a, ridge_s)
+    return eta, bound
 
 
 PLACES = {
-    "residual": (width(0, 1), width(0, 2), layer(2)),
-    "identity": (layer(1),),
+    "residual": (Widen(0), Widen(1), Beside(0), Beside(1), Beside(2)),
+    "identity": (Between(1), Between(2)),
 }
 
 
@@ -206,23 +200,23 @@ def test_proposals_for_every_place(branched, kind):
         layer_kind=kind, layer_units=2, damping=1e-8, unit_scale=0.7, additions_at_once=3
     )
     places = PLACES[kind]
-    assert set(places) <= set(policy.locations(branched))
+    assert set(places) <= set(policy.actions(branched))
     seen = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
     found = propose_all(branched, seen, Random(candidates=4), policy, places, jax.random.key(0))
-    assert [{p.location for p in at} for at in found] == [{place} for place in places]
+    assert [{p.action for p in at} for at in found] == [{place} for place in places]
     weight = np.asarray(FIT.weight)
     limit = reference.limit(
         reference.problem(branched, "softmax_cross_entropy", "fisher", FIT.x, FIT.y, weight)
     )
     _, read = reference.forward(branched, FIT.x)
     for in_turn in found:
-        location, f = in_turn[0].location, join(in_turn)
-        n = branched.n_inputs(location.position)
-        width = location.kind == "width"
+        action, f = in_turn[0].action, join(in_turn)
+        n = branched.n_inputs(action.position)
+        width = not action.inserts
         assert len(in_turn) == (3 if width else 1)
-        assert f.units == (3 if width else policy.layer_size(branched, location.position))
+        assert f.units == (3 if width else policy.layer_size(branched, action.position))
         assert f.weight.shape == (n, f.units)
-        assert f.activation.shape == (3, f.units)
+        assert f.theta.shape == (3, f.units)
         assert f.weight.all()
         assert f.limit == pytest.approx(limit, rel=1e-9)
         eta, bound = bound_by_the_formula(branched, f, policy.damping)
@@ -237,8 +231,8 @@ def test_proposals_for_every_place(branched, kind):
             continue
         # The score is that of the units before they are scaled, which the ridge alone can tell.
         assert f.fit_score == pytest.approx(bound, rel=1e-4 if f.units == 1 else 2e-3)
-        a = reference.sigma("rational", read[location.position] @ f.weight + f.bias, f.activation)
-        inputs = read[location.reader]
+        a = reference.sigma("rational", read[action.position] @ f.weight + f.bias, f.theta)
+        inputs = np.hstack([read[m] for m in action.readers(branched)])
         rms = np.sqrt(np.average(a**2, axis=0, weights=weight))
         wanted = 0.7 * np.sqrt(np.mean(np.average(inputs**2, axis=0, weights=weight)))
         np.testing.assert_allclose(rms, wanted, rtol=1e-9)
@@ -249,7 +243,7 @@ def test_factors_of_an_optimiser_are_read_as_they_are(branched):
     own = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0))
     sizes = (*branched.capacities, branched.out_slots)
     factors = tuple(m.S[:n, :n] for m, n in zip(own.fit.maps, sizes, strict=True))
-    policy, place = Policy(additions_at_once=1), width(0, 2)
+    policy, place = Policy(additions_at_once=1), Widen(1)
 
     def score(factors):
         seen = look(branched, LOSS, METRIC, FIT, HELD_OUT, jax.random.key(0), factors)
@@ -274,7 +268,7 @@ def test_kfac_forgets_its_factors_and_keeps_its_velocity():
     rule, network = KFAC(), make()
     state = rule.init(network)
     state = map_networks(lambda _: params(network), state)._replace(age=jnp.asarray(9, jnp.int32))
-    new, grown = add(network, state, proposal(network, layer(1), 2), Policy(max_units=8))
+    new, grown = add(network, state, proposal(network, Beside(1), 2), Policy(max_units=8))
     grown = rule.grown(grown, new)
     old = entries(grown.velocity) != 0
     np.testing.assert_array_equal(entries(grown.velocity)[old], entries(new)[old])

@@ -15,10 +15,16 @@ SCORES = {
     "fit_score": 0.5, "score": 0.25, "stderr": 0.125, "eta": 2.0, "limit": 3.0, "reach": 1.5,
 }  # fmt: skip
 REFUSED = Consideration(
-    step=30, kind="width", position=0, reader=1, units=1, **SCORES, accepted=False, reason="τ: 1.1"
+    step=30, kind="width", position=0, place="hidden layer 0", units=1, **SCORES, worth=0.1875,
+    accepted=False, verdict="tau", reason="τ: 1.1",
+)  # fmt: skip
+ACCEPTED = dataclasses.replace(
+    REFUSED, kind="layer", place="new layer before map 0", accepted=True, verdict="added",
+    reason="a line\nbreak",
+)  # fmt: skip
+ADDITION = Addition(
+    30, "layer", 1, "new layer before map 1", 4, 0.25, 0.125, 0.7, 0.7, (3, 4, 4), 55, "yes", 0.5
 )
-ACCEPTED = dataclasses.replace(REFUSED, kind="layer", accepted=True, reason="a line\nbreak")
-ADDITION = Addition(30, "layer", 1, 4, 0.25, 0.125, 0.7, 0.7, (3, 4, 4), 55, "yes", 0.5)
 RECOVERY = Recovery(30, 0.1, "not finite")
 OTHER = Evaluation(60, 3.0, 0.5, 0.1, None, None, None, None, (), 3)
 
@@ -129,3 +135,41 @@ def test_a_spoiled_ledger_is_told_by_its_line(case, tmp_path):
     with pytest.raises(ValueError, match=message) as caught:
         History.from_json_lines(tmp_path / "h")
     assert len(str(caught.value)) < 300
+
+
+# What ledgers said of places before they named them.
+OLD = {
+    "record": "consideration", "step": 30, "kind": "layer", "position": 1, "reader": 1, "units": 4,
+    **SCORES, "accepted": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("reason", "verdict"),
+    [
+        ("gains nothing on held-out data (-0.1 ± 0)", "noise"),
+        ("a unit gains 0.99% of what is left, α asks 1.00%", "alpha"),
+        ("a unit raises η_c 1.05-fold, τ asks 1.1", "tau"),
+        ("passes, but hidden layer 0 is worth more a unit", "elsewhere"),
+    ],
+)
+def test_old_ledgers_are_read_as_if_they_had_named_places(reason, verdict):
+    old = History.from_rows([{**OLD, "reason": reason}]).considerations[0]
+    assert (old.place, old.verdict) == ("new layer before map 1", verdict)
+    assert old.worth == pytest.approx((0.25 - 0.5 * 0.125) / 60)
+    assert old.share == pytest.approx(old.worth / 1.5)
+    width = {**OLD, "kind": "width", "accepted": True, "reason": reason}
+    added = History.from_rows([width]).considerations[0]
+    assert (added.place, added.verdict) == ("hidden layer 1", "added")
+    assert added.worth == pytest.approx((0.25 - 0.5 * 0.125) / 4)
+    row = {k: v for k, v in dataclasses.asdict(ADDITION).items() if k != "place"}
+    row["hidden_sizes"] = list(row["hidden_sizes"])
+    assert History.from_rows([{"record": "addition", **row}]).additions == [ADDITION]
+
+
+@pytest.mark.parametrize(
+    "spoiled", [{"units": 0, "kind": "width"}, {"score": 10**400}, {"kind": []}]
+)
+def test_old_ledgers_with_nonsense_are_told_of(spoiled):
+    with pytest.raises(ValueError, match="line 1 of the ledger cannot be read"):
+        History.from_rows([{**OLD, "reason": "passes", **spoiled}])

@@ -11,6 +11,7 @@ from scipy.special import expit, softmax
 
 import reference
 import senn.training
+from senn.actions import Beside, Widen
 from senn.arrays import following
 from senn.batches import Batch, InputMoment
 from senn.callbacks import Callback
@@ -21,7 +22,7 @@ from senn.nn import MLP
 from senn.optimizers import KFAC, make_optimizer
 from senn.optimizers.kfac import Factors
 from senn.policy import Policy
-from senn.proposals import Location, Proposal
+from senn.proposals import Proposal
 from senn.training import Schedule, fit
 from strategies import random_batch, random_network, random_units
 
@@ -409,9 +410,9 @@ def unit(network, place, units=1, seed=0):
 
 
 PLACES = {
-    "units": (Location("width", 0, 1), 2),
-    "layer": (Location("layer", 1, 1), 2),
-    "beyond capacity": (Location("width", 1, 2), 7),
+    "units": (Widen(0), 2),
+    "layer": (Beside(1), 2),
+    "beyond capacity": (Widen(1), 7),
 }
 
 
@@ -434,7 +435,7 @@ def test_growth_keeps_the_velocity_and_lets_the_factors_start_anew(trained, plac
                   for s in (state, grown))  # fmt: skip
     np.testing.assert_array_equal(np.sort(old[old != 0]), np.sort(moved[moved != 0]))
     x = args[2].x
-    if place.kind == "layer" or units < 7:
+    if place.inserts or units < 7:
         np.testing.assert_array_equal(np.asarray(new(x)), np.asarray(network(x)))
     # The next batch alone makes the factors.
     _, after, _ = take(rule, new, grown, *args)

@@ -4,10 +4,14 @@ import pytest
 
 from senn.history import Addition, Evaluation, History
 from senn.lineage import lineage, sizes_before, starting_sizes
+from senn.words import place
 
 
 def addition(step, kind, position, units, *sizes) -> Addition:
-    return Addition(step, kind, position, units, 0.1, 0.01, 1.0, 1.0, sizes, 99, "gains", 1.0)
+    where = place(kind, position)
+    return Addition(
+        step, kind, position, where, units, 0.1, 0.01, 1.0, 1.0, sizes, 99, "gains", 1.0
+    )
 
 
 ADDITIONS = [

@@ -6,20 +6,19 @@ import jax
 import numpy as np
 import pytest
 
-from senn.expand import add_width, insert_layer
+from senn.actions import Beside, Between, Widen
 from senn.nn import MLP
-from senn.policy import Policy, added_parameters
-from senn.proposals import Location, Proposal
+from senn.policy import Policy
+from senn.proposals import Proposal
 from senn.proposals.base import join
 
 rng = np.random.default_rng(4)
 
 
-def proposal(score, stderr=0.0, *, eta=1.0, reach=1.0, units=1, kind="width", position=0):
-    location = Location(kind, position, position + (kind == "width"))
-    new = {"weight": np.zeros((2, units)), "bias": np.zeros(units), "activation": None}
+def proposal(score, stderr=0.0, *, eta=1.0, reach=1.0, units=1, action=Widen, position=0):
+    new = {"weight": np.zeros((2, units)), "bias": np.zeros(units), "theta": None}
     return Proposal(
-        location, **new, fit_score=score, score=score, stderr=stderr, eta=eta,
+        action(position), **new, fit_score=score, score=score, stderr=stderr, eta=eta,
         limit=100.0, reach=reach,
     )  # fmt: skip
 
@@ -47,10 +46,10 @@ DECISIONS = {
     "doubtful": (proposal(0.2, 0.15), {"confidence": 1.0}, rf"1\.05-fold.*{NOT_TAU}"),
     "certain enough": (proposal(0.2, 0.05), {"confidence": 1.0}, None),
     "within the error": (proposal(0.2, 0.2), {"confidence": 1.0}, rf"{NOTHING} \(0\.2 ± 0\.2\)"),
-    "a layer a unit": (proposal(0.39, units=4, kind="layer"), {}, NOT_TAU),
-    "a layer worth it": (proposal(0.41, units=4, kind="layer"), {}, None),
-    "the paper's constant": (proposal(0.21, units=4, kind="layer"), {"layer_cost": 2.0}, None),
-    "constant too high": (proposal(0.19, kind="layer"), {"layer_cost": 2.0}, NOT_TAU),
+    "a layer a unit": (proposal(0.39, units=4, action=Beside), {}, NOT_TAU),
+    "a layer worth it": (proposal(0.41, units=4, action=Beside), {}, None),
+    "the paper's constant": (proposal(0.21, units=4, action=Beside), {"layer_cost": 2.0}, None),
+    "constant too high": (proposal(0.19, action=Beside), {"layer_cost": 2.0}, NOT_TAU),
     "constant is for layers": (proposal(0.2, units=2), {"layer_cost": 1e9}, NOT_TAU),
 }
 
@@ -62,7 +61,7 @@ def test_decisions_and_their_reasons(offer, settings, refusal):
     assert verdict.proposal is offer
     assert verdict.accepted == (refusal is None)
     assert decision.accepted == ([offer] if refusal is None else [])
-    assert str(offer.location) in decision.reason
+    assert str(offer.action) in decision.reason
     assert verdict.reason in decision.reason
     assert re.search(refusal or r"α 1\.00%.*τ 1\.1", verdict.reason)
 
@@ -70,7 +69,7 @@ def test_decisions_and_their_reasons(offer, settings, refusal):
 def test_the_best_a_unit_wins():
     offers = [
         proposal(0.5),
-        proposal(0.9, units=2, kind="layer"),
+        proposal(0.9, units=2, action=Beside),
         proposal(0.6, 0.3, position=1),
         proposal(0.05, position=2),
     ]
@@ -159,7 +158,7 @@ def test_only_the_best_place_gets_more_than_one():
 @pytest.mark.parametrize("budget", ["max_units", "max_parameters"])
 def test_budgets_end_the_run_of_units(budget, room):
     units = in_turn(*[0.9] * 5)
-    a_unit = added_parameters(PLAIN, units[0].location, 1, identity=False)
+    a_unit = units[0].action.cost(PLAIN, 1)
     limits = {
         "max_units": sum(PLAIN.hidden_sizes) + room,
         "max_parameters": PLAIN.n_parameters + room * a_unit + a_unit - 1,
@@ -188,9 +187,9 @@ def test_steps_to_the_next_consideration(added, fruitless, steps):
 
 @pytest.mark.parametrize("fruitless", [0, 1])
 def test_layers_come_last_and_after_a_first_failure(fruitless):
-    places = policy().locations(PLAIN)
-    units = tuple(place for place in places if place.kind == "width")
-    layers = tuple(place for place in places if place.kind == "layer")
+    places = policy().actions(PLAIN)
+    units = tuple(place for place in places if not place.inserts)
+    layers = tuple(place for place in places if place.inserts)
     found = policy().stages(places, fruitless)
     assert [tuple(stage) for stage in found] == ([units, layers] if fruitless else [units])
     assert [tuple(stage) for stage in policy().stages(layers, fruitless)] == [layers]
@@ -199,11 +198,10 @@ def test_layers_come_last_and_after_a_first_failure(fruitless):
 
 
 def test_units_in_turn_a_place():
-    width, layer = Location("width", 0, 1), Location("layer", 0, 0)
     rule = policy(additions_at_once=7, layer_units=3, tau=1.001)
-    assert (rule.units_in_turn(width), rule.units_in_turn(layer)) == (7, 3)
+    assert (rule.units_in_turn(Widen(0)), rule.units_in_turn(Beside(0))) == (7, 3)
     whole = policy(layer_kind="identity", layer_units=3)
-    assert whole.units_in_turn(layer) == 1  # one proposal of as many units as inputs
+    assert whole.units_in_turn(Between(0)) == 1  # one proposal of as many units as inputs
 
 
 def test_joined_proposals_are_one_of_all_their_units():
@@ -219,109 +217,91 @@ def test_joined_proposals_are_one_of_all_their_units():
 
 
 def grown(*layers, sizes=(), activation="rational", out=2):
-    """A network of 3 inputs, with a residual or identity layer inserted per (position, units)."""
+    """A network of 3 inputs, with so many units by each action."""
     network = MLP(3, out, sizes, key=jax.random.key(0), activation=activation, capacity=8)
-    for position, units, kind in layers:
-        network = grow(network, Location("layer", position, position), units, kind)
+    for action, units in layers:
+        network = grow(network, action, units)
     return network
 
 
-def grow(network, location, units, kind="residual"):
-    n = network.n_inputs(location.position)
-    units = n if location.kind == "layer" and kind == "identity" else units
+def grow(network, action, units):
+    n = network.n_inputs(action.position)
+    units = n if action.square else units
     theta = rng.normal(size=(3, units)) if network.activation.learned else None
     new = rng.normal(size=(n, units)), rng.normal(size=units)
-    if location.kind == "width":
-        return add_width(network, location.position, *new, theta)
-    theta = None if kind == "identity" else theta
-    return insert_layer(network, location.position, *new, kind, theta, capacity=8)
+    return action.apply(network, None, *new, theta, 8)[0]
 
 
 LINEAR, PLAIN = grown(), grown(sizes=(4, 5))
-STACKED = grown((0, 2, "residual"), (0, 3, "residual"), sizes=(4,))  # inputs read three times
+STACKED = grown((Beside(0), 2), (Beside(0), 3), sizes=(4,))  # inputs read three times
 NETWORKS = {
     "linear": LINEAR,
     "plain": PLAIN,
     "relu": grown(sizes=(4, 5), activation="relu"),
-    "residual": grown((1, 2, "residual"), sizes=(4,)),
+    "residual": grown((Beside(1), 2), sizes=(4,)),
     "stacked": STACKED,
-    "stacked relu": grown((0, 2, "residual"), (0, 3, "residual"), activation="relu"),
-    "identity": grown((1, 4, "identity"), sizes=(4,)),
-    "identity before residual": grown((0, 2, "residual"), (0, 3, "identity")),
+    "stacked relu": grown((Beside(0), 2), (Beside(0), 3), activation="relu"),
+    "identity": grown((Between(1), 4), sizes=(4,)),
+    "identity before residual": grown((Beside(0), 2), (Between(0), 3)),
 }
 
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("units", [1, 3])
 def test_added_parameters_is_the_difference_that_growth_makes(network, units):
-    places = Policy().locations(network)
-    assert {place.kind for place in places} >= {"layer"}
+    places = Policy().actions(network)
+    assert any(place.inserts for place in places)
+    if network.activation.learned:
+        places += Policy(layer_kind="identity").actions(network)
     for place in places:
         new = grow(network, place, units)
-        cost = added_parameters(network, place, units, identity=False)
-        assert new.n_parameters - network.n_parameters == cost, place
-        if place.kind == "layer" and network.activation.learned:
-            new = grow(network, place, 0, "identity")
-            n = network.n_inputs(place.position)
-            cost = added_parameters(network, place, n, identity=True)
-            assert new.n_parameters - network.n_parameters == cost, place
-
-
-def width(layer, reader):
-    return Location("width", layer, reader)
-
-
-def layer(position):
-    return Location("layer", position, position)
+        n = network.n_inputs(place.position) if place.square else units
+        assert new.n_parameters - network.n_parameters == place.cost(network, n), place
 
 
 UNITS_4 = {"layer_units": 4}
 PLACES = {
-    "linear": (LINEAR, {}, [layer(0)]),
-    "everywhere": (PLAIN, {}, [width(0, 1), width(1, 2), layer(0), layer(1), layer(2)]),
-    "width only": (PLAIN, {"depth": False}, [width(0, 1), width(1, 2)]),
-    "depth only": (PLAIN, {"width": False}, [layer(0), layer(1), layer(2)]),
+    "linear": (LINEAR, {}, [Beside(0)]),
+    "everywhere": (PLAIN, {}, [Widen(0), Widen(1), Beside(0), Beside(1), Beside(2)]),
+    "width only": (PLAIN, {"depth": False}, [Widen(0), Widen(1)]),
+    "depth only": (PLAIN, {"width": False}, [Beside(0), Beside(1), Beside(2)]),
     "nowhere": (PLAIN, {"width": False, "depth": False}, []),
-    "every reader": (
-        STACKED,
-        {"depth": False},
-        [width(0, 1), width(0, 2), width(1, 2), width(2, 3)],
-    ),
+    "one a layer, whoever reads it": (STACKED, {"depth": False}, [Widen(0), Widen(1), Widen(2)]),
     "all units used": (PLAIN, {"max_units": 9}, []),
-    "one unit left": (PLAIN, {"max_units": 10, **UNITS_4}, [width(0, 1), width(1, 2)]),
+    "one unit left": (PLAIN, {"max_units": 10, **UNITS_4}, [Widen(0), Widen(1)]),
     "a layer's worth left": (
         PLAIN,
         {"max_units": 13, **UNITS_4, "width": False},
-        [layer(0), layer(1), layer(2)],
+        [Beside(0), Beside(1), Beside(2)],
     ),
     "over the budget already": (PLAIN, {"max_units": 3}, []),
-    "all layers used": (PLAIN, {"max_layers": 2}, [width(0, 1), width(1, 2)]),
-    "one layer left": (PLAIN, {"max_layers": 3, "width": False}, [layer(0), layer(1), layer(2)]),
+    "all layers used": (PLAIN, {"max_layers": 2}, [Widen(0), Widen(1)]),
+    "one layer left": (PLAIN, {"max_layers": 3, "width": False}, [Beside(0), Beside(1), Beside(2)]),
     "no parameters left": (PLAIN, {"max_parameters": PLAIN.n_parameters}, []),
     # a unit of layer 0 costs 3 + 1 + 3 + 5, one of layer 1 4 + 1 + 3 + 2
     "parameters for the second": (
         PLAIN,
         {"max_parameters": PLAIN.n_parameters + 11, "depth": False},
-        [width(1, 2)],
+        [Widen(1)],
     ),
     "identity layers in all": (
         PLAIN,
         {"layer_kind": "identity", "width": False, "max_units": 13},
-        [layer(0), layer(1)],
+        [Between(0), Between(1)],
     ),
     "identity layers each": (
         PLAIN,
         {"layer_kind": "identity", "width": False, "max_identity_units": 4},
-        [layer(0), layer(1)],
+        [Between(0), Between(1)],
     ),
 }
 
 
 @pytest.mark.parametrize(("network", "settings", "places"), PLACES.values(), ids=PLACES)
 def test_places_within_the_budgets(network, settings, places):
-    assert list(Policy(**settings).locations(network)) == places
-    allowed = [p for p in places if p.kind == "width"]
-    assert list(Policy(**settings).locations(network, layers_allowed=False)) == allowed
+    assert list(Policy(**settings).actions(network)) == places
+    allowed = [p for p in places if not p.inserts]
+    assert list(Policy(**settings).actions(network, layers_allowed=False)) == allowed
 
 
 def test_layer_size():

@@ -27,7 +27,9 @@ def evaluation(step: int, score: float | None = 0.9) -> Evaluation:
 
 
 def addition(step: int, units: int = 1) -> Addition:
-    return Addition(step, "width", 0, units, 0.1, 0.01, 1.0, 1.0, (5, 2), 1300, REASON, 3.0)
+    return Addition(
+        step, "width", 0, "hidden layer 0", units, 0.1, 0.01, 1.0, 1.0, (5, 2), 1300, REASON, 3.0
+    )
 
 
 def consideration(step: int, *, accepted: bool) -> Consideration:

@@ -12,6 +12,7 @@ import pytest
 from scipy.special import softmax
 
 import reference
+from senn.actions import Beside, Between, Widen
 from senn.curvature import MapRows
 from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
 from senn.nn import ACTIVATIONS
@@ -19,7 +20,6 @@ from senn.proposals import (
     AbstractProposer,
     GradientAscent,
     Langevin,
-    Location,
     Projection,
     Random,
 )
@@ -53,7 +53,14 @@ PROPOSERS = {
 every_kind = pytest.mark.parametrize("kind", KINDS)
 every_proposer = pytest.mark.parametrize("proposer", PROPOSERS.values(), ids=PROPOSERS)
 key = jax.random.key(0)
-build = eqx.filter_jit(problem_at)
+
+
+def problem_of_one(source, reader, *args, **kwargs):
+    """A problem of units that one map reads."""
+    return problem_at(source, [reader], *args, **kwargs)
+
+
+build = eqx.filter_jit(problem_of_one)
 
 
 @eqx.filter_jit
@@ -727,9 +734,9 @@ def test_units_beside_dead_inputs_stay_alive():
     assert rescale(plain, one, 0.3).units.theta.any()
 
 
-def test_locations_have_names():
-    assert str(Location("width", 1, 2)) == "hidden layer 1"
-    assert str(Location("layer", 1, 1)) == "new layer before map 1"
+def test_actions_say_where_they_are():
+    assert str(Widen(1)) == "hidden layer 1"
+    assert str(Beside(1)) == str(Between(1)) == "new layer before map 1"
 
 
 @pytest.mark.parametrize("kind", KINDS)

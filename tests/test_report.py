@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import senn
+from senn import words
 from senn.cli import main
 from senn.history import Addition, Consideration, Evaluation, History
 from senn.models import write_model
@@ -59,12 +60,14 @@ def history_of(network, *, layer=False) -> History:
         for place, accepted in ((position, True), (len(sizes), False)):
             kind_here = kind if accepted else "layer"
             records.append(
-                Consideration(step, kind_here, place, 1, units, 0.3, 0.02, 0.01, 1.0, 2.0, 2.0,
-                              accepted, reason if accepted else "gains nothing <here>")
+                Consideration(step, kind_here, place, words.place(kind_here, place), units,
+                              0.3, 0.02, 0.01, 1.0, 2.0, 2.0, 0.015 / units,
+                              accepted, *(("added", reason) if accepted else
+                                          ("noise", "gains nothing <here>")))
             )  # fmt: skip
         records.append(
-            Addition(step, kind, position, units, 0.02, 0.01, 0.9 - 0.2 * number,
-                     0.9 - 0.2 * number, sizes, 99, reason, 1.0 + number)
+            Addition(step, kind, position, words.place(kind, position), units, 0.02, 0.01,
+                     0.9 - 0.2 * number, 0.9 - 0.2 * number, sizes, 99, reason, 1.0 + number)
         )  # fmt: skip
         records.append(
             Evaluation(step + 10, 1.5 * number, 1.5 + number, 1 / (number + 1), 0.9 / (number + 1),

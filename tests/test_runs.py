@@ -241,7 +241,9 @@ def test_checkpoints_are_written_in_time_and_at_growth_and_the_last_two_kept(sta
         clock.now = now
         keeper.on_pause(at(state, step))
     assert names(tmp_path) == ["checkpoint-000000004.senn", "checkpoint-000000002.senn"]
-    keeper.on_addition(Addition(4, "width", 0, 1, 1.0, 0.1, 0.5, 0.5, (2,), 9, "why", 1.0))
+    keeper.on_addition(
+        Addition(4, "width", 0, "hidden layer 0", 1, 1.0, 0.1, 0.5, 0.5, (2,), 9, "why", 1.0)
+    )
     keeper.on_pause(at(state, 5))
     keeper.on_pause(at(state, 6))
     assert names(tmp_path) == ["checkpoint-000000005.senn", "checkpoint-000000004.senn"]

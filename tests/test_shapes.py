@@ -14,6 +14,7 @@ from scipy.special import softmax
 import reference
 import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor, shapes
+from senn.actions import Widen
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
 from senn.blocks import in_use, walk
 from senn.compilation import _pool, compilations
@@ -26,7 +27,7 @@ from senn.losses import NEVER, among_loss, make_loss, make_metric
 from senn.models import plain, write_model
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
-from senn.proposals import Location, Projection
+from senn.proposals import Projection
 from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units, features
 from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
@@ -234,7 +235,7 @@ def test_scores_on_filled_samples_are_those_of_their_rows(n):
     network = random_network((IN, 4, OUT), capacity=4)
     samples = [on_host(random_batch(name, n, IN, OUT, weighted=True, seed=s)) for s in (1, 2)]
     spare, unit = with_slots(network, SLOTS, SLOTS), given_unit()
-    place = Location("width", 0, 1)
+    place = Widen(0)
 
     def score(network, samples):
         seen = look(network, *made(name, metric), *samples, KEY)

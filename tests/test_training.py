@@ -145,7 +145,8 @@ def test_the_ledger_of_considerations_and_additions(grown):
     assert 2 <= len(accepted) == len(history.additions)
     for n, (c, a) in enumerate(zip(accepted, history.additions, strict=True), start=4):
         assert (a.step, a.kind, a.position, a.units) == (c.step, c.kind, c.position, c.units)
-        assert (a.kind, a.position, c.reader, a.units) == ("width", 0, 1, 1)
+        assert (a.kind, a.position, a.place, a.units) == ("width", 0, "hidden layer 0", 1)
+        assert a.place == c.place
         assert (a.score, a.stderr) == (c.score, c.stderr)
         assert a.loss_before == a.loss_after
         assert a.hidden_sizes == (n,)
@@ -715,7 +716,7 @@ def test_layers_wait_for_their_time_and_growth_with_them(offered):
 def test_layers_come_second(network, offered, monkeypatch, layers_last, steps):
     # Units are never worth it here, layers always: a layer counts as one unit at this cost.
     def propose_all(network, seen, proposer, policy, locations, key):
-        return [[offer(network, p, 1, 0.5 * (p.kind == "layer"))] for p in locations]
+        return [[offer(network, p, 1, 0.5 * p.inserts)] for p in locations]
 
     monkeypatch.setattr(senn.training, "propose_all", propose_all)
     policy = dataclasses.replace(

@@ -17,13 +17,11 @@ from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps
 from senn.nn.sites import DenseSite, UnitwiseSite
 
 NAMES = ("left", "right", "deep", "shared", "extra", "outputs")
-# Of the maps L, D, R, E, O and P: the spaces that they read and write.
-ENDS = ((0, 3), (1, 2), (2, 3), (3, 4), (3, 5), (4, 5))
+ENDS = ((0, 3), (1, 2), (2, 3), (3, 4), (3, 5), (4, 5))  # L, D, R, E, O, P: read and written
 WITH_BIAS = (1, 2, 3, 4)
 
 
 def _space(k):
-    """Hidden spaces have θ and, like the outputs, a bias, that of the last map to write them."""
     written = tuple(Port(f"weights.{m}", 1) for m, (_, to) in enumerate(ENDS) if to == k)
     read = tuple(Port(f"weights.{m}", 0) for m, (of, _) in enumerate(ENDS) if of == k)
     bias = [Port(f"biases.{b}", 0) for b, m in enumerate(WITH_BIAS) if ENDS[m][1] == k]

@@ -1,3 +1,4 @@
+from . import actions as actions
 from . import callbacks as callbacks
 from . import curvature as curvature
 from . import datasets as datasets

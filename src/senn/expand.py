@@ -153,7 +153,7 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
         new = _insert_empty(old, position, layer.capacity, residual=layer.residual)
         if layer.residual:
             return new
-        folded = [m + 1 for m in _carriers(old, position)]
+        folded = [m + 1 for m in old.alongside(position)]
         return eqx.tree_at(lambda n: [n.maps[m] for m in folded], new, replace_fn=_zeros_like)
 
     return map_networks(place, tree)
@@ -267,7 +267,7 @@ def _insert_empty(network: MLP, position: int, slots: int, *, residual: bool) ->
     It stands beside all that the map reads, or in its place.
     """
     maps, read = list(network.maps), network.maps[position].weights
-    for m in _carriers(network, position):
+    for m in network.alongside(position):
         weights, bias = maps[m].weights, maps[m].bias
         seen, others = weights[: len(read)], weights[len(read) :]
         new = zeros((slots, len(bias)), bias.dtype)
@@ -291,7 +291,7 @@ def _fold(network: MLP, new: MLP, position: int, weight: np.ndarray, bias: np.nd
     """
     inverse, dtype = np.linalg.inv(weight.astype(np.float64)), weight.dtype
     space, in_use = new.graph.spaces[position + 1], network.inputs_in_use(position)
-    for m, port in zip(_carriers(network, position), space.read, strict=True):
+    for m, port in zip(network.alongside(position), space.read, strict=True):
         old = network.maps[m]
         weights = np.concatenate(old.weights[: len(network.maps[position].weights)])
         rows = inverse @ weights[in_use].astype(np.float64)
@@ -299,14 +299,6 @@ def _fold(network: MLP, new: MLP, position: int, weight: np.ndarray, bias: np.nd
         new = write(new, slice(len(bias)), {port: rows.astype(dtype)})
         new = eqx.tree_at(lambda n, m=m: n.maps[m + 1].bias, new, to_device(shifted, dtype))
     return new
-
-
-def _carriers(network: MLP, position: int) -> range:
-    """The maps that read all that map `position` reads: itself, and those past residual layers."""
-    last = position
-    while last < len(network.hidden) and network.hidden[last].residual:
-        last += 1
-    return range(position, last + 1)
 
 
 def _zeros_like(tree: Tree) -> Tree:

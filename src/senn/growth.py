@@ -1,7 +1,6 @@
 """One act of growth: find the best proposal for every location, decide, add."""
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -11,19 +10,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from senn.actions import AbstractAction
 from senn.arrays import key_of, split_key
 from senn.batches import Batch
 from senn.blocks import in_use, joined, walk
 from senn.compilation import QUICK, program
 from senn.curvature import MapRows, Moments, moments
-from senn.expand import add_width, grow_capacity, insert_layer, insert_zeros
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn import MLP
-from senn.nn.network import next_capacity
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
-from senn.proposals import AbstractProposer, Location, Proposal
+from senn.proposals import AbstractProposer, Proposal
 from senn.proposals.base import (
     Found,
     Problem,
@@ -81,13 +79,13 @@ def propose_all(
     seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
-    locations: Sequence[Location],
+    actions: Sequence[AbstractAction],
     key: PRNGKeyArray,
 ) -> list[list[Proposal]]:
-    """What the search selects for each location, in turn; nothing where numbers overflow."""
+    """What the search selects for each action, in turn; nothing where numbers overflow."""
     found = [
-        propose_at(network, seen, proposer, policy, location, own)
-        for location, own in zip(locations, split_key(key, len(locations)), strict=True)
+        propose_at(network, seen, proposer, policy, action, own)
+        for action, own in zip(actions, split_key(key, len(actions)), strict=True)
     ]
     return [proposals for proposals in found if proposals]
 
@@ -97,29 +95,27 @@ def propose_at(
     seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
-    location: Location,
+    action: AbstractAction,
     key: PRNGKeyArray,
 ) -> list[Proposal]:
-    """Single units for one location, each scored beside those before it, or one layer.
+    """Single units for one place, each scored beside those before it, or one layer.
 
     Nothing if what they score is not finite, as where the squares of inputs overflow.
     """
-    layer = location.kind == "layer"
-    identity = layer and policy.layer_kind == "identity"
-    inputs = network.inputs_in_use(location.position)
-    count = policy.units_in_turn(location)
-    task = _task(network, seen, proposer, policy, location)
+    inputs = network.inputs_in_use(action.position)
+    count = policy.units_in_turn(action)
+    task = _task(network, seen, proposer, policy, action)
     problem = task.problem
     found = jax.tree.map(lambda v: v[:count], find(task, key))
     eta = float(problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
     weight, bias, theta = found.units
-    weight, columns = weight[:, : len(inputs)], np.flatnonzero(inputs) if identity else [0]
+    weight, columns = weight[:, : len(inputs)], np.flatnonzero(inputs) if action.square else [0]
     gained = np.cumsum(found.score) - found.score
     proposals = [
         Proposal(
-            location,
+            action,
             weight[p][inputs][:, columns],
             bias[p][columns],
             None if theta is None else theta[p][:, columns],
@@ -132,7 +128,7 @@ def propose_at(
         )
         for p in range(len(gained))
     ]
-    return [join(proposals)] if layer else proposals
+    return [join(proposals)] if action.inserts else proposals
 
 
 class Task(NamedTuple):
@@ -160,31 +156,52 @@ def find(task: Task, key: PRNGKeyArray) -> Found:
 
 
 def _task(
-    network: MLP, seen: Seen, proposer: AbstractProposer, policy: Policy, location: Location
+    network: MLP, seen: Seen, proposer: AbstractProposer, policy: Policy, action: AbstractAction
 ) -> Task:
-    """The search at a location."""
-    identity = location.kind == "layer" and policy.layer_kind == "identity"
-    source = seen.fit.maps[location.position], seen.held_out.maps[location.position]
-    inputs = network.inputs_in_use(location.position)
-    if identity:  # as many units as there are slots: each one more is paid for
+    """The search for what an action needs."""
+    source = seen.fit.maps[action.position], seen.held_out.maps[action.position]
+    inputs, square = network.inputs_in_use(action.position), action.square
+    if square:  # as many units as there are slots: each one more is paid for
         source = _without_filling(source[0], len(inputs)), _without_filling(source[1], len(inputs))
     room = source[0].a.shape[1] - 1
     usable = np.pad(inputs, (0, room - len(inputs)))
-    known = location.position == 0 and room > SMALL_IN  # else searches share a program
+    known = action.position == 0 and room > SMALL_IN  # else searches share a program
+    readers, columns = _readers(network, seen, action)
     problem = problem_at(
         source,
-        (seen.fit.maps[location.reader], seen.held_out.maps[location.reader]),
+        readers,
         usable,
-        usable if identity else np.ones(1, bool),
+        usable if square else np.ones(1, bool),
         network.activation,
         damping=policy.damping,
-        square=identity,
+        columns=columns,
+        square=square,
         input_factor=seen.inputs if known else None,
     )
-    # One count for all single units: the search is compiled once for both kinds of location.
-    count = 1 if identity else max(policy.most_units(), policy.units_in_turn(location))
-    search = proposer.at(network, location, seen.fit.maps[location.reader])
+    # One count for all single units: the search is compiled once for both kinds of action.
+    count = 1 if square else max(policy.most_units(), policy.units_in_turn(action))
+    search = proposer.at(network, action, [fit for fit, _ in readers])
     return Task(search, problem, count, policy.unit_scale or AbstractOptimizer.unit_scale)
+
+
+def _readers(
+    network: MLP, seen: Seen, action: AbstractAction
+) -> tuple[list[tuple[MapRows, MapRows]], np.ndarray | None]:
+    """What the maps that will read the units see, and which columns of theirs are in use.
+
+    The columns of several maps are moved together, so that as a rule they need no other program
+    than those of one.
+    """
+    numbers = action.readers(network)
+    rows = [(seen.fit.maps[m], seen.held_out.maps[m]) for m in numbers]
+    if len(rows) == 1:
+        return rows, None
+    sizes, widths = (*network.hidden_sizes, network.out_size), [fit.g.shape[1] for fit, _ in rows]
+    starts = np.cumsum([0, *widths])
+    used = [start + np.arange(sizes[m]) for m, start in zip(numbers, starts, strict=False)]
+    columns = np.concatenate(used).astype(np.int32)
+    filling = -len(columns) % SMALL_OUT
+    return rows, np.pad(columns, (0, filling), constant_values=starts[-1])
 
 
 def prepare(
@@ -201,17 +218,17 @@ def prepare(
     looks = [(network, loss, metric, of, key_of(0), output_factors) for of in samples]
     fit, held_out = (_moments.shapes(*given) for given in looks)
     seen = Seen(fit, held_out, input_factor)
-    places = policy.locations(network)
-    for place in chain(*policy.stages(places, 0)[:1]):  # these take the longest
+    actions = policy.actions(network)
+    for action in chain(*policy.stages(actions, 0)[:1]):  # these take the longest
         task = eqx.filter_eval_shape(
-            lambda seen, at=place: _task(network, seen, proposer, policy, at), seen
+            lambda seen, at=action: _task(network, seen, proposer, policy, at), seen
         )
         _prepare_search(task)
     for given in looks:
         _moments.prepare(*given)
-    for place in places:
-        readers = seen.fit.maps[place.reader], seen.held_out.maps[place.reader]
-        residuals.prepare(readers, damping=policy.damping)
+    for action in actions:
+        readers, columns = _readers(network, seen, action)
+        residuals.prepare(tuple(readers), columns, damping=policy.damping)
 
 
 def _prepare_search(task: Task) -> None:
@@ -225,38 +242,20 @@ def _prepare_search(task: Task) -> None:
     _choose.prepare(search, *read_by(problem, seen), problem.ridge, keys)
 
 
-def first_layer(network: MLP, policy: Policy, place: Location) -> Proposal:
+def first_layer(network: MLP, policy: Policy, action: AbstractAction) -> Proposal:
     """A layer that a search might find there: what is compiled for one serves all of them."""
-    units = policy.layer_size(network, place.position)
+    units = policy.layer_size(network, action.position)
     learned = network.activation.learned
     theta = np.zeros((learned, units)) if learned else None
     nothing = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 0.0)
-    weight = np.eye(network.n_inputs(place.position), units)
-    return Proposal(place, weight, np.zeros(units), theta, **nothing)
+    weight = np.eye(network.n_inputs(action.position), units)
+    return Proposal(action, weight, np.zeros(units), theta, **nothing)
 
 
 def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[MLP, Any]:
     """The network with a proposal's units, and the network-shaped parts of `state` grown along."""
-    units = (proposal.weight, proposal.bias)
-    position = proposal.location.position
-    if proposal.location.kind == "layer":
-        capacity = next_capacity(proposal.units, limit=policy.max_units)
-        new = insert_layer(
-            network,
-            position,
-            *units,
-            policy.layer_kind,
-            None if policy.layer_kind == "identity" else proposal.activation,
-            capacity=capacity,
-        )
-        return new, insert_zeros(state, new, position)
-    layer = network.hidden[position]
-    needed = network.hidden_sizes[position] + proposal.units
-    if needed > layer.capacity:
-        capacity = next_capacity(needed, layer.capacity, policy.max_units)
-        grow = partial(grow_capacity, layer=position, capacity=capacity)
-        network, state = grow(network), grow(state)
-    return add_width(network, position, *units, proposal.activation), state
+    units = proposal.weight, proposal.bias, proposal.theta
+    return proposal.action.apply(network, state, *units, policy.max_units)
 
 
 def _finite(numbers: Any) -> bool:

@@ -29,34 +29,40 @@ class Evaluation:
 
 
 class _Placed:
-    """A record of one location."""
+    """A record of one place."""
 
     kind: str
-    position: int
 
     @property
-    def place(self) -> str:
-        """Where units were, or might have been, added, in words."""
-        return place(self.kind, self.position)
+    def inserts(self) -> bool:
+        """Whether it is about a new layer."""
+        return self.kind == "layer"
 
 
 @dataclass(frozen=True)
 class Consideration(_Placed):
-    """One location at one time: what the best proposal there scored, and the verdict."""
+    """One place at one time: what the best proposal there scored, and the verdict."""
 
     step: int
     kind: str  # "width" or "layer"
     position: int  # hidden layer that would widen, or linear map that would read the new layer
-    reader: int  # linear map at which the units were scored
+    place: str  # that in words
     units: int
     fit_score: float
     score: float  # Δη′ on held-out examples
     stderr: float
-    eta: float  # η_c of the reading map
+    eta: float  # η_c of the reading maps together
     limit: float  # λ
     reach: float  # what α is relative to
+    worth: float  # the cautious score for what it costs, which is compared with thresholds
     accepted: bool
+    verdict: str  # "added", "noise", "alpha", "tau" (by which it was refused) or "elsewhere"
     reason: str
+
+    @property
+    def share(self) -> float:
+        """What α is compared with: the worth, of all that is left to gain."""
+        return self.worth / self.reach if self.reach > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,7 @@ class Addition(_Placed):
     step: int
     kind: str
     position: int
+    place: str
     units: int
     score: float
     stderr: float
@@ -241,10 +248,27 @@ def _record(row: Any, number: int) -> Any:
     try:
         cls = History if row["record"] == "summary" else RECORDS[row["record"]]
         types = {f.name: f.type for f in dataclasses.fields(cls)}
-        values = {name: value for name, value in row.items() if name != "record"}
+        values = {name: value for name, value in _upgraded(row).items() if name != "record"}
         return cls(**{name: _typed(name, value, types[name]) for name, value in values.items()})
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError) as error:
         raise _unreadable(number, error) from error
+
+
+def _upgraded(row: dict[str, Any]) -> dict[str, Any]:
+    """A row as it is written now: ledgers once said less of places, and nothing of worth."""
+    if row["record"] not in ("consideration", "addition") or "place" in row:
+        return row
+    row = {**row, "place": place(row["kind"], row["position"])}
+    if row["record"] == "consideration":
+        del row["reader"]
+        cost = 60.0 if row["kind"] == "layer" else row["units"]  # the policy's defaults then
+        row["worth"] = ((row["score"] or 0.0) - 0.5 * (row["stderr"] or 0.0)) / cost
+        said = (code for words, code in _SAID.items() if words in row["reason"])
+        row["verdict"] = "added" if row["accepted"] else next(said, "elsewhere")
+    return row
+
+
+_SAID = {"gains nothing": "noise", "α asks": "alpha", "τ asks": "tau"}  # in reasons of refusals
 
 
 def _unreadable(number: int, error: Exception) -> ValueError:

@@ -54,7 +54,7 @@ def starting_sizes(history: History, otherwise: Sequence[int] | None = None) -> 
 def sizes_before(addition: Addition) -> tuple[int, ...]:
     """Units per hidden layer just before an addition."""
     sizes = list(addition.hidden_sizes)
-    if addition.kind == "layer":
+    if addition.inserts:
         del sizes[addition.position]
     else:
         sizes[addition.position] -= addition.units
@@ -63,7 +63,7 @@ def sizes_before(addition: Addition) -> tuple[int, ...]:
 
 def _grow(layers: list[list[int]], addition: Addition, number: int) -> None:
     units = [number] * addition.units
-    if addition.kind == "layer":
+    if addition.inserts:
         layers.insert(addition.position, units)
     else:
         layers[addition.position].extend(units)

@@ -36,7 +36,7 @@ except ImportError as error:
 
 MOST_CONNECTIONS, LEAST_CONNECTION = 600, 0.05  # drawn, and the share of the strongest
 AT_START = "0.6"
-MARKERS = {"width": ("unit", "o"), "layer": ("layer", "s")}
+MARKERS = {False: ("unit", "o"), True: ("layer", "s")}  # by whether it is a layer
 
 
 def growth(history: History, *, ax: Axes | None = None) -> Axes:
@@ -68,15 +68,16 @@ def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None
     """What every proposal would gain, as a share of what is left, and the threshold α.
 
     Filled marks were added, hollow ones refused; squares are layers. The score is at its cost
-    and less its uncertainty, as `policy`, by default `Policy()`, counts them; what gains nothing
-    stands at the lower edge.
+    and less its uncertainty. `policy`, by default `Policy()`, tells α; what gains nothing stands
+    at the lower edge.
     """
     ax, policy = plt.gca() if ax is None else ax, policy or Policy()
     least = policy.alpha / 30
-    for kind, accepted in product(MARKERS, (False, True)):
-        chosen = [c for c in history.considerations if (c.kind, c.accepted) == (kind, accepted)]
-        gains = [max(policy.share(c), least) for c in chosen]
-        name, marker = MARKERS[kind]
+    for layer, accepted in product(MARKERS, (False, True)):
+        sort = (layer, accepted)
+        chosen = [c for c in history.considerations if (c.inserts, c.accepted) == sort]
+        gains = [max(c.share, least) for c in chosen]
+        name, marker = MARKERS[layer]
         edge, face = ("tab:green", "tab:green") if accepted else ("0.5", "none")
         label = f"{name} {'added' if accepted else 'refused'}"
         ax.scatter(

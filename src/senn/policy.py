@@ -1,27 +1,42 @@
 """When and where to add: thresholds and budgets, turned into decisions with their reasons."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Literal
+from enum import StrEnum
+from typing import Literal, NamedTuple
 
-from senn.history import Consideration
+from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn import MLP
-from senn.proposals import Location, Proposal
+from senn.proposals import Proposal
 from senn.score import max_additions
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Outcome(StrEnum):
+    """What became of a proposal."""
+
+    ADDED = "added"
+    NOISE = "noise"  # refused: nothing is gained on held-out data
+    ALPHA = "alpha"  # refused by the stopping criterion
+    TAU = "tau"  # refused by the expansion threshold
+    ELSEWHERE = "elsewhere"  # it passes, but another is worth more
+
+
+class Verdict(NamedTuple):
     """What the policy said of one proposal, and why."""
 
     proposal: Proposal
-    accepted: bool
+    outcome: Outcome
     reason: str
+
+    @property
+    def accepted(self) -> bool:
+        """Whether it is to be added."""
+        return self.outcome is Outcome.ADDED
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to add, proposals for one location, and a verdict on each that was looked at."""
+    """What to add, proposals for one place, and a verdict on each that was looked at."""
 
     verdicts: tuple[Verdict, ...]
     reason: str
@@ -29,7 +44,7 @@ class Decision:
 
     @property
     def accepted(self) -> list[Proposal]:
-        """The proposals to add, all for one location; empty if there is nothing to add."""
+        """The proposals to add, all for one place; empty if there is nothing to add."""
         return [v.proposal for v in self.verdicts if v.accepted]
 
 
@@ -107,7 +122,7 @@ class Policy:
     def __post_init__(self):  # noqa: D105
         if not self.tau > 1:
             raise ValueError(f"tau must be above 1; got {self.tau!r}.")
-        if self.layer_kind not in ("residual", "identity"):
+        if self.layer_kind not in LAYERS:
             raise ValueError(
                 f'layer_kind={self.layer_kind!r} is not known; choose "residual" or "identity".'
             )
@@ -124,68 +139,51 @@ class Policy:
 
     def layer_size(self, network: MLP, position: int) -> int:
         """Units that a new layer before map `position` would have."""
-        return network.n_inputs(position) if self.layer_kind == "identity" else self.layer_units
+        return network.n_inputs(position) if LAYERS[self.layer_kind].square else self.layer_units
 
-    def locations(self, network: MLP, *, layers_allowed: bool = True) -> tuple[Location, ...]:
-        """Where units may go now, within all budgets; empty when they are used up."""
-        width = [
-            Location("width", layer, reader)
-            for layer in range(len(network.hidden))
-            for reader in network.readers(layer)
-            if self.width and self._fits(network, Location("width", layer, reader))
-        ]
-        depth = [
-            Location("layer", p, p)
-            for p in range(network.n_maps)
-            if self.depth and layers_allowed and self._fits(network, Location("layer", p, p))
-        ]
-        return (*width, *depth)
+    def actions(self, network: MLP, *, layers_allowed: bool = True) -> tuple[AbstractAction, ...]:
+        """How the network may grow now, within all budgets; empty when they are used up."""
+        width = map(Widen, range(len(network.hidden))) if self.width else ()
+        layers = self.depth and layers_allowed
+        depth = map(LAYERS[self.layer_kind], range(network.n_maps)) if layers else ()
+        return tuple(action for action in (*width, *depth) if self._fits(network, action))
 
     def stages(
-        self, locations: Sequence[Location], fruitless: int
-    ) -> tuple[Sequence[Location], ...]:
-        """Which locations to propose for first, and which only if nothing passes there.
+        self, actions: Sequence[AbstractAction], fruitless: int
+    ) -> tuple[Sequence[AbstractAction], ...]:
+        """Which actions to propose for first, and which only if nothing passes there.
 
         `fruitless` is the number of considerations in a row before this that added nothing.
         """
-        units = [place for place in locations if place.kind == "width"]
-        layers = [place for place in locations if place.kind == "layer"]
+        units = [action for action in actions if not action.inserts]
+        layers = [action for action in actions if action.inserts]
         if not self.layers_last:
             return ((*units, *layers),)
         return tuple(s for s in (units, layers if fruitless or not units else ()) if s)
 
-    def _fits(self, network: MLP, location: Location, units: int = 1) -> bool:
-        layer = location.kind == "layer"
-        units = self.layer_size(network, location.position) if layer else units
-        if layer and self.max_layers is not None and len(network.hidden) >= self.max_layers:
-            return False
-        if layer and self.layer_kind == "identity" and units > self.max_identity_units:
+    def _fits(self, network: MLP, action: AbstractAction, units: int = 1) -> bool:
+        if action.inserts:
+            units = self.layer_size(network, action.position)
+            if self.max_layers is not None and len(network.hidden) >= self.max_layers:
+                return False
+        if action.square and units > self.max_identity_units:
             return False
         if self.max_units is not None and sum(network.hidden_sizes) + units > self.max_units:
             return False
-        cost = added_parameters(network, location, units, identity=self.layer_kind == "identity")
+        cost = action.cost(network, units)
         return self.max_parameters is None or network.n_parameters + cost <= self.max_parameters
 
     def worth(self, proposal: Proposal) -> float:
         """The cautious score of a proposal for what it costs."""
-        kind = proposal.location.kind
-        return self.cautious_score(kind, proposal.units, proposal.score, proposal.stderr)
+        constant = self.layer_cost if proposal.action.inserts else None
+        cost = proposal.units if constant is None else constant
+        return (proposal.score - self.confidence * proposal.stderr) / cost
 
-    def cautious_score(self, kind: str, units: int, score: float, stderr: float) -> float:
-        """A held-out score less its uncertainty, for what so many units or a layer cost."""
-        cost = self.layer_cost if kind == "layer" and self.layer_cost is not None else units
-        return (score - self.confidence * stderr) / cost
-
-    def share(self, c: Consideration) -> float:
-        """What α is compared with: the cautious score for its cost, of all that is left to gain."""
-        worth = self.cautious_score(c.kind, c.units, c.score, c.stderr)
-        return worth / c.reach if c.reach > 0 else 0.0
-
-    def units_in_turn(self, location: Location) -> int:
-        """Units to propose for a location, each scored beside those before it."""
-        if location.kind == "layer":
-            return self.layer_units if self.layer_kind == "residual" else 1
-        return self.most_units()
+    def units_in_turn(self, action: AbstractAction) -> int:
+        """Units to propose for a place, each scored beside those before it."""
+        if action.square:
+            return 1  # proposal of many
+        return self.layer_units if action.inserts else self.most_units()
 
     def next_look(self, step: int, added: int, fruitless: int) -> int:
         """The step of the next consideration after one at `step`.
@@ -203,74 +201,71 @@ class Policy:
     def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
         """Accept the best first proposal that passes both thresholds, if one does.
 
-        `proposals` has those for each location in turn. After the best first one, those that
+        `proposals` has those for each place in turn. After the best first one, those that
         follow it are accepted until one does not pass, or no room is left.
         """
         best, decision = self._first([p[0] for p in proposals])
         if best is None:
             return decision
-        more = [
-            Verdict(p, refusal is None, refusal or self._praise(p))
-            for p, refusal in self._followers(proposals[best][1:], network)
-        ]
+        more = self._followers(proposals[best][1:], network)
         return replace(decision, verdicts=(*decision.verdicts, *more))
 
-    def _followers(self, proposals: Sequence[Proposal], network: MLP):
-        """The proposals after an accepted one, up to the first that is refused, and why it is."""
+    def _followers(self, proposals: Sequence[Proposal], network: MLP) -> Iterator[Verdict]:
+        """On the proposals after an accepted one, up to the first that is refused."""
         for k, proposal in enumerate(proposals):
-            if not self._fits(network, proposal.location, k + 2):
+            if not self._fits(network, proposal.action, k + 2):
                 return
-            refusal = self._refusal(proposal)
-            yield proposal, refusal
-            if refusal is not None:
+            verdict = self._verdict(proposal)
+            yield verdict
+            if not verdict.accepted:
                 return
 
     def _first(self, proposals: Sequence[Proposal]) -> tuple[int | None, Decision]:
         """The number of the best proposal that passes, and the verdicts."""
-        refusals = [self._refusal(p) for p in proposals]
-        able = [i for i, refusal in enumerate(refusals) if refusal is None]
+        verdicts = [self._verdict(p) for p in proposals]
+        able = [i for i, verdict in enumerate(verdicts) if verdict.accepted]
         if not able:
             exhausted = not any(self._useful(p) for p in proposals)
-            verdicts = [
-                Verdict(p, False, r or "") for p, r in zip(proposals, refusals, strict=True)
-            ]
-            return None, Decision(tuple(verdicts), self._nothing(proposals, refusals), exhausted)
+            return None, Decision(tuple(verdicts), self._nothing(verdicts), exhausted)
         first = max(able, key=lambda i: self.worth(proposals[i]))
-        best = proposals[first]
-        passes = f"passes, but {best.location} is worth more a unit"
-        verdicts = [
-            Verdict(p, i == first, self._praise(p) if i == first else refusals[i] or passes)
-            for i, p in enumerate(proposals)
-        ]
-        return first, Decision(tuple(verdicts), f"{best.location}: {self._praise(best)}", False)
+        best = verdicts[first]
+        passes = f"passes, but {best.proposal.action} is worth more a unit"
+        for i in able:
+            if i != first:
+                verdicts[i] = Verdict(proposals[i], Outcome.ELSEWHERE, passes)
+        return first, Decision(
+            tuple(verdicts), f"{best.proposal.action}: {best.reason}", exhausted=False
+        )
 
     def _useful(self, proposal: Proposal) -> bool:
         return self.worth(proposal) > self.alpha * proposal.reach
 
-    def _refusal(self, proposal: Proposal) -> str | None:
+    def _verdict(self, proposal: Proposal) -> Verdict:
+        """By the thresholds alone."""
         worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
+        gained = f"a unit gains {_percent(worth, reach)} of what is left"
+        raised = f"raises η_c {_times(worth, eta)}-fold"
         if not worth > 0:
-            return f"gains nothing on held-out data ({proposal.score:.2g} ± {proposal.stderr:.2g})"
-        if not self._useful(proposal):
-            return f"a unit gains {_percent(worth, reach)} of what is left, α asks {self.alpha:.2%}"
-        if not worth > (self.tau - 1) * eta:
-            return f"a unit raises η_c {_times(worth, eta)}-fold, τ asks {self.tau:g}"
-        return None
+            outcome = Outcome.NOISE
+            said = f"({proposal.score:.2g} ± {proposal.stderr:.2g})"
+            reason = f"gains nothing on held-out data {said}"
+        elif not self._useful(proposal):
+            outcome, reason = Outcome.ALPHA, f"{gained}, α asks {self.alpha:.2%}"
+        elif not worth > (self.tau - 1) * eta:
+            outcome, reason = Outcome.TAU, f"a unit {raised}, τ asks {self.tau:g}"
+        else:
+            outcome = Outcome.ADDED
+            reason = f"{gained} (α {self.alpha:.2%}) and {raised} (τ {self.tau:g})"
+        return Verdict(proposal, outcome, reason)
 
-    def _praise(self, proposal: Proposal) -> str:
-        worth = self.worth(proposal)
-        return (
-            f"a unit gains {_percent(worth, proposal.reach)} of what is left (α {self.alpha:.2%}) "
-            f"and raises η_c {_times(worth, proposal.eta)}-fold (τ {self.tau:g})"
-        )
-
-    def _nothing(self, proposals, refusals) -> str:
-        if not proposals:
+    def _nothing(self, verdicts: Sequence[Verdict]) -> str:
+        if not verdicts:
             return "no place to add: none has a finite score"
-        closest = max(range(len(proposals)), key=lambda i: self.worth(proposals[i]))
-        return f"best, {proposals[closest].location}: {refusals[closest]}"
+        closest = max(verdicts, key=lambda verdict: self.worth(verdict.proposal))
+        return f"best, {closest.proposal.action}: {closest.reason}"
 
 
+LAYERS = {"residual": Beside, "identity": Between}  # by `layer_kind`
 _LEAST: dict[str, int] = dict.fromkeys(
     (
         "layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience",
@@ -278,20 +273,6 @@ _LEAST: dict[str, int] = dict.fromkeys(
     ),
     1,
 )  # fmt: skip
-
-
-def added_parameters(network: MLP, location: Location, units: int, *, identity: bool) -> int:
-    """Active parameters that `units` more at a location would add."""
-    own = (network.n_inputs(location.position) + 1 + network.activation.learned) * units
-    outputs = (*network.hidden_sizes, network.out_size)
-    if location.kind == "width":
-        return own + units * sum(outputs[m] for m in network.readers(location.position))
-    if identity:
-        return own  # its units replace the inputs that they equal in number
-    seen = set(network.sources[location.position])  # by the maps that will read the layer
-    return own + units * sum(
-        n for n, nodes in zip(outputs, network.sources, strict=True) if seen <= set(nodes)
-    )
 
 
 def _percent(part: float, whole: float) -> str:

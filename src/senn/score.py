@@ -55,10 +55,14 @@ def residual(
 
 
 def residual_of(
-    A: Float[Array, "I I"], G: Float[Array, "I O"], S: Float[Array, "O O"], damping: float = 0.0
+    A: Float[Array, "I I"],
+    G: Float[Array, "I O"],
+    S: Float[Array, "O O"],
+    damping: float = 0.0,
+    ridge: Float[Array, ""] | None = None,
 ) -> Residual:
-    """`residual` by the moments A = E[a aᵀ] and G = E[a gᵀ]."""
-    ridge = relative_ridge(A, damping)
+    """`residual` by the moments A = E[a aᵀ] and G = E[a gᵀ]; with another ε_A, if it is given."""
+    ridge = relative_ridge(A, damping) if ridge is None else ridge
     whitener = inverse_root(S, relative_ridge(S, damping), singular=damping == 0)
     G = G @ whitener
     coefficients = solve_psd(A, G, ridge, singular=damping == 0)

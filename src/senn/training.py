@@ -592,23 +592,23 @@ class _Run:
         added, looked = len(decision.accepted), bool(decision.verdicts)
         self.now.waits = 0 if added else self.now.waits + looked
         if added:
-            layer = decision.accepted[0].location.kind == "layer"
+            layer = decision.accepted[0].action.inserts
             self.now.found = MANY if layer else added
         self.now.next_look = self.policy.next_look(self.now.step, self.now.found, self.now.waits)
         # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
         refused = decision.exhausted and looked and not added
         self.now.refusals = self.now.refusals + 1 if refused else 0
-        if self.now.refusals >= self.policy.patience or not self.locations(rested=True):
+        if self.now.refusals >= self.policy.patience or not self.actions(rested=True):
             self.end_growth()
 
-    def locations(self, *, rested: bool = False):
-        """Where units may go now, or, if `rested`, once layers may be added again."""
+    def actions(self, *, rested: bool = False):
+        """How the network may grow now, or, if `rested`, once layers may be added again."""
         limit = self.policy.max_seconds
         if limit is not None and self.seconds() >= limit:
             return ()
         since = self.now.step - self.now.last_layer
         rested = rested or not self.now.last_layer or since >= self.policy.layer_every
-        return self.policy.locations(self.now.train.network, layers_allowed=rested)
+        return self.policy.actions(self.now.train.network, layers_allowed=rested)
 
     def decide(self) -> Decision:
         """Search, decide, and carry the decision out."""
@@ -622,14 +622,17 @@ class _Run:
         judged_on = _first_rows(held_out, JUDGED_ROWS)
         del fit_sample, held_out  # searches need the memory
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
-        for stage in self.policy.stages(self.locations(), self.now.waits):
+        for stage in self.policy.stages(self.actions(), self.now.waits):
             proposals += propose_all(
                 self.now.train.network, seen, self.proposer, self.policy, stage, self.draw_key()
             )
             decision = self.policy.decide(proposals, self.now.train.network)
             if decision.accepted:
                 break
-        considerations = [_consideration(self.now.step, v) for v in decision.verdicts]
+        considerations = [
+            _consideration(self.now.step, verdict, self.policy.worth(verdict.proposal))
+            for verdict in decision.verdicts
+        ]
         self.history.records.extend(considerations)
         self.tell("on_considerations", considerations, decision.reason)
         if decision.accepted:
@@ -666,8 +669,8 @@ class _Run:
         network = self.now.train.network
         if self.now.step or network.hidden or not self.now.growing:
             return
-        for place in self.locations()[:1]:
-            successor = self.grown(first_layer(network, self.policy, place))
+        for action in self.actions()[:1]:
+            successor = self.grown(first_layer(network, self.policy, action))
             self.steps(chunk, successor, prepared=True)
 
     def add(self, proposal: Proposal, reason: str, judged_on: Batch) -> None:
@@ -675,14 +678,14 @@ class _Run:
         old, new = self.now.train, self.grown(proposal)
         before = evaluate(old.average, self.loss, judged_on).loss
         addition = Addition(
-            self.now.step, proposal.location.kind, proposal.location.position, proposal.units,
-            proposal.score, proposal.stderr, before,
+            self.now.step, proposal.action.kind, proposal.action.position,
+            str(proposal.action), proposal.units, proposal.score, proposal.stderr, before,
             evaluate(new.average, self.loss, judged_on).loss,
             new.network.hidden_sizes, new.network.n_parameters, reason, self.seconds(),
         )  # fmt: skip
         # Only now: an interruption finds the network as the ledger says it is.
         self.now.train = new
-        if proposal.location.kind == "layer":
+        if proposal.action.inserts:
             self.now.last_layer = self.now.step
         self.record("on_addition", addition)
         self.tell_of(new.average)
@@ -746,11 +749,12 @@ class _Run:
             self.history.compile_seconds += spent.seconds
 
 
-def _consideration(step: int, verdict: Verdict) -> Consideration:
+def _consideration(step: int, verdict: Verdict, worth: float) -> Consideration:
     p = verdict.proposal
     return Consideration(
-        step, p.location.kind, p.location.position, p.location.reader, p.units,
-        p.fit_score, p.score, p.stderr, p.eta, p.limit, p.reach, verdict.accepted, verdict.reason,
+        step, p.action.kind, p.action.position, str(p.action), p.units,
+        p.fit_score, p.score, p.stderr, p.eta, p.limit, p.reach, worth,
+        verdict.accepted, str(verdict.outcome), verdict.reason,
     )  # fmt: skip
 
 

@@ -114,8 +114,7 @@ def run(seed: int, options: Options) -> dict[str, Any]:
         },
         "growth_ended": end,
         "plan": [
-            {"step": p.step, "place": str(p.location), "units": p.units, "size": p.size}
-            for p in plan
+            {"step": p.step, "place": str(p.action), "units": p.units, "size": p.size} for p in plan
         ],
         "arms": found,
     }

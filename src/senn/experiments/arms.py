@@ -6,6 +6,7 @@ its own. Whatever is added has outgoing weights of zero and the scale that `Poli
 """
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 
 import equinox as eqx
@@ -13,10 +14,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from senn.actions import AbstractAction
 from senn.curvature import MapRows
 from senn.linalg import inverse_root, relative_ridge
 from senn.nn import MLP, Hidden
-from senn.proposals import AbstractProposer, Location
+from senn.proposals import AbstractProposer
 from senn.proposals.base import Problem, Units, draw_units
 from senn.score import residual_gradient
 
@@ -50,23 +52,25 @@ class AbstractSpectral(AbstractInOrder):
     The constant 1 counts as an input. z is scaled to a mean square of 1.
     """
 
-    reader: eqx.AbstractVar[MapRows | None]  # set by `at`
+    readers: eqx.AbstractVar[tuple[MapRows, ...]]  # set by `at`
 
-    def at(self, network: MLP, location: Location, reader: MapRows) -> AbstractProposer:  # noqa: ARG002
-        """The search that knows the gradient at the map that will read the units."""
-        return replace(self, reader=reader)
+    def at(
+        self,
+        network: MLP,  # noqa: ARG002
+        action: AbstractAction,  # noqa: ARG002
+        readers: Sequence[MapRows],
+    ) -> AbstractProposer:
+        """The search that knows the gradients at the maps that will read the units."""
+        return replace(self, readers=tuple(readers))
 
     @abstractmethod
-    def directions(
-        self, a: Float[Array, "N J"], reader: MapRows
-    ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
+    def directions(self, a: Float[Array, "N J"]) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """Incoming weights by rank, and 1 for those within the rank, else 0."""
 
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """The directions, largest first."""
-        assert self.reader is not None
         a, drawn = problem.fit.a, draw_units(problem, self.candidates, key)
-        w, usable = self.directions(a, self.reader)
+        w, usable = self.directions(a)
         rms = jnp.sqrt(jnp.mean((a @ w) ** 2, axis=0))
         w, given = (w / jnp.where(rms > 0, rms, 1)).T, usable > 0
         return Units(
@@ -85,13 +89,12 @@ class GradMax(AbstractSpectral):
     """
 
     candidates: int = 16
-    reader: MapRows | None = None
+    readers: tuple[MapRows, ...] = ()
 
-    def directions(
-        self, a: Float[Array, "N J"], reader: MapRows
-    ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
+    def directions(self, a: Float[Array, "N J"]) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """The singular directions of the gradient."""
-        return top_directions(a.T @ reader.g / a.shape[0], self.candidates)
+        g = jnp.concatenate([reader.g for reader in self.readers], axis=1)
+        return top_directions(a.T @ g / a.shape[0], self.candidates)
 
 
 class Tiny(AbstractSpectral):
@@ -104,17 +107,16 @@ class Tiny(AbstractSpectral):
     """
 
     candidates: int = 16
-    reader: MapRows | None = None
+    readers: tuple[MapRows, ...] = ()
     damping: float = 0.1
 
-    def directions(
-        self, a: Float[Array, "N J"], reader: MapRows
-    ) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
+    def directions(self, a: Float[Array, "N J"]) -> tuple[Float[Array, "J P"], Float[Array, " P"]]:
         """The whitened singular directions of the residual gradient."""
         A = a.T @ a / a.shape[0]
         # Any root R of A⁻¹ gives the same R u: it is A^(−½) times an orthogonal matrix.
         root = inverse_root(A, relative_ridge(A, self.damping))
-        g_r = residual_gradient(reader.a, reader.g, self.damping)
+        left = [residual_gradient(of.a, of.g, self.damping) for of in self.readers]
+        g_r = jnp.concatenate(left, axis=1)
         u, usable = top_directions(root.T @ (a.T @ g_r) / a.shape[0], self.candidates)
         return root @ u, usable
 
@@ -131,10 +133,14 @@ class Split(AbstractInOrder):
     noise: float = 0.1  # on weights and bias, relative to their root mean square
     layer: Hidden | None = None  # that is to be widened, set by `at`; None for a new layer
 
-    def at(self, network: MLP, location: Location, reader: MapRows) -> "Split":  # noqa: ARG002
+    def at(
+        self,
+        network: MLP,
+        action: AbstractAction,
+        readers: Sequence[MapRows],  # noqa: ARG002
+    ) -> "Split":
         """The search that knows the layer to be widened."""
-        widened = location.kind == "width"
-        return replace(self, layer=network.hidden[location.position] if widened else None)
+        return replace(self, layer=None if action.inserts else network.hidden[action.position])
 
     def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
         """Copies, in random order."""

@@ -154,7 +154,7 @@ class _Run:
         self.insertions.append(
             {
                 "step": step,
-                "position": proposal.location.position,
+                "position": proposal.action.position,
                 "units": proposal.units,
                 **{
                     f"{name}_{when}": seen[name]

@@ -146,8 +146,8 @@ class _Run:
         self.additions.append(
             {
                 "step": self.step,
-                "kind": proposal.location.kind,
-                "position": proposal.location.position,
+                "kind": proposal.action.kind,
+                "position": proposal.action.position,
                 "units": proposal.units,
                 "hidden_sizes": list(self.network.hidden_sizes),
                 "ratio": self.how.ratio(proposal),

@@ -49,7 +49,7 @@ def fit_whole(*args: Any, **kwargs: Any) -> tuple[MLP, History]:
 
 
 class Look(NamedTuple):
-    """The best proposal at every location, and the one to add, if any."""
+    """The best proposal at every place, and the one to add, if any."""
 
     proposals: list[Proposal]
     accepted: Proposal | None
@@ -112,10 +112,10 @@ class Recipe:
         """Search everywhere, and decide."""
         look_key, key = jax.random.split(key)
         seen = growth.look(network, self.loss, self.metric, fitted_on, judged_on, look_key)
-        places = self.policy.locations(network, layers_allowed=layers_allowed)
+        places = self.policy.actions(network, layers_allowed=layers_allowed)
         found: list[list[Proposal]] = []
-        for kind, proposer in (("width", self.proposer), ("layer", self.layer_proposer)):
-            of_kind = [place for place in places if place.kind == kind]
+        for inserts, proposer in ((False, self.proposer), (True, self.layer_proposer)):
+            of_kind = [place for place in places if place.inserts == inserts]
             found += growth.propose_all(network, seen, proposer, self.policy, of_kind, key)
         accepted = self.policy.decide(found, network).accepted
         return Look([best for best, *_ in found], join(accepted) if accepted else None)

@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from senn import History, Policy, growth
+from senn.actions import AbstractAction, Beside, Widen
 from senn.nn import MLP, Dense
 from senn.nn.network import lecun_normal, rebuild
-from senn.policy import Decision, Verdict
-from senn.proposals import Location, Proposal
+from senn.policy import Decision, Outcome, Verdict
+from senn.proposals import Proposal
 from senn.proposals.base import join
 
 NEVER = 10**9
@@ -23,7 +24,7 @@ class Planned(NamedTuple):
     """One addition: when, where, how many units, and to how many that there were."""
 
     step: int
-    location: Location
+    action: AbstractAction
     units: int
     size: int  # hidden units in all just before
 
@@ -57,18 +58,18 @@ class Replay(Policy):
         """The next planned step, or that at which growth ends."""
         return min((p.step for p in self.plan if p.step > step), default=max(self.end, step + 1))
 
-    def locations(self, network: MLP, *, layers_allowed: bool = True) -> tuple[Location, ...]:
+    def actions(self, network: MLP, *, layers_allowed: bool = True) -> tuple[AbstractAction, ...]:
         """The place of the next addition; after the last any, if there is room."""
         planned = self.due(network)
         if planned is not None and self.places_seed is None:
-            return (planned.location,)
-        places = super().locations(network, layers_allowed=layers_allowed)
+            return (planned.action,)
+        places = super().actions(network, layers_allowed=layers_allowed)
         if planned is None or self.places_seed is None:
             return places[:1]
         draw = np.random.default_rng((self.places_seed, planned.size))
         return (places[draw.integers(len(places))],)
 
-    def units_in_turn(self, location: Location) -> int:  # noqa: ARG002
+    def units_in_turn(self, action: AbstractAction) -> int:  # noqa: ARG002
         """As many everywhere; `decide` takes as many as are planned."""
         return self.most_units()
 
@@ -78,31 +79,32 @@ class Replay(Policy):
         reason = "as planned" if planned else "nothing more is planned"
         units = [join(p) for p in proposals]
         kept = [first_units(p, planned.units) if planned else p for p in units]
-        verdicts = tuple(Verdict(p, planned is not None, reason) for p in kept)
+        outcome = Outcome.ADDED if planned else Outcome.ALPHA
+        verdicts = tuple(Verdict(p, outcome, reason) for p in kept)
         return Decision(verdicts, reason, exhausted=planned is None)
 
 
 def plan_of(history: History) -> tuple[Planned, ...]:
-    """The additions of a run, with the map at which the units were scored."""
-    places = {
-        c.step: Location(c.kind, c.position, c.reader)  # pyright: ignore[reportArgumentType]
-        for c in history.considerations
-        if c.accepted
-    }
+    """The additions of a run whose layers are residual."""
     return tuple(
-        Planned(a.step, places[a.step], a.units, sum(a.hidden_sizes) - a.units)
+        Planned(
+            a.step,
+            (Beside if a.inserts else Widen)(a.position),
+            a.units,
+            sum(a.hidden_sizes) - a.units,
+        )
         for a in history.additions
     )
 
 
 def first_units(proposal: Proposal, count: int) -> Proposal:
     """The first `count` of a proposal's units; its scores stay those of all."""
-    theta = proposal.activation
+    theta = proposal.theta
     return replace(
         proposal,
         weight=proposal.weight[:, :count],
         bias=proposal.bias[:count],
-        activation=None if theta is None else theta[:, :count],
+        theta=None if theta is None else theta[:, :count],
     )
 
 
@@ -110,10 +112,10 @@ def full_size(first: MLP, plan: Sequence[Planned], policy: Policy, key: PRNGKeyA
     """A network of the size that `first` has after the plan, all of it drawn anew."""
     network = first
     for planned in plan:
-        inputs, K = network.n_inputs(planned.location.position), planned.units
+        inputs, K = network.n_inputs(planned.action.position), planned.units
         learned = network.activation.learned
         theta = np.zeros((learned, K)) if learned else None
-        silent = Proposal(planned.location, np.zeros((inputs, K)), np.zeros(K), theta, *[0.0] * 6)
+        silent = Proposal(planned.action, np.zeros((inputs, K)), np.zeros(K), theta, *[0.0] * 6)
         network, _ = growth.add(network, None, silent, policy)
     return drawn_anew(network, key)
 

@@ -189,6 +189,13 @@ class MLP(AbstractTapped):
         """The linear maps that read hidden layer `layer`, or for −1 the inputs, nearest first."""
         return tuple(m for m, nodes in enumerate(self.sources) if layer + 1 in nodes)
 
+    def alongside(self, position: int) -> range:
+        """The maps that read all that map `position` does: it, and those past residual layers."""
+        last = position
+        while last < len(self.hidden) and self.hidden[last].residual:
+            last += 1
+        return range(position, last + 1)
+
     def n_inputs(self, position: int) -> int:
         """Active inputs of linear map `position`, without the constant."""
         sizes = (self.in_size, *self.hidden_sizes)

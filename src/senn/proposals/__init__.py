@@ -2,7 +2,6 @@
 
 from senn.proposals.ascent import GradientAscent as GradientAscent
 from senn.proposals.base import AbstractProposer as AbstractProposer
-from senn.proposals.base import Location as Location
 from senn.proposals.base import Proposal as Proposal
 from senn.proposals.langevin import Langevin as Langevin
 from senn.proposals.projection import Projection as Projection

@@ -2,13 +2,14 @@
 
 New units of hidden layer l read what linear map l reads; units of a layer inserted before map
 p read what map p reads. Either way they are scored by what their activations explain of the
-residual gradient at the map that will read them (theorem 2), and found by the same searches.
+residual gradients at the maps that will read them (theorem 2), and found by the same searches.
+The curvature has a block for each map, so what several maps gain is summed.
 """
 
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,24 +17,24 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, Key, PRNGKeyArray
 
+from senn.actions import AbstractAction
 from senn.arrays import split_key, split_keys
 from senn.blocks import joined
 from senn.compilation import QUICK, program
 from senn.curvature import MapRows
 from senn.factors import InputFactor
-from senn.linalg import diagonal, log_det, solve_stack
+from senn.linalg import diagonal, log_det, relative_ridge, solve_stack
 from senn.nn import MLP
 from senn.nn.activation import Activation
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.sample import Sample
-from senn.score import residual_of
-from senn.words import place
+from senn.score import Residual, residual_of
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
 
 
 class Problem(eqx.Module):
-    """The search for units that explain the residual gradient of one linear map.
+    """The search for units that explain the residual gradients of the maps that will read them.
 
     `fit` is the sample on which units are optimised, `held_out` the one on which they are
     judged; both use what the map's inputs predict on the first. Dormant slots are padding:
@@ -42,9 +43,9 @@ class Problem(eqx.Module):
 
     fit: Sample
     held_out: Sample
-    ridge: Float[Array, ""]  # ε_A of the reading map
-    unit_rms: Float[Array, ""]  # root mean square of the reading map's active inputs; 1 if all 0
-    eta: Float[Array, ""]  # η_c of the reading map
+    ridge: Float[Array, ""]  # ε_A of the reading maps
+    unit_rms: Float[Array, ""]  # root mean square of the active inputs of those; 1 if all are 0
+    eta: Float[Array, ""]  # η_c of those, summed
     source: InputFactor | None  # of what the units would read, if known already
     inputs: Bool[Array | np.ndarray, " I"]
     units: Bool[Array | np.ndarray, " K"]
@@ -74,33 +75,17 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Location:
-    """A place where units may go.
-
-    "width": new units of hidden layer `position`, scored at the linear map `reader`.
-    "layer": a new layer before linear map `position`, which is also its reader.
-    """
-
-    kind: Literal["width", "layer"]
-    position: int
-    reader: int
-
-    def __str__(self) -> str:  # noqa: D105
-        return place(self.kind, self.position)
-
-
-@dataclass(frozen=True)
 class Proposal:
-    """K units for one location, active inputs only, with their scores in units of η."""
+    """K units for one place, active inputs only, with their scores in units of η."""
 
-    location: Location
+    action: AbstractAction
     weight: np.ndarray  # [I, K]
     bias: np.ndarray  # [K]
-    activation: np.ndarray | None  # θ [F, K]
+    theta: np.ndarray | None  # [F, K]
     fit_score: float  # Δη′ on the sample that the units were optimised on
     score: float  # on the held-out sample
     stderr: float  # standard error of `score`
-    eta: float  # η_c of the reading map
+    eta: float  # η_c of the reading maps together
     limit: float  # λ
     reach: float  # what α is relative to: λ, or for the Fisher metric twice the loss
 
@@ -111,13 +96,13 @@ class Proposal:
 
 
 def join(proposals: Sequence[Proposal]) -> Proposal:
-    """Proposals for one location, each scored beside those before it, as one of all their units."""
-    thetas = [p.activation for p in proposals if p.activation is not None]
+    """Proposals for one place, each scored beside those before it, as one of all their units."""
+    thetas = [p.theta for p in proposals if p.theta is not None]
     return replace(
         proposals[0],
         weight=np.concatenate([p.weight for p in proposals], axis=1),
         bias=np.concatenate([p.bias for p in proposals]),
-        activation=np.concatenate(thetas, axis=1) if thetas else None,
+        theta=np.concatenate(thetas, axis=1) if thetas else None,
         fit_score=sum(p.fit_score for p in proposals),
         score=sum(p.score for p in proposals),
         stderr=sum(p.stderr**2 for p in proposals) ** 0.5,
@@ -139,10 +124,10 @@ class AbstractProposer(eqx.Module):
     def at(
         self,
         network: MLP,  # noqa: ARG002
-        location: Location,  # noqa: ARG002
-        reader: MapRows,  # noqa: ARG002
+        action: AbstractAction,  # noqa: ARG002
+        readers: Sequence[MapRows],  # noqa: ARG002
     ) -> "AbstractProposer":
-        """The search for units of one place, `reader` being what the map that reads them sees.
+        """The search for units of one place, `readers` being what the maps that read them see.
 
         By default it is the same everywhere: a problem tells all that the score depends on.
         """
@@ -217,38 +202,65 @@ class AbstractMaximizer(AbstractProposer):
 
 def problem_at(
     source: tuple[MapRows, MapRows],
-    reader: tuple[MapRows, MapRows],
+    readers: Sequence[tuple[MapRows, MapRows]],
     inputs: Bool[Array | np.ndarray, " I"],
     units: Bool[Array | np.ndarray, " K"],
     activation: Activation,
     *,
     damping: float,
+    columns: Int[np.ndarray, " O"] | None = None,
     square: bool = False,
     input_factor: InputFactor | None = None,
 ) -> Problem:
-    """The problem of units that read what map `source` reads and are read by map `reader`.
+    """The problem of units that read what map `source` reads and are read by `readers`.
 
-    Both are given on the fitting and on the held-out sample. `damping` is relative.
-    `input_factor` is of what map `source` reads, if it is known already.
+    All are given on the fitting and on the held-out sample. `damping` is relative; `columns` are
+    those of the readers' outputs, beside one another, that are looked at (all if None), and the
+    number behind the last is 0 throughout. `input_factor` is of what map `source` reads, if it is
+    known already.
 
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
-    r, (ridge, rms, eta) = residuals(reader, damping=damping)
+    r, (ridge, rms, eta) = residuals(tuple(readers), columns, damping=damping)
     here, there = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
     return Problem(here, there, ridge, rms, eta, input_factor, inputs, units, activation, square)
 
 
 @program(QUICK)
-def residuals(reader: tuple[MapRows, MapRows], *, damping: float):
-    """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c."""
-    of_fit, held_out = (Sample(of.a, of.g, of.root_weight) for of in reader)
-    A, G = of_fit.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
-    fit = residual_of(A, G, reader[0].S, damping)
-    power = diagonal(A)[:-1]
-    total, n = jnp.sum(jnp.stack([power, (power > 0).astype(A.dtype)]), axis=1)
+def residuals(
+    readers: tuple[tuple[MapRows, MapRows], ...],
+    columns: Int[Array | np.ndarray, " O"] | None = None,
+    *,
+    damping: float,
+):
+    """The whitened residual gradients of both samples; the ridge, the inputs' size and η_c.
+
+    The same ridge is added to A of every reader, which theorem 2 asks for: the mean of theirs.
+    """
+    samples = [[Sample(of.a, of.g, of.root_weight) for of in reader] for reader in readers]
+    moments = [of_fit.moments() for of_fit, _ in samples]
+    ridge = jnp.mean(jnp.stack([relative_ridge(A, damping) for A, _ in moments]))
+    fits = [
+        residual_of(A, G, reader[0].S, damping, ridge)
+        for (A, G), reader in zip(moments, readers, strict=True)
+    ]
+    power = jnp.concatenate([diagonal(A)[:-1] for A, _ in moments])
+    total, n = jnp.sum(jnp.stack([power, (power > 0).astype(power.dtype)]), axis=1)
     rms = jnp.where(n > 0, jnp.sqrt(total / jnp.maximum(n, 1)), 1)
-    left = (s.walk(lambda s: (fit(s.a, s.r), ()))[0] for s in (of_fit, held_out))
-    return tuple(map(joined, left)), (fit.ridge, rms, fit.score)
+    left = (list(map(_unexplained, fits, own)) for own in zip(*samples, strict=True))
+    eta = jnp.sum(jnp.stack([fit.score for fit in fits]))
+    return tuple(_beside(parts, columns) for parts in left), (ridge, rms, eta)
+
+
+def _unexplained(fit: Residual, sample: Sample) -> Float[Array, "N O"]:
+    return joined(sample.walk(lambda s: (fit(s.a, s.r), ()))[0])
+
+
+def _beside(parts: Sequence[Float[Array, "N _"]], columns: Any) -> Float[Array, "N O"]:
+    if columns is None:
+        return jnp.concatenate(parts, axis=1)
+    zero = jnp.zeros((len(parts[0]), 1), parts[0].dtype)
+    return jnp.concatenate([*parts, zero], axis=1)[:, columns]
 
 
 def outputs(problem: Problem, units: Units) -> tuple[Float[Array, "N P"], Float[Array, "M P"]]:

@@ -64,7 +64,7 @@ class _Pool(NamedTuple):
     @classmethod
     def of(cls, fit: Sample, held_out: Sample, ridge: Float[Array, ""]) -> "_Pool":
         """The pool before any choice."""
-        A, C = fit.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
+        A, C = fit.moments()
         power, there = diagonal(A), held_out.a.T
         damped = A + ridge * jnp.eye(A.shape[0], dtype=A.dtype)
         return cls(damped, C, there, DEPENDENT * (power + ridge), jnp.sqrt(power))

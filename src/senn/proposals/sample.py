@@ -52,6 +52,10 @@ class Sample(NamedTuple):
         """The mean over all rows of what a function says of the mean over some."""
         return self.walk(lambda block: ((), function(block)), at_most=at_most)[1]
 
+    def moments(self) -> tuple[Float[Array, "J J"], Float[Array, "J O"]]:
+        """E[a aᵀ] and E[a rᵀ]."""
+        return self.mean(lambda s: (s.a.T @ s.a / len(s.a), s.a.T @ s.r / len(s.a)))
+
     def mean_and_error(
         self, gains: Float[Array, " N"]
     ) -> tuple[Float[Array, ""], Float[Array, ""]]:

@@ -34,24 +34,21 @@ def lanes(story: Story) -> Element | None:
     return section("Where it looked", EXPLANATION, figure(drawing), id_="locations")
 
 
-def _key(c: Consideration) -> tuple[bool, int, int]:
-    return c.kind == "layer", c.position, c.reader
+def _key(c: Consideration) -> tuple[bool, int]:
+    return c.inserts, c.position
 
 
-def _lane(story: Story, key: tuple[bool, int, int], x, y: float) -> list[Element]:
+def _lane(story: Story, key: tuple[bool, int], x, y: float) -> list[Element]:
     here = [c for c in story.run.history.considerations if _key(c) == key]
-    name = here[0].place
-    if here[0].kind == "width":
-        name += f", read by map {here[0].reader}"
     # the large ones first, so that they hide none
     marks = [
-        decision_mark(story, c, x(c.step), y, _radius(story, c))
-        for c in sorted(here, key=story.policy.share, reverse=True)
+        decision_mark(c, x(c.step), y, _radius(story, c))
+        for c in sorted(here, key=lambda c: c.share, reverse=True)
     ]
     line = tag("line", x1=x.start, x2=x.end, y1=y, y2=y, class_="grid")
-    return [line, *marks, tag("text", name, x=x.start, y=y - 15, class_="tick lane")]
+    return [line, *marks, tag("text", here[0].place, x=x.start, y=y - 15, class_="tick lane")]
 
 
 def _radius(story: Story, c: Consideration) -> float:
-    times = story.policy.share(c) / story.policy.alpha
+    times = c.share / story.alpha
     return LEAST + PER_DECADE * math.log10(max(times, 1.0))

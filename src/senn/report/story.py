@@ -35,11 +35,10 @@ class Story:
         """The step of the last addition."""
         return max((a.step for a in self.run.history.additions), default=0)
 
-    @cached_property
-    def policy(self) -> Policy:
-        """The thresholds of the run; the command leaves the others as they are."""
-        given = {k: self.run.settings.get(k) for k in ("tau", "alpha")}
-        return Policy(**{k: v for k, v in given.items() if v is not None})
+    @property
+    def alpha(self) -> float:
+        """The stopping criterion of the run."""
+        return self.run.settings.get("alpha") or Policy.alpha
 
     @property
     def score_word(self) -> str:

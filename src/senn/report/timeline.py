@@ -161,28 +161,28 @@ def _finite(value: float | None) -> bool:
 
 def _decisions(story: Story, x: Axis, top: float, end: float) -> list[Child]:
     """The share of what is left that each proposal would gain, and the threshold α."""
-    alpha, considerations = story.policy.alpha, story.run.history.considerations
-    shares = [story.policy.share(c) for c in considerations]
+    alpha, considerations = story.alpha, story.run.history.considerations
+    shares = [c.share for c in considerations]
     y = Axis(alpha / 30, 1.5 * max(*shares, 3 * alpha), end, top, log=True)
     threshold = tag("line", x1=x.start, x2=x.end, y1=y(alpha), y2=y(alpha), class_="threshold")
     name = tag("text", f"α {percent(alpha)}", x=x.end, y=y(alpha) - 5, class_="tick right")
-    marks = [decision_mark(story, c, x(c.step), y(s)) for c, s in
+    marks = [decision_mark(c, x(c.step), y(s)) for c, s in
              zip(considerations, shares, strict=True)]  # fmt: skip
     what = "gain of a unit, as a share of what is left to gain"
     return [*heading(what, top, ("unit", "layer")), *grid(x, y, percent), threshold, name, *marks]
 
 
-def decision_mark(story: Story, c: Consideration, at: float, y: float, size: float = 4) -> Element:
+def decision_mark(c: Consideration, at: float, y: float, size: float = 4) -> Element:
     """A dot for units or a square for a layer, filled if it was added; it tells why."""
     verdict = "added" if c.accepted else "refused"
     said = tip(
         f"step {c.step:,}, {c.place}: {verdict}\n{c.reason}\n"
         f"Δη′ {c.score:.3g} ± {c.stderr:.2g} on held-out rows, {c.fit_score:.3g} where it was "
-        f"fitted\n{percent(story.policy.share(c))} of what is left, at its cost, less the "
+        f"fitted\n{percent(c.share)} of what is left, at its cost, less the "
         "uncertainty"
     )
     class_ = f"decision {verdict}"
-    if c.kind == "layer":
+    if c.inserts:
         return tag("rect", said, x=at - size, y=y - size, width=2 * size, height=2 * size,
                    class_=class_)  # fmt: skip
     return tag("circle", said, cx=at, cy=y, r=size, class_=class_)
