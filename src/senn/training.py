@@ -624,7 +624,7 @@ class _Run:
         proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
         for stage in self.policy.stages(self.actions(), self.now.waits):
             proposals += propose_all(
-                self.now.train.network, seen, self.proposer, self.policy, stage, self.draw_key()
+                self.now.train.average, seen, self.proposer, self.policy, stage, self.draw_key()
             )
             decision = self.policy.decide(proposals, self.now.train.network)
             if decision.accepted:
