@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import reference
-from senn.nn import ACTIVATIONS, MLP, Dense, rational, rational_features
+from senn.nn import ACTIVATIONS, MLP, AbstractFixed, Dense, rational, rational_features, register
 from senn.nn.activation import Rational
 from senn.nn.network import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
 
@@ -80,6 +80,18 @@ def test_rational_identity_and_zero_are_exact():
     one = zero.at[0].set(1)
     np.testing.assert_array_equal(rational(z, one), z)
     np.testing.assert_array_equal(rational(z, zero), 0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (type("Bare", (AbstractFixed,), {}), "'Bare' is no activation: it lacks name and numpy"),
+        (type("Named", (AbstractFixed,), {"name": "named"}), "'Named' .* lacks numpy"),
+    ],
+)
+def test_activations_that_lack_something_are_told_of(given, message):
+    with pytest.raises(ValueError, match=message):
+        register(given)
 
 
 # --- networks ---------------------------------------------------------------------------------

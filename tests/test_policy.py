@@ -5,7 +5,9 @@ import re
 import jax
 import numpy as np
 import pytest
+from sklearn.base import clone
 
+from senn import SENNClassifier
 from senn.actions import Beside, Between, Widen
 from senn.nn import MLP
 from senn.policy import Policy
@@ -324,3 +326,20 @@ BAD = [
 def test_bad_settings(name, value):
     with pytest.raises((ValueError, TypeError), match=name):  # TypeError: beartype's
         Policy(**{name: value})
+
+
+def test_a_search_over_the_settings_of_a_policy():
+    """As scikit-learn's searches do: parameters by name, in a clone."""
+    rule = Policy(tau=1.5)
+    model = clone(SENNClassifier(policy=rule)).set_params(policy__alpha=0.25, policy__width=False)
+    assert (model.policy, rule) == (Policy(tau=1.5, alpha=0.25, width=False), Policy(tau=1.5))
+    assert model.get_params()["policy__alpha"] == 0.25
+    assert clone(model).policy == model.policy
+    before = Policy(**model.policy.get_params())
+    for params, message in (
+        ({"alpha": -1.0}, "alpha must be at least 0; got -1.0"),
+        ({"alfa": 1.0}, "Policy has no setting 'alfa'; it has tau, alpha,"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            model.policy.set_params(**params)
+        assert model.policy == before

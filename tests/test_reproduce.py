@@ -238,7 +238,7 @@ def test_the_command_line_is_part_of_the_record(quick, monkeypatch):
 
 @pytest.mark.parametrize("name", ["fig3", "ablation"])
 def test_ctrl_c_keeps_no_run_that_was_cut_short(name, tmp_path, monkeypatch, capsys):
-    interrupted = SimpleNamespace(stop_reason="interrupted", steps=3)
+    interrupted = SimpleNamespace(ended_by="interrupted", steps=3)
     monkeypatch.setattr(growing, "fit", lambda network, *_, **__: (network, interrupted))
     words = ["reproduce", name, "--quick", "--no-cache", "--out", str(tmp_path)]
     assert main(words) == 130

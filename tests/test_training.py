@@ -311,6 +311,7 @@ def test_max_steps_is_exact(network, steps):
     new, history = run(network, schedule=schedule, callbacks=[recorder])
     assert history.steps == steps
     assert history.stop_reason == f"{steps} steps done"
+    assert history.ended_by == "steps"
     assert [step for step, _ in recorder.of("on_steps")][-1:] == [steps][: bool(steps)]
     assert history.evaluations[-1].step == steps
     assert same(new, network) == (steps == 0)
@@ -342,6 +343,7 @@ def test_other_ends(network, settings, steps):
     assert history.steps == steps
     assert history.evaluations[-1].step == steps
     assert ("seconds used" in history.stop_reason) == ("max_seconds" in settings)
+    assert (history.ended_by == "seconds") == ("max_seconds" in settings)
 
 
 @pytest.mark.parametrize("validation", [None, VALIDATION], ids=["training loss", "validation loss"])
@@ -351,6 +353,7 @@ def test_it_stops_when_the_loss_does(network, validation, patience):
     _, history = run(network, validation=validation, optimizer=STILL, schedule=schedule)
     assert len(history.evaluations) == 1 + patience  # the first is always better
     assert history.stop_reason.startswith(f"no better loss in {patience} evaluations")
+    assert history.ended_by == "plateau"
 
 
 def test_improvements_below_the_tolerance_do_not_count(network):
@@ -387,6 +390,7 @@ def test_an_iterator_is_used_up(network):
     new, history = run(network, iter(batches()), loss="squared_error", schedule=schedule)
     assert history.steps == 3
     assert history.stop_reason == "the data ended"
+    assert history.ended_by == "data"
     steps = [e.step for e in history.evaluations]
     assert steps == sorted(set(steps))
     assert steps[-1] == 3
@@ -467,7 +471,7 @@ def test_a_network_keeps_its_type():
 def test_interruption_returns_what_there_is(network, hook, calls):
     recorder = Recorder(hook, calls)
     new, history = run(network, policy=GROW, callbacks=[recorder])
-    assert history.stop_reason == "interrupted"
+    assert history.stop_reason == history.ended_by == "interrupted"
     assert recorder.told[-1] == ("on_stop", history)
     assert recorder.names()[-3:] == [hook, "on_snapshot", "on_stop"]
     assert len(recorder.of(hook)) == calls
@@ -490,7 +494,7 @@ def test_interrupted_while_growing_the_ledger_still_agrees(network, monkeypatch)
 
     monkeypatch.setattr(senn.training, "evaluate", interrupted)
     new, history = run(network, policy=GROW)
-    assert history.stop_reason == "interrupted"
+    assert history.stop_reason == history.ended_by == "interrupted"
     assert new.hidden_sizes == (3 + len(history.additions),)
 
 

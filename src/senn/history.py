@@ -6,6 +6,7 @@ import math
 import reprlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,20 @@ class Recovery:
     reason: str
 
 
+class Ending(StrEnum):
+    """What ended a run; `History.stop_reason` has it in words."""
+
+    STEPS = "steps"  # all that were asked for, or all epochs
+    SECONDS = "seconds"  # the budget of time
+    ANNEALED = "annealed"  # after growth had ended
+    PLATEAU = "plateau"  # no better loss after growth
+    DATA = "data"  # the stream has no more
+    CALLBACK = "callback"  # it asked for it
+    NOT_FINITE = "not finite"  # the loss, again and again
+    INTERRUPTED = "interrupted"  # Ctrl-C
+    FAILED = "failed"  # an exception was raised
+
+
 RECORDS: dict[str, type] = {
     "evaluation": Evaluation,
     "consideration": Consideration,
@@ -115,6 +130,7 @@ class History:
     returned_step: int = 0  # the step whose network was returned
     stop_reason: str = ""
     growth_ended: int | None = None  # the step from which on nothing was added any more
+    ended_by: str = ""  # an `Ending`; "" while it runs, and in ledgers of before there were any
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -14,7 +14,7 @@ from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
 from senn.expand import add_outputs
-from senn.history import History
+from senn.history import Ending, History
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
@@ -31,7 +31,7 @@ from senn.preparation import (
     scaled,
     split,
 )
-from senn.training import NOT_FINITE, Schedule, fit
+from senn.training import Schedule, fit
 
 
 def fit_anew(
@@ -140,7 +140,7 @@ def _fit(
     estimator.validation_rows_ = rows.kept[held_out]
     estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
     estimator._online = None
-    if estimator.history_.stop_reason.startswith(NOT_FINITE):
+    if estimator.history_.ended_by == Ending.NOT_FINITE:
         from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
 
         warnings.warn(

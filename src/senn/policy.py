@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn import MLP
 from senn.proposals import Proposal
 from senn.score import max_additions
+from senn.words import quoted
 
 
 class Outcome(StrEnum):
@@ -136,6 +137,22 @@ class Policy:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0; got {value!r}.")
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
+        """The settings by name: `policy__alpha` is one more parameter of an estimator."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.init}
+
+    def set_params(self, **params: Any) -> "Policy":
+        """Other settings, checked, in place: that is how scikit-learn's searches set them.
+
+        Elsewhere policies do not change; `dataclasses.replace` makes another.
+        """
+        known = self.get_params()
+        if unknown := [name for name in params if name not in known]:
+            raise ValueError(f"Policy has no setting {quoted(unknown)}; it has {', '.join(known)}.")
+        for name, value in replace(self, **params).get_params().items():
+            object.__setattr__(self, name, value)
+        return self
 
     def layer_size(self, network: MLP, position: int) -> int:
         """Units that a new layer before map `position` would have."""

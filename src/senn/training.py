@@ -33,7 +33,7 @@ from senn.evaluation import ROWS_AT_ONCE, evaluate
 from senn.evaluation import prepare as prepare_evaluation
 from senn.expand import with_slots, without_spare
 from senn.growth import add, first_layer, look, prepare, propose_all
-from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.history import Addition, Consideration, Ending, Evaluation, History, Recovery
 from senn.linalg import running_mean
 from senn.losses import (
     LOSSES,
@@ -278,7 +278,8 @@ def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch 
             "The data are not those of the run to be resumed: give the same rows in the same "
             "order, or start anew."
         )
-    state.fingerprint, state.history.stop_reason = found, ""
+    state.fingerprint = found
+    state.history.stop_reason = state.history.ended_by = ""
     if state.position is not None:
         source.position = state.position
 
@@ -370,9 +371,9 @@ class _Run:
                     self.advance(end)
                     self.heed()
         except KeyboardInterrupt:
-            self.history.stop_reason = "interrupted"
+            self.end(Ending.INTERRUPTED, "interrupted")
         except BaseException as error:
-            self.history.stop_reason = f"failed with {type(error).__name__}"
+            self.end(Ending.FAILED, f"failed with {type(error).__name__}")
             raise
         finally:
             self.count()
@@ -400,9 +401,9 @@ class _Run:
         ended = self.ended(end)
         if ended or self.now.step % every == 0:
             self.evaluate()
-        ended = ended or self.asked
+        ended = ended or self.asked_for()
         if ended:
-            self.history.stop_reason = ended
+            self.end(*ended)
         elif self.now.growing and self.now.step >= self.now.next_look:
             self.consider()
         self.notice_plateau()
@@ -412,7 +413,11 @@ class _Run:
         if self.asked and not self.history.stop_reason:
             if self.now.infos:  # steps that no evaluation has seen
                 self.evaluate()
-            self.history.stop_reason = self.asked
+            self.end(Ending.CALLBACK, self.asked)
+
+    def end(self, by: Ending, reason: str) -> None:
+        """Say why this is the end."""
+        self.history.ended_by, self.history.stop_reason = by, reason
 
     def notice_plateau(self) -> None:
         """End growth, and after it training, once the loss has stopped falling."""
@@ -424,7 +429,7 @@ class _Run:
             return
         stale = self.now.stale
         if stale >= self.schedule.stop_after:
-            self.history.stop_reason = f"no better loss in {stale} evaluations after growth"
+            self.end(Ending.PLATEAU, f"no better loss in {stale} evaluations after growth")
 
     def end_growth(self) -> None:
         """From now on nothing is added; evaluations without a better loss count anew."""
@@ -458,18 +463,22 @@ class _Run:
         at, limit = self.now.step + np.arange(steps), self.schedule.max_seconds
         return self.now.annealing.rate(at, self.seconds(), limit)
 
-    def ended(self, end: int | None) -> str:
-        """Why training ends at this step, or nothing."""
+    def asked_for(self) -> tuple[Ending, str] | None:
+        """That a callback wants training to end, and why."""
+        return (Ending.CALLBACK, self.asked) if self.asked else None
+
+    def ended(self, end: int | None) -> tuple[Ending, str] | None:
+        """By what, and why, training ends at this step, if it does."""
         if self.asked:
-            return self.asked
+            return self.asked_for()
         if end is not None and self.now.step >= end:
-            return f"{end} steps done"
+            return Ending.STEPS, f"{end} steps done"
         if self.now.annealing is not None and self.now.step >= self.now.annealing.last:
-            return "the learning rate has been annealed after growth ended"
+            return Ending.ANNEALED, "the learning rate has been annealed after growth ended"
         limit = self.schedule.max_seconds
         if limit is not None and self.seconds() >= limit:
-            return f"{limit:g} seconds used"
-        return ""
+            return Ending.SECONDS, f"{limit:g} seconds used"
+        return None
 
     # --- steps ----------------------------------------------------------------------------
 
@@ -482,7 +491,7 @@ class _Run:
                 self.observe_inputs()
                 taken = chunk is not None and self.take(chunk)
             if chunk is None:
-                self.history.stop_reason = "the data ended"
+                self.end(Ending.DATA, "the data ended")
                 return False
             if not taken and not self.recover():
                 return False
@@ -532,7 +541,8 @@ class _Run:
         """Lower the step after a loss that was not finite; False once that was tried enough."""
         tried = len(self.history.recoveries)
         if tried >= MAX_RECOVERIES:
-            self.history.stop_reason = f"{NOT_FINITE}, also after lowering the step {tried} times"
+            reason = f"{NOT_FINITE}, also after lowering the step {tried} times"
+            self.end(Ending.NOT_FINITE, reason)
             return False
         self.now.train = self.now.train._replace(
             optimizer=self.optimizer.init(self.now.train.network),
@@ -579,7 +589,7 @@ class _Run:
     def result(self) -> tuple[MLP, int]:
         """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
         best = self.now.best
-        if best.network is None or self.history.stop_reason == "interrupted":
+        if best.network is None or self.history.ended_by == Ending.INTERRUPTED:
             return without_spare(self.now.train.average), self.now.step
         return without_spare(best.network), best.step
 

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from senn import __version__
 from senn.callbacks.progress import sizes_in_words
+from senn.history import Ending
 
 SCORES = {"classification": "accuracy", "regression": "r2"}
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
@@ -102,7 +103,7 @@ def summarise(
         "n_additions": len(history.additions),
         "steps": history.steps,
         "stop_reason": history.stop_reason,
-        "interrupted": history.stop_reason == "interrupted",
+        "interrupted": history.ended_by == Ending.INTERRUPTED,
         "version": __version__,
     }
 

@@ -14,6 +14,7 @@ import jax
 from jaxtyping import PRNGKeyArray
 
 from senn import Batch, History, Policy, Schedule, fit, growth
+from senn.history import Ending
 from senn.losses import AbstractLoss, AbstractMetric, make_metric
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
@@ -43,7 +44,7 @@ PAPER = Policy(
 def fit_whole(*args: Any, **kwargs: Any) -> tuple[MLP, History]:
     """`senn.fit`, but Ctrl-C is raised again: no record may hold a run that was cut short."""
     trained, history = fit(*args, **kwargs)
-    if history.stop_reason == "interrupted":
+    if history.ended_by == Ending.INTERRUPTED:
         raise KeyboardInterrupt
     return trained, history
 

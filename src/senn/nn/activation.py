@@ -19,6 +19,7 @@ from senn import plain
 from senn.arrays import to_device
 from senn.export import numpy_predict
 from senn.nn.rational import IDENTITY, rational, rational_features
+from senn.words import joined
 
 
 class AbstractActivation(eqx.Module):
@@ -192,8 +193,16 @@ ACTIVATIONS: dict[str, Activation] = {}  # by name
 def register(activation: Activation) -> Activation:
     """Let a class be known by its name: to networks, estimators, files, predictions, exports.
 
-    A decorator. Files hold the name alone: whoever loads one registers the class first.
+    A decorator. Files hold the name alone: whoever loads one registers the class first. A
+    `ValueError` if there is another of that name, or the class does not say what it needs to.
     """
+    lacking = [name for name in ("name", "numpy") if not hasattr(activation, name)]
+    if lacking:
+        raise ValueError(
+            f"{activation.__name__!r} is no activation: it lacks "
+            f"{joined(lacking)}; derive it from senn.nn.AbstractActivation or AbstractFixed, and "
+            "say both."
+        )
     if ACTIVATIONS.get(activation.name, activation) is not activation:
         raise ValueError(f"There is an activation called {activation.name!r} already.")
     ACTIVATIONS[activation.name] = activation
