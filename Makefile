@@ -18,7 +18,7 @@ EVERYTHING := .[completion,onnx,plot,tables,tensorboard]
 GROUPS := --group bench --group lint
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint docs choices seeds seeds-quick faults fuzz long-run bench bench-quick \
+.PHONY: help setup demo test lint gates docs choices seeds seeds-quick faults fuzz long-run bench bench-quick \
   check-extras lock audit clean
 
 help: ## list the targets
@@ -37,6 +37,9 @@ lint: $(TOOLS) ## check style and types
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
 
+gates: $(TOOLS) ## whether a change left every bit alone: short runs of two commits (2 minutes)
+	$(BIN)/python quality/gates.py
+
 docs: $(DOCS) ## build the site into build/docs, executing its examples; warnings are errors
 	$(BIN)/python -m sphinx -W --keep-going --quiet docs build/docs
 	@echo build/docs/index.html
@@ -52,7 +55,7 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 	$(BIN)/python experiments/seeds.py moons --seeds 1
 
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
-	$(BIN)/python experiments/faults.py
+	$(BIN)/python quality/faults.py
 
 BENCHMARKS := mnist unlimited overhead search optimizers scaling tables export waiting
 
@@ -69,10 +72,10 @@ check-extras: $(TOOLS) ## install senn afresh, alone and with each extra (minute
 	$(BIN)/python .ci/check_extras.py
 
 fuzz: $(TOOLS) ## 100,000 damaged files for every reader (minutes each)
-	$(BIN)/python experiments/fuzz.py
+	$(BIN)/python quality/fuzz.py
 
 long-run: $(TOOLS) ## 10,000 steps: does memory stay flat, do steps stay as fast?
-	$(BIN)/python experiments/long_run.py
+	$(BIN)/python quality/long_run.py
 
 lock: $(AUDIT) ## write requirements-dev.lock anew: what development installs, with checksums
 	echo '-e $(EVERYTHING)' | $(BIN)/uv pip compile - --quiet --universal --python-version 3.11 \
@@ -84,7 +87,7 @@ audit: $(AUDIT) ## ask for known vulnerabilities of what is locked
 
 clean: ## remove .venv and what tools leave behind
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis build dist docs/gallery
-	find src tests experiments benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests experiments quality benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -11,7 +11,7 @@ and no test can hold them as constants. Compared are
   the same bits and goes on to the same network.
 
     python quality/gates.py              # the last commit, or that before it if nothing is changed
-    python quality/gates.py --base REV
+    python quality/gates.py --base REV --cases "kfac, classes;files"
 
 Each commit's own copy of this script makes its runs, so that names may change with it. Ends with 1
 where anything differs, unless --known names those cases.
@@ -59,14 +59,23 @@ def arguments() -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", metavar="REV", help="what to compare with")
-    parser.add_argument("--cases", default="", metavar="NAME,NAME", help="some of them alone")
+    parser.add_argument("--cases", type=names, default="", metavar="NAME;NAME", help="some alone")
     parser.add_argument(
-        "--known", type=lambda text: text.split(","), default=[], metavar="NAME,NAME",
+        "--known", type=lambda text: names(text).split(";"), default=[], metavar="NAME;NAME",
         help="cases that are meant to differ",
     )  # fmt: skip
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+def names(text: str) -> str:
+    """Those of cases, by semicolons; they have commas in them."""
+    if unknown := {*text.split(";")} - {*RUNS, "files"}:
+        raise argparse.ArgumentTypeError(
+            f"{unknown.pop()!r} is no case; choose from {'; '.join([*RUNS, 'files'])}"
+        )
+    return text
 
 
 def default_base() -> str:
@@ -137,7 +146,7 @@ def first_difference(old: Any, new: Any) -> str:
 
 def work(files: Path, cases: str) -> dict[str, Result]:
     """All cases, by the package that is imported."""
-    wanted = cases.split(",") if cases else [*RUNS, "files"]
+    wanted = cases.split(";") if cases else [*RUNS, "files"]
     results = {}
     for name in wanted:
         print(f"{name} …", file=sys.stderr, flush=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "experiments" / "faults.py"
+SCRIPT = Path(__file__).parents[1] / "quality" / "faults.py"
 
 
 @pytest.mark.slow

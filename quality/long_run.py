@@ -1,7 +1,7 @@
 """A long run: does memory stay flat, does the ledger stay small, do steps stay as fast?
 
-    python experiments/long_run.py             # 10,050 steps, 200 considerations
-    python experiments/long_run.py --quick     # 600 steps
+    python quality/long_run.py             # 10,050 steps, 200 considerations
+    python quality/long_run.py --quick     # 600 steps
 
 Two half-moons, read over and over, and a policy that looks for units every 50 steps however often
 that was in vain, so that the run never stops growing by itself. Units are added within the slots

@@ -1,8 +1,8 @@
 """Damaged files, and whether their readers refuse them in a sentence.
 
-    python experiments/fuzz.py                       # 100,000 inputs a reader, minutes each
-    python experiments/fuzz.py --quick               # 300 inputs a reader
-    python experiments/fuzz.py --only csv model --inputs 5000 --seed 7
+    python quality/fuzz.py                       # 100,000 inputs a reader, minutes each
+    python quality/fuzz.py --quick               # 300 inputs a reader
+    python quality/fuzz.py --only csv model --inputs 5000 --seed 7
 
 Every reader gets valid files, damaged at random (`mutations.py`), and must read them or raise its
 own error. A finding is any other exception, a warning, a read of more than `SECONDS`, a death of

@@ -1,7 +1,7 @@
 """What happens to a run that is killed, starved of disk, or finds its files damaged.
 
-    python experiments/faults.py               all faults; writes the table into docs/reliability.md
-    python experiments/faults.py --quick       a few of each, without the table
+    python quality/faults.py               all faults; writes the table into docs/reliability.md
+    python quality/faults.py --quick       a few of each, without the table
 
 Every fault befalls a real process of `senn train`, a run that grows. Then `senn train --resume`
 goes on, and what it ends with, the model and the ledger (times aside), must be bit for bit what
