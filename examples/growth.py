@@ -65,7 +65,7 @@ figure.tight_layout()
 
 batch = senn.Batch.of(*train)
 loss = SoftmaxCrossEntropy()
-a, g, S = moments(small, loss, Fisher(loss), batch, jax.random.key(0)).maps[-1]
+a, g, S = moments(small, loss, Fisher(loss), batch, jax.random.key(0)).maps[-1].dense
 
 angles, offsets = np.linspace(0, np.pi, 60), np.linspace(-2.5, 2.5, 60)
 directions = np.stack([np.cos(angles), np.sin(angles)])  # [2, 60]

@@ -49,29 +49,29 @@ def main() -> int:
             after = runs_of(ROOT, files, given.cases)
         finally:
             git("worktree", "remove", "--force", str(tree))
-    differing = sorted(set(differences(before, after)) - set(given.known))
+    differing = sorted(set(differences(before, after)) - set(given.known.split(";")))
     print(f"{len(before)} cases against {base}: ", end="")
     print(f"{', '.join(differing)} differ" if differing else "no bit differs")
     return bool(differing)
 
 
-def arguments() -> argparse.Namespace:
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """What the command line says."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--base", metavar="REV", help="what to compare with")
     parser.add_argument("--cases", type=names, default="", metavar="NAME;NAME", help="some alone")
     parser.add_argument(
-        "--known", type=lambda text: names(text).split(";"), default=[], metavar="NAME;NAME",
+        "--known", type=names, default="", metavar="NAME;NAME",
         help="cases that are meant to differ",
     )  # fmt: skip
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--files", type=Path, help=argparse.SUPPRESS)
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 def names(text: str) -> str:
     """Those of cases, by semicolons; they have commas in them."""
-    if unknown := {*text.split(";")} - {*RUNS, "files"}:
+    if unknown := {*filter(None, text.split(";"))} - {*RUNS, "files"}:
         raise argparse.ArgumentTypeError(
             f"{unknown.pop()!r} is no case; choose from {'; '.join([*RUNS, 'files'])}"
         )

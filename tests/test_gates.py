@@ -38,6 +38,12 @@ def test_cases_are_named_with_their_commas():
         gates.names("kfac")
 
 
+@pytest.mark.parametrize("words", [[], ["--cases", ""]])
+def test_without_words_it_runs_every_case(words):
+    given = gates.arguments(words)
+    assert (given.cases, given.known) == ("", "")
+
+
 def test_a_run_says_the_same_twice_and_another_does_not(tmp_path):
     case = "adam, numbers"
     first, again = (gates.work(tmp_path, case)[case] for _ in range(2))

@@ -145,6 +145,14 @@ def test_more_room_changes_nothing_and_less_takes_it_back(name):
 
 
 @every_network
+def test_no_unit_in_use_is_cut_off(name):
+    network = network_of(name)
+    for space in free(network):
+        with pytest.raises(ValueError, match=f"1 slots are too few for {space.name}, where"):
+            resize(network, space, 1)
+
+
+@every_network
 def test_dormant_slots_receive_no_gradient(name):
     network = network_of(name)
     g = gradient(network)

@@ -250,7 +250,7 @@ NETWORKS = {
 
 @pytest.mark.parametrize("network", NETWORKS.values(), ids=NETWORKS)
 @pytest.mark.parametrize("units", [1, 3])
-def test_added_parameters_is_the_difference_that_growth_makes(network, units):
+def test_the_cost_is_the_difference_that_growth_makes(network, units):
     places = Policy().actions(network)
     assert any(place.inserts for place in places)
     if network.activation.learned:

@@ -312,6 +312,8 @@ def test_max_steps_is_exact(network, steps):
     assert history.steps == steps
     assert history.stop_reason == f"{steps} steps done"
     assert history.ended_by == "steps"
+    rows = history.to_rows()
+    assert History.from_rows(rows).to_rows() == rows
     assert [step for step, _ in recorder.of("on_steps")][-1:] == [steps][: bool(steps)]
     assert history.evaluations[-1].step == steps
     assert same(new, network) == (steps == 0)

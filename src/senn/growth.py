@@ -1,4 +1,4 @@
-"""One act of growth: find the best proposal for every location, decide, add."""
+"""One act of growth: find the best proposal for every place, decide, add."""
 
 from collections.abc import Sequence
 from itertools import chain

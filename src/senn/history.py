@@ -55,7 +55,7 @@ class Consideration(_Placed):
     eta: float  # η_c of the reading maps together
     limit: float  # λ
     reach: float  # what α is relative to
-    worth: float  # the cautious score for what it costs, which is compared with thresholds
+    worth: float  # the cautious score for what it costs; of old ledgers, by the default policy
     accepted: bool
     verdict: str  # "added", "noise", "alpha", "tau" (by which it was refused) or "elsewhere"
     reason: str
@@ -139,7 +139,7 @@ class History:
 
     @property
     def considerations(self) -> list[Consideration]:
-        """The considerations, one per location and time."""
+        """The considerations, one per place and time."""
         return self._of(Consideration)
 
     @property

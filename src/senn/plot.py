@@ -163,7 +163,7 @@ def score_landscape(
 
 
 def _moments(network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, layer: int):
-    """The moments of the map that makes a layer, and of the nearest that reads it."""
+    """The moments of the map that makes a layer, and of the nearest that reads it: of it alone."""
     maps = eqx.filter_jit(moments)(network, loss, metric, batch, jax.random.key(0)).maps
     return maps[layer], maps[network.readers(layer)[0]]
 

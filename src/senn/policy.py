@@ -57,8 +57,8 @@ class Policy:
     divided by what it costs, passes both thresholds; the best acceptable one is added.
 
     Args:
-        tau: expansion threshold τ > 1; the score must exceed (τ − 1) η_c, η_c of the linear map
-            that would read the units.
+        tau: expansion threshold τ > 1; the score must exceed (τ − 1) η_c, η_c of the linear maps
+            that would read the units, summed.
         alpha: stopping criterion α, relative to λ, or for the Fisher metric to twice the loss;
             the score must exceed α times that.
         confidence: standard errors of the held-out score that are subtracted from it.
@@ -88,7 +88,7 @@ class Policy:
             them; what τ alone refuses may pass later, as η_c falls.
         plateau: evaluations in a row without a better loss after which growth ends: more units
             no longer show in it.
-        unit_scale: activation of new units relative to the inputs of the map that reads them,
+        unit_scale: activation of new units relative to the inputs of the maps that read them,
             root mean square each. The score leaves it free. None leaves it to the optimiser: 0.3
             for `KFAC`, 1 for others, which learn slower behind smaller activations.
         metric: output metric of the score, "fisher" or "euclidean"; None takes that of the

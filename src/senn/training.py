@@ -417,7 +417,7 @@ class _Run:
 
     def end(self, by: Ending, reason: str) -> None:
         """Say why this is the end."""
-        self.history.ended_by, self.history.stop_reason = by, reason
+        self.history.ended_by, self.history.stop_reason = str(by), reason
 
     def notice_plateau(self) -> None:
         """End growth, and after it training, once the loss has stopped falling."""

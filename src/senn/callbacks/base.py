@@ -51,7 +51,7 @@ class Callback:
         """The network was evaluated."""
 
     def on_considerations(self, considerations: list[Consideration], reason: str) -> None:
-        """Growth was considered at every location; `reason` sums up the decision."""
+        """Growth was considered at every place; `reason` sums up the decision."""
 
     def on_addition(self, addition: Addition) -> None:
         """Units were added."""

@@ -128,7 +128,10 @@ def map_networks(function: Callable, tree: Tree) -> Tree:
 
 
 def arrange(tree: Tree, space: Space, source: Sequence[int] | np.ndarray) -> Tree:
-    """Slot i becomes what slot `source[i]` was, dormant where that is below 0."""
+    """Slot i becomes what slot `source[i]` was, dormant where that is below 0.
+
+    How many are in use is left as it is (`with_count`).
+    """
     source = np.asarray(source)
     kept = np.flatnonzero(source >= 0)
 
@@ -142,7 +145,19 @@ def arrange(tree: Tree, space: Space, source: Sequence[int] | np.ndarray) -> Tre
 
 
 def resize(tree: Tree, space: Space, capacity: int) -> Tree:
-    """So many slots: dormant ones behind those that are there, or fewer of them."""
+    """So many slots: dormant ones behind those that are there, or fewer of them.
+
+    A `ValueError` where units in use would be cut off.
+    """
+
+    def check(network: AbstractTapped) -> None:
+        units = leaf_at(network, space.in_use)
+        if units is not None and int(units) > capacity:
+            raise ValueError(
+                f"{capacity} slots are too few for {space.name}, where {int(units)} are in use."
+            )
+
+    map_networks(check, tree)
 
     def change(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
         more = capacity - units.shape[len(at)]
@@ -168,7 +183,7 @@ def write(tree: Tree, slots: Any, unit: Mapping[Port, Any]) -> Tree:
 
 
 def erase(tree: Tree, space: Space, slots: Any) -> Tree:
-    """Make slots dormant."""
+    """Make slots dormant; how many are in use is left as it is (`with_count`)."""
 
     def change(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
         new = np.array(units)

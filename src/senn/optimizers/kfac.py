@@ -285,12 +285,13 @@ def _put(tree: Tree, sites: Sites, matrices: Iterable[Array]) -> Tree:
 
 
 def _reads_inputs(site: AbstractSite) -> bool:
-    return isinstance(site, DenseSite) and site.reads_inputs
+    """Whether the factor of the network's inputs, which holds the constant, is that of its own."""
+    return isinstance(site, DenseSite) and site.reads_inputs and site.bias is not None
 
 
 def _others(site: AbstractSite, tree: Any) -> slice:
     """Which of the rows that a map reads are not the network's inputs, nor their constant."""
-    if not isinstance(site, DenseSite) or not site.reads_inputs:
+    if not (isinstance(site, DenseSite) and _reads_inputs(site)):
         return slice(None)
     first, *others = site.widths(tree)
     return slice(first, first + sum(others))

@@ -37,7 +37,7 @@ class Problem(eqx.Module):
     """The search for units that explain the residual gradients of the maps that will read them.
 
     `fit` is the sample on which units are optimised, `held_out` the one on which they are
-    judged; both use what the map's inputs predict on the first. Dormant slots are padding:
+    judged; both use what the maps' inputs predict on the first. Dormant slots are padding:
     `inputs` and `units` tell which of the rows and columns of a weight [I, K] may be used.
     """
 
@@ -393,7 +393,7 @@ def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
 
 
 def rescale(problem: Problem, found: Found, fraction: float) -> Found:
-    """Units whose activations have `fraction` × the root mean square of the map's inputs; NumPy.
+    """Units whose activations have `fraction` × the root mean square of the maps' inputs; NumPy.
 
     Δη′ does not depend on this scale (the ridge aside), but the first steps after the addition
     do. θ carries it where there is one, else weight and bias if σ is homogeneous; others stay as

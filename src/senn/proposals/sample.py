@@ -13,7 +13,7 @@ class Sample(NamedTuple):
     """Examples on which new units are scored."""
 
     a: Float[Array, "N J"]  # what they would read, last the constant; J = I + 1
-    r: Float[Array, "N O"]  # whitened residual gradient at the map that would read them
+    r: Float[Array, "N O"]  # whitened residual gradients at the maps that would read them
     root_weight: Float[Array, " N"]  # square roots of the examples' weights
 
     # Rows of a and r carry those roots.

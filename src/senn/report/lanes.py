@@ -1,4 +1,4 @@
-"""Scores per location: one lane for every place where units could go."""
+"""Scores per place: one lane for every place where units could go."""
 
 import math
 from xml.etree.ElementTree import Element
@@ -19,7 +19,7 @@ EXPLANATION = (
 
 
 def lanes(story: Story) -> Element | None:
-    """The section of the scores per location, if anything was considered."""
+    """The section of the scores per place, if anything was considered."""
     considerations = story.run.history.considerations
     if not considerations:
         return None
@@ -29,7 +29,7 @@ def lanes(story: Story) -> Element | None:
     drawing = svg(
         WIDTH, end + 42,
         *addition_lines(story, x, TOP, end), *rows, *bottom(x, end, "step"),
-        label="Scores of the best proposals, by location and step",
+        label="Scores of the best proposals, by place and step",
     )  # fmt: skip
     return section("Where it looked", EXPLANATION, figure(drawing), id_="locations")
 
