@@ -95,7 +95,7 @@ def runs_of(tree: Path, files: Path, cases: str) -> dict[str, Result]:
     """The results of one tree's package, by its own script if it has one."""
     own = tree / "quality" / "gates.py"
     results = files.parent / f"{tree.name}.json"
-    words = ["--work", str(results), "--files", str(files), "--cases", cases]
+    words = ["--work", str(results), "--files", str(files), *(["--cases", cases] if cases else [])]
     subprocess.run(
         [sys.executable, str(own if own.exists() else Path(__file__)), *words],
         env=os.environ | {"PYTHONPATH": str(tree / "src"), "SENN_CACHE_DIR": "off"},
