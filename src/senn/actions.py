@@ -33,6 +33,8 @@ class AbstractAction:
     def cost(self, network: MLP, units: int) -> int:
         """Active parameters that so many units add."""
         own = (network.n_inputs(self.position) + 1 + network.activation.learned) * units
+        if self.square:  # the units replace the inputs that they equal in number
+            return own
         outputs = (*network.hidden_sizes, network.out_size)
         return own + units * sum(outputs[m] for m in self.readers(network))
 
@@ -107,7 +109,3 @@ class Between(AbstractInsertion):
 
     how: ClassVar[InsertKind] = "identity"
     square: ClassVar[bool] = True
-
-    def cost(self, network: MLP, units: int) -> int:
-        """Of its own alone: the units replace the inputs that they equal in number."""
-        return (network.n_inputs(self.position) + 1 + network.activation.learned) * units

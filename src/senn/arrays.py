@@ -1,11 +1,12 @@
 """From NumPy's arrays to JAX's."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 
 ALIGNMENT = 64  # bytes
+Tree = TypeVar("Tree")
 
 
 def to_device(values: Any, dtype: Any = None) -> jax.Array:
@@ -20,6 +21,16 @@ def to_device(values: Any, dtype: Any = None) -> jax.Array:
 def zeros(shape: tuple[int, ...], dtype: Any) -> jax.Array:
     """`jnp.zeros`, made on the host."""
     return to_device(np.zeros(shape, dtype))
+
+
+def zeros_like(tree: Tree) -> Tree:
+    """Zeros for every array of a tree, made on the host."""
+    return jax.tree.map(lambda leaf: zeros(leaf.shape, leaf.dtype), tree)
+
+
+def path_of(keys: Any) -> str:
+    """The path of a leaf in words, as "hidden.0.dense.bias", from the keys that JAX gives it."""
+    return jax.tree_util.keystr(keys, simple=True, separator=".")
 
 
 def key_of(seed: int) -> jax.Array:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn import __version__
-from senn.arrays import to_device
+from senn.arrays import path_of, to_device
 from senn.batches import Position
 from senn.files import FileError, Format, read_file, write_file
 from senn.history import History
@@ -208,7 +208,7 @@ def _arrays(tree: Any) -> dict[str, np.ndarray]:
     """All arrays of a tree under their paths; random keys as the numbers that they are."""
     leaves = jax.tree_util.tree_leaves_with_path(tree)
     return {
-        _name(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
+        path_of(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
         for path, leaf in leaves
         if eqx.is_array_like(leaf)
     }
@@ -220,18 +220,14 @@ def _filled(at: str, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     def stored(path: Any, leaf: Any) -> Any:
         if not eqx.is_array_like(leaf):
             return leaf
-        array = arrays[".".join(part for part in (at, _name(path)) if part)]
+        array = arrays[".".join(part for part in (at, path_of(path)) if part)]
         if _is_key(leaf):
             return jax.random.wrap_key_data(to_device(array), impl=jax.random.key_impl(leaf))
         if array.shape != np.shape(leaf):
-            raise ValueError(f"{_name(path)} has shape {array.shape}, not {np.shape(leaf)}")
+            raise ValueError(f"{path_of(path)} has shape {array.shape}, not {np.shape(leaf)}")
         return _exactly(array) if eqx.is_array(leaf) else array.item()
 
     return jax.tree_util.tree_map_with_path(stored, tree)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _is_key(leaf: Any) -> bool:

@@ -12,11 +12,10 @@ from collections.abc import Sequence
 from typing import Literal, TypeVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
-from senn.arrays import to_device, zeros
+from senn.arrays import to_device, zeros, zeros_like
 from senn.nn import MLP, Dense, Hidden
 from senn.nn.graph import arrange, map_networks, resize, with_count, write
 from senn.nn.network import assemble, next_capacity
@@ -154,7 +153,7 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
         if layer.residual:
             return new
         folded = [m + 1 for m in old.alongside(position)]
-        return eqx.tree_at(lambda n: [n.maps[m] for m in folded], new, replace_fn=_zeros_like)
+        return eqx.tree_at(lambda n: [n.maps[m] for m in folded], new, replace_fn=zeros_like)
 
     return map_networks(place, tree)
 
@@ -299,7 +298,3 @@ def _fold(network: MLP, new: MLP, position: int, weight: np.ndarray, bias: np.nd
         new = write(new, slice(len(bias)), {port: rows.astype(dtype)})
         new = eqx.tree_at(lambda n, m=m: n.maps[m + 1].bias, new, to_device(shifted, dtype))
     return new
-
-
-def _zeros_like(tree: Tree) -> Tree:
-    return jax.tree.map(lambda leaf: zeros(leaf.shape, leaf.dtype), tree)

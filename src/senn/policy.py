@@ -154,6 +154,11 @@ class Policy:
             object.__setattr__(self, name, value)
         return self
 
+    @property
+    def square_layers(self) -> bool:
+        """Whether new layers, if there may be any, take the place of what they read."""
+        return self.depth and LAYERS[self.layer_kind].square
+
     def layer_size(self, network: MLP, position: int) -> int:
         """Units that a new layer before map `position` would have."""
         return network.n_inputs(position) if LAYERS[self.layer_kind].square else self.layer_units

@@ -186,7 +186,7 @@ def fit(
     """
     schedule, policy = schedule or Schedule(), policy or Policy()
     network = network if resume is None else resume.train.network
-    if policy.depth and policy.layer_kind == "identity" and network.activation.identity is None:
+    if policy.square_layers and network.activation.identity is None:
         raise ValueError(
             'layer_kind="identity" needs units that can be the identity, such as rational ones; '
             f"the network has {network.activation.name}. "
@@ -233,7 +233,7 @@ def _room(network: MLP, settings: dict[str, Any]) -> Room:
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
     inputs = shapes.in_slots(network.in_size)
-    square = settings["policy"].depth and settings["policy"].layer_kind == "identity"
+    square = settings["policy"].square_layers
     in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
     sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
     return Room(inputs, outputs, loss, network.in_size, network.out_size, sample)

@@ -19,7 +19,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from senn.arrays import to_device
+from senn.arrays import path_of, to_device
 
 if TYPE_CHECKING:
     from senn.nn.sites import AbstractSite
@@ -197,7 +197,7 @@ def with_count(tree: Tree, space: Space, count: int) -> Tree:
     """The number of slots in use set to `count`; trees that hold parameters alone have none."""
 
     def edited(path: Any, leaf: Any) -> Any:
-        return to_device(count, leaf.dtype) if _name(path) == space.in_use else leaf
+        return to_device(count, leaf.dtype) if path_of(path) == space.in_use else leaf
 
     return map_networks(lambda network: jax.tree_util.tree_map_with_path(edited, network), tree)
 
@@ -213,7 +213,7 @@ def _edit(tree: Tree, changes: Mapping[Port, Callable]) -> Tree:
         at_leaf.setdefault(port.leaf, []).append(port)
 
     def edited(path: Any, leaf: Any) -> Any:
-        ports = at_leaf.get(_name(path), ())
+        ports = at_leaf.get(path_of(path), ())
         new = leaf
         for port in ports:
             units = _units(np.asarray(new), port)
@@ -221,10 +221,6 @@ def _edit(tree: Tree, changes: Mapping[Port, Callable]) -> Tree:
         return leaf if new is leaf else to_device(new)
 
     return map_networks(lambda network: jax.tree_util.tree_map_with_path(edited, network), tree)
-
-
-def _name(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _units(array: np.ndarray, port: Port) -> np.ndarray:

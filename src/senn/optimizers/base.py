@@ -4,11 +4,9 @@ from abc import abstractmethod
 from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from senn.arrays import zeros
 from senn.batches import Batch, InputMoment
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
@@ -85,10 +83,3 @@ class AbstractOptimizer(eqx.Module):
         scale: Float[Array, ""],
     ) -> tuple[AbstractTapped, Any, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
-
-
-def zeros_like(network: AbstractTapped) -> AbstractTapped:
-    """A tree of the network's parameters, all zero."""
-    return jax.tree.map(
-        lambda p: zeros(p.shape, p.dtype), eqx.filter(network, eqx.is_inexact_array)
-    )

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.arrays import following, key_of, to_device, zeros
+from senn.arrays import following, key_of, to_device, zeros, zeros_like
 from senn.batches import Batch, InputMoment
 from senn.curvature import second_moment, through
 from senn.factors import InputFactor
@@ -16,7 +16,7 @@ from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn.graph import AbstractTapped
 from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
-from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros_like
+from senn.optimizers.base import AbstractOptimizer, StepInfo
 
 Tree = TypeVar("Tree")
 Sites = tuple[AbstractSite, ...]
@@ -108,7 +108,7 @@ class KFAC(AbstractOptimizer):
         """No velocity, and factors that the first batch will fill."""
         dtype = network.dtype
         return KFACState(
-            zeros_like(network),
+            zeros_like(eqx.filter(network, eqx.is_inexact_array)),
             *_blank(network),
             InputFactor.identity(network.in_slots, dtype),
             to_device(1, dtype),

@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float
 
+from senn.arrays import zeros_like
 from senn.batches import Batch
 from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import conjugate_gradients, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn.graph import AbstractTapped
-from senn.optimizers.base import AbstractOptimizer, StepInfo, zeros_like
+from senn.optimizers.base import AbstractOptimizer, StepInfo
 
 
 class NaturalGradient(AbstractOptimizer):
@@ -43,7 +44,7 @@ class NaturalGradient(AbstractOptimizer):
 
     def init(self, network: AbstractTapped) -> AbstractTapped:
         """The natural gradient before, zero to begin with."""
-        return zeros_like(network)
+        return zeros_like(eqx.filter(network, eqx.is_inexact_array))
 
     def step(
         self,
