@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-ROWS = 512  # of a block; samples of any other size than a multiple of it are one block
+ROWS = 256  # of a block; samples of any other size than a multiple of it are one block
 
 
 def blocks_of(n: int) -> int:

@@ -1,6 +1,7 @@
 """One act of growth: find the best proposal for every place, decide, add."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -37,9 +38,9 @@ from senn.proposals.base import (
 )
 from senn.proposals.choice import Choice
 
-# All searches at maps of at most so many inputs and outputs share a program: 64 inputs, and as many
-# units beside them.
-SMALL_IN, SMALL_OUT = 128, 64
+# Searches at the maps of a network that have at most so many inputs and outputs share a program:
+# up to 64 inputs, or as many units beside them.
+SMALL_IN, SMALL_OUT = (64, 128), 64
 
 
 class Seen(NamedTuple):
@@ -156,16 +157,23 @@ def find(task: Task, key: PRNGKeyArray) -> Found:
 
 
 def _task(
-    network: MLP, seen: Seen, proposer: AbstractProposer, policy: Policy, action: AbstractAction
+    network: MLP,
+    seen: Seen,
+    proposer: AbstractProposer,
+    policy: Policy,
+    action: AbstractAction,
+    *,
+    shapes: bool = False,
 ) -> Task:
-    """The search for what an action needs."""
+    """The search for what an action needs; of mere shapes, if those are what was seen."""
     source = seen.fit.maps[action.position], seen.held_out.maps[action.position]
     inputs, square = network.inputs_in_use(action.position), action.square
     if square:  # as many units as there are slots: each one more is paid for
-        source = _without_filling(source[0], len(inputs)), _without_filling(source[1], len(inputs))
+        cut = partial(_without_filling, slots=len(inputs))
+        source = tuple(jax.eval_shape(cut, of) if shapes else cut(of) for of in source)
     room = source[0].a.shape[1] - 1
     usable = np.pad(inputs, (0, room - len(inputs)))
-    known = action.position == 0 and room > SMALL_IN  # else searches share a program
+    known = action.position == 0 and room > SMALL_IN[-1]  # else searches share a program
     readers, columns = _readers(network, seen, action)
     problem = problem_at(
         source,
@@ -177,6 +185,7 @@ def _task(
         columns=columns,
         square=square,
         input_factor=seen.inputs if known else None,
+        shapes=shapes,
     )
     # One count for all single units: the search is compiled once for both kinds of action.
     count = 1 if square else max(policy.most_units(), policy.units_in_turn(action))
@@ -220,10 +229,7 @@ def prepare(
     seen = Seen(fit, held_out, input_factor)
     actions = policy.actions(network)
     for action in chain(*policy.stages(actions, 0)[:1]):  # these take the longest
-        task = eqx.filter_eval_shape(
-            lambda seen, at=action: _task(network, seen, proposer, policy, at), seen
-        )
-        _prepare_search(task)
+        _prepare_search(_task(network, seen, proposer, policy, action, shapes=True))
     for given in looks:
         _moments.prepare(*given)
     for action in actions:
@@ -277,7 +283,8 @@ def _moments(
         own = jax.random.fold_in(key, i)
         seen = moments(network, loss, metric, batch, own, output_factors)
         factors = () if output_factors else tuple(of.S for of in seen.maps)
-        rows = tuple((*_spread(*of.dense[:2]), of.root_weight) for of in seen.maps)
+        inputs = _room(of.a.shape[-1] - 1 for of in seen.maps)
+        rows = tuple((*_spread(*of.dense[:2], inputs), of.root_weight) for of in seen.maps)
         return rows, (factors, seen[1:])
 
     rows, (factors, means) = walk(of_block, batch, in_use(batch.weight))
@@ -288,11 +295,17 @@ def _moments(
     return Moments(tuple(maps), *means)
 
 
+def _room(sizes: Iterable[int]) -> int:
+    """Inputs for all small maps of a network that have so many."""
+    largest = max((n for n in sizes if n <= SMALL_IN[-1]), default=0)
+    return next(n for n in SMALL_IN if n >= largest)
+
+
 def _spread(
-    a: Float[Array, "N I"], g: Float[Array, "N O"]
+    a: Float[Array, "N I"], g: Float[Array, "N O"], inputs: int
 ) -> tuple[Float[Array, "N _"], Float[Array, "N _"]]:
-    """What a small map sees as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
-    n, more, beside = len(a), SMALL_IN + 1 - a.shape[1], SMALL_OUT - g.shape[1]
+    """What a small map sees as if it had so many inputs, and `SMALL_OUT` outputs."""
+    n, more, beside = len(a), inputs + 1 - a.shape[1], SMALL_OUT - g.shape[1]
     # The constant stays last.
     a = jnp.concatenate([a[:, :-1], jnp.zeros((n, max(more, 0)), a.dtype), a[:, -1:]], axis=1)
     return a, jnp.concatenate([g, jnp.zeros((n, max(beside, 0)), g.dtype)], axis=1)

@@ -108,7 +108,7 @@ class AbstractTapped(eqx.Module):
     @property
     def dtype(self) -> Any:
         """The type of its parameters."""
-        return jax.tree.leaves(eqx.filter(self, eqx.is_inexact_array))[0].dtype
+        return next(leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf))
 
 
 def leaf_at(tree: Any, path: str) -> Any:

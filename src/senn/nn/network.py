@@ -225,9 +225,11 @@ class MLP(AbstractTapped):
     @property
     def n_parameters(self) -> int:
         """Active parameters, that is weights, biases and θ of the units in use."""
-        outputs = (*self.hidden_sizes, self.out_size)
-        dense = sum((self.n_inputs(m) + 1) * outputs[m] for m in range(self.n_maps))
-        return dense + self.activation.learned * sum(self.hidden_sizes)
+        hidden = self.hidden_sizes
+        inputs, outputs = (self.in_size, *hidden), (*hidden, self.out_size)
+        reads = (1 + sum(inputs[node] for node in nodes) for nodes in self.sources)
+        dense = sum(n * outputs[m] for m, n in enumerate(reads))
+        return dense + self.activation.learned * sum(hidden)
 
 
 @lru_cache

@@ -211,17 +211,19 @@ def problem_at(
     columns: Int[np.ndarray, " O"] | None = None,
     square: bool = False,
     input_factor: InputFactor | None = None,
+    shapes: bool = False,
 ) -> Problem:
     """The problem of units that read what map `source` reads and are read by `readers`.
 
     All are given on the fitting and on the held-out sample. `damping` is relative; `columns` are
     those of the readers' outputs, beside one another, that are looked at (all if None), and the
     number behind the last is 0 throughout. `input_factor` is of what map `source` reads, if it is
-    known already.
+    known already. If `shapes`, rows are mere shapes, and so is what is computed from them.
 
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
-    r, (ridge, rms, eta) = residuals(tuple(readers), columns, damping=damping)
+    compute = residuals.shapes if shapes else residuals
+    r, (ridge, rms, eta) = compute(tuple(readers), columns, damping=damping)
     here, there = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
     return Problem(here, there, ridge, rms, eta, input_factor, inputs, units, activation, square)
 

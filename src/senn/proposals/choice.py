@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, Key
 
+from senn.blocks import joined
 from senn.linalg import diagonal
 from senn.proposals.sample import Sample
 
@@ -41,11 +42,33 @@ def choose(
         index, judged, weights = select(scores / scale, key)
         usable = jnp.isfinite(scores[judged])
         scores, weights = jnp.where(usable, scores[judged], 0), jnp.where(usable, weights, 0)
-        steps = apart(pool.there[judged] * (V[judged] @ held_out.r.T))  # [S, N]
-        gains = held_out.mean_and_error(mean_of(weights[:, None], steps))
-        return pool.without(index), (index, mean_of(weights, scores), *gains, pool.rms[index])
+        own = _Turn(index, pool.shares(index), judged, weights, V[judged])
+        return pool.without(own), (own, mean_of(weights, scores), pool.rms[index])
 
-    return Choice(*jax.lax.scan(turn, _Pool.of(fit, held_out, ridge), keys)[1])
+    turns, fit_score, rms = jax.lax.scan(turn, _Pool.of(fit, ridge), keys)[1]
+    gains = held_out.walk(lambda rows: (_gains(turns, rows), ()))[0]
+    score, stderr = jax.vmap(held_out.mean_and_error, in_axes=1)(joined(gains))
+    return Choice(turns.index, fit_score, score, stderr, rms)
+
+
+class _Turn(NamedTuple):
+    """One choice: what it takes from each unit left, and how it is judged."""
+
+    index: Int[Array, ""]
+    shares: Float[Array, " P"]
+    judged: Int[Array, " S"]
+    weights: Float[Array, " S"]
+    V: Float[Array, "S O"]  # whitened outgoing weights of the judged
+
+
+def _gains(turns: _Turn, rows: Sample) -> Float[Array, "N count"]:
+    """What each choice gains on rows that it was not made on."""
+
+    def turn(a, own: _Turn):
+        steps = apart(a[own.judged] * (own.V @ rows.r.T))  # [S, N]
+        return a - own.shares[:, None] * a[own.index], mean_of(own.weights[:, None], steps)
+
+    return jax.lax.scan(turn, rows.a.T, turns)[1].T
 
 
 class _Pool(NamedTuple):
@@ -57,17 +80,16 @@ class _Pool(NamedTuple):
 
     A: Float[Array, "P P"]  # E[a aᵀ] + εI on the fitting sample
     C: Float[Array, "P O"]  # E[a rᵀ] there
-    there: Float[Array, "P N"]  # a on the held-out sample
     floor: Float[Array, " P"]  # below this diagonal of A a unit is one of those chosen
     rms: Float[Array, " P"]  # root mean square of a on the fitting sample
 
     @classmethod
-    def of(cls, fit: Sample, held_out: Sample, ridge: Float[Array, ""]) -> "_Pool":
+    def of(cls, fit: Sample, ridge: Float[Array, ""]) -> "_Pool":
         """The pool before any choice."""
         A, C = fit.moments()
-        power, there = diagonal(A), held_out.a.T
+        power = diagonal(A)
         damped = A + ridge * jnp.eye(A.shape[0], dtype=A.dtype)
-        return cls(damped, C, there, DEPENDENT * (power + ridge), jnp.sqrt(power))
+        return cls(damped, C, DEPENDENT * (power + ridge), jnp.sqrt(power))
 
     def scores(self) -> tuple[Float[Array, " P"], Float[Array, "P O"]]:
         """Δη′ of each unit on the fitting sample, −∞ for the chosen, and its outgoing weights."""
@@ -76,12 +98,15 @@ class _Pool(NamedTuple):
         V = jnp.where(left[:, None], self.C / jnp.where(left, power, 1)[:, None], 0)
         return jnp.where(left, jnp.sum(self.C * V, axis=1), -jnp.inf), V
 
-    def without(self, index: Int[Array, ""]) -> "_Pool":
-        """The pool once the unit `index` has been chosen."""
+    def shares(self, index: Int[Array, ""]) -> Float[Array, " P"]:
+        """What the unit `index` explains of each, as a multiple of it."""
         power = self.A[index, index]
-        share = self.A[:, index] / jnp.where(power > 0, power, 1)
-        A, C, there = (m - share[:, None] * m[index] for m in (self.A, self.C, self.there))
-        return _Pool(A, C, there, self.floor, self.rms)
+        return self.A[:, index] / jnp.where(power > 0, power, 1)
+
+    def without(self, turn: _Turn) -> "_Pool":
+        """The pool once a unit has been chosen."""
+        A, C = (m - turn.shares[:, None] * m[turn.index] for m in (self.A, self.C))
+        return _Pool(A, C, self.floor, self.rms)
 
 
 def apart(values: Array) -> Array:

@@ -26,7 +26,7 @@ class Sample(NamedTuple):
     @property
     def scale(self) -> Float[Array, ""]:
         """E‖r‖², the most that any units can explain; scores are optimised relative to it."""
-        power = jnp.mean(jnp.sum(self.r**2, axis=1))
+        power = self.mean(lambda s: jnp.mean(jnp.sum(s.r**2, axis=1)))
         return jnp.where(power > 0, power, 1)
 
     def preactivations(self, w: Float[Array, "P J"]) -> Float[Array, "P N"]:
