@@ -39,6 +39,7 @@ from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
+INPUTS = SMALL_IN[0]
 ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
 KINDS = {  # activation, units, whether they are read beside their inputs, square
     "unit": ("rational", np.ones(1, bool), False, False),
@@ -124,12 +125,12 @@ def problem(kind, silent=False, held_out=True):
 
 def spread(of):
     """The moments of a map as those of one with more slots."""
-    return MapRows(*_spread(of.a, of.g), _spread_factor(of.S), of.root_weight)
+    return MapRows(*_spread(of.a, of.g, INPUTS), _spread_factor(of.S), of.root_weight)
 
 
 def more(active):
-    """Which of `SMALL_IN` slots hold units."""
-    return np.pad(active, (0, SMALL_IN - len(active)))
+    """Which of `INPUTS` slots hold units."""
+    return np.pad(active, (0, INPUTS - len(active)))
 
 
 def outputs(kind, units, source):
@@ -216,7 +217,7 @@ def test_dormant_slots_and_padding_change_nothing(kind):
     padded, units = problem(kind), found(kind, "random").units
     if square:
         padded, units, units_mask = spread_out(kind, units), padded_units(units), more(units_mask)
-    assert padded.fit.a.shape == (N, SMALL_IN + 1)
+    assert padded.fit.a.shape == (N, INPUTS + 1)
     assert padded.fit.r.shape == (N, SMALL_OUT)
     np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
     slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
@@ -244,9 +245,9 @@ def spread_out(kind, units):
 
 def padded_units(units):
     """Units of a square layer with more dormant slots."""
-    n = SMALL_IN - units.bias.shape[1]
+    n = INPUTS - units.bias.shape[1]
     return jax.tree.map(
-        lambda u: jnp.pad(u, [(0, n if size == SMALL_IN - n else 0) for size in u.shape]), units
+        lambda u: jnp.pad(u, [(0, n if size == INPUTS - n else 0) for size in u.shape]), units
     )
 
 
@@ -282,7 +283,7 @@ def apart(units):
 @pytest.mark.parametrize("name", ["random", "ascent"])
 def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
     turn = in_turn(kind, name, 4)
-    assert turn.units.weight.shape == (4, SMALL_IN, 1)
+    assert turn.units.weight.shape == (4, INPUTS, 1)
     assert (turn.fit_score >= 0).all()
     source, reader = samples(kind)
     before = np.zeros(N)
@@ -357,7 +358,7 @@ def random_direction(seed):
     """Weights for the active inputs, zeros for the padding, and last a bias."""
     draw = np.random.default_rng(seed)
     weight = draw.normal(size=len(ACTIVE)) * ACTIVE
-    return np.concatenate([weight, np.zeros(SMALL_IN - len(ACTIVE)), draw.normal(size=1)])
+    return np.concatenate([weight, np.zeros(INPUTS - len(ACTIVE)), draw.normal(size=1)])
 
 
 def best(activation, sample, w, ridge=0.0):
@@ -413,7 +414,7 @@ def test_a_ridge_keeps_coefficients_bounded():
 def test_projection_proposes_more_than_random_units(kind):
     few = Projection(candidates=8, screened=128, steps=2)
     turn = few.propose(problem(kind), key, 2)
-    assert turn.units.weight.shape == (2, SMALL_IN, 1)
+    assert turn.units.weight.shape == (2, INPUTS, 1)
     assert turn.fit_score[0] > found(kind, "random").fit_score[0]
     assert (turn.fit_score >= 0).all()
 

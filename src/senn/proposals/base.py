@@ -223,9 +223,14 @@ def problem_at(
     Its parts are compiled, the whole is not: compiled, it would copy the inputs that it hands on.
     """
     compute = residuals.shapes if shapes else residuals
-    r, (ridge, rms, eta) = compute(tuple(readers), columns, damping=damping)
-    here, there = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
-    return Problem(here, there, ridge, rms, eta, input_factor, inputs, units, activation, square)
+    r, numbers = compute(tuple(readers), columns, damping=damping)
+
+    def problem(source: Any, r: Any, numbers: Any, input_factor: InputFactor | None) -> Problem:
+        samples = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
+        return Problem(*samples, *numbers, input_factor, inputs, units, activation, square)
+
+    given = source, r, numbers, input_factor
+    return eqx.filter_eval_shape(problem, *given) if shapes else problem(*given)
 
 
 @program(QUICK)
