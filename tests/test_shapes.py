@@ -16,7 +16,7 @@ import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor, shapes
 from senn.actions import Widen
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
-from senn.blocks import in_use, walk
+from senn.blocks import ROWS, in_use, walk
 from senn.compilation import _pool, compilations
 from senn.curvature import loss_gradient, moments, through
 from senn.evaluation import evaluate, outputs
@@ -34,7 +34,7 @@ from senn.score import score_increase_bound
 from senn.training import TrainState, train_chunk
 from strategies import LOSS_METRICS, random_batch, random_network
 
-SIZES = (2, 3, 31, 511, 512, 513, 2049, 8193)
+SIZES = (2, 3, 31, 255, 256, 257, 513, 2049, 8193)
 IN, OUT, SLOTS = 3, 2, 16
 RULES = {
     "kfac": KFAC(refresh=1), "cg": NaturalGradient(max_steps=5, rtol=1e-12),
@@ -219,7 +219,7 @@ class Given(AbstractMaximizer):
 @cache
 def given_unit():
     rng = np.random.default_rng(5)
-    weight = np.zeros((1, SMALL_IN, 1))
+    weight = np.zeros((1, SMALL_IN[0], 1))
     weight[0, :IN, 0] = rng.normal(size=IN)
     parts = weight, rng.normal(size=(1, 1)), rng.normal(size=(1, 3, 1))
     return Given(Units(*map(jnp.asarray, parts)))
@@ -494,7 +494,7 @@ def test_searches_in_blocks_find_what_they_find_in_all_rows_at_once(n):
     """Also where the last block is half full, and those after it are empty."""
     search = Projection(candidates=4, screened=16, steps=3)
     one, other = (
-        search.propose(problem_of(n, rows), KEY, 3) for rows in (n if n % 512 else n + 2, 2048)
+        search.propose(problem_of(n, rows), KEY, 3) for rows in (n if n % ROWS else n + 2, 2048)
     )
     for got, wanted in zip(jax.tree.leaves(other), jax.tree.leaves(one), strict=True):
         sign = np.sign(np.sum(got * wanted, axis=tuple(range(1, got.ndim)), keepdims=True))
@@ -502,19 +502,19 @@ def test_searches_in_blocks_find_what_they_find_in_all_rows_at_once(n):
         np.testing.assert_allclose(got * sign, wanted, rtol=1e-6, atol=1e-9)
 
 
-@pytest.mark.parametrize("last", [0, 1, 512, 513, 1999, 2048])
+@pytest.mark.parametrize("last", [0, 1, 256, 257, 1999, 2048])
 def test_no_block_is_looked_at_after_the_last_row_of_weight(last):
     rows = np.where(np.arange(2048) < last, 1.0, 0)
     rows[: last // 2] = 0  # of no weight, before others
-    used = -(-last // 512)
+    used = -(-last // ROWS)
 
     def seen(block, i):
         return block + 1 + i, jnp.ones(())
 
     own, share = jax.jit(lambda rows: walk(seen, rows, in_use(rows)))(rows)
-    wanted = (rows.reshape(4, 512) + 1 + np.arange(4)[:, None]) * (np.arange(4) < used)[:, None]
+    wanted = (rows.reshape(8, ROWS) + 1 + np.arange(8)[:, None]) * (np.arange(8) < used)[:, None]
     np.testing.assert_array_equal(own, wanted)
-    assert share == used / 4
+    assert share == used / 8
 
 
 # --- what is compiled -------------------------------------------------------------------------
