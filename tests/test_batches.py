@@ -6,7 +6,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import senn.batches
 from senn.batches import ArraySource, Batch, StreamSource, make_source
 
 
@@ -115,7 +114,7 @@ def test_two_samples_share_no_row(n, size, fitted, judged):
 def test_wide_rows_are_judged_on_no_more_than_memory_likes(monkeypatch):
     width = array_source(50, 4)._data.x.shape[1]
     for numbers, judged in ((5 * width, 5), (1, 2)):  # never fewer than units are fitted to
-        monkeypatch.setattr(senn.batches, "JUDGED_NUMBERS", numbers)
+        monkeypatch.setattr("senn.batches.arrays.JUDGED_NUMBERS", numbers)
         _, held_out = array_source(50, 4).two_samples(2, np.random.default_rng(0))
         assert len(present(held_out)) == judged
 

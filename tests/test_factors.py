@@ -4,7 +4,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-import senn.batches
 import senn.factors
 from senn.batches import ArraySource, Batch, InputMoment, StreamSource
 from senn.factors import DenseFactor, InputFactor
@@ -125,7 +124,7 @@ NOTHING = InputMoment(np.zeros((I + 1, I + 1)), 0)
 @pytest.mark.parametrize("at_once", [1, 7, 1000])
 @pytest.mark.parametrize("cuts", [[], [5], [1, 2, 30], [13, 26, 39]], ids=str)
 def test_moments_in_pieces_are_that_of_all_rows(monkeypatch, at_once, cuts):
-    monkeypatch.setattr(senn.batches, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr("senn.batches.moment.ROWS_AT_ONCE", at_once)
     x, weight = rows()
     moment = NOTHING
     for piece in np.split(np.arange(N), cuts):
@@ -146,7 +145,7 @@ def test_weights_are_repetitions_in_a_moment():
 
 @pytest.mark.parametrize("at_once", [7, 1000])
 def test_rows_that_are_not_finite_are_left_out(monkeypatch, at_once):
-    monkeypatch.setattr(senn.batches, "ROWS_AT_ONCE", at_once)
+    monkeypatch.setattr("senn.batches.moment.ROWS_AT_ONCE", at_once)
     x, weight = rows()
     bad = x.copy()
     bad[3, 2], bad[20, 0] = np.nan, np.inf

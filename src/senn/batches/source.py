@@ -1,0 +1,43 @@
+"""The source that suits the data."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from senn.batches.arrays import ArraySource
+from senn.batches.batch import Batch
+from senn.batches.stream import StreamSource
+
+
+def make_source(
+    data: Any,
+    batch_size: int,
+    memory: int,
+    rng: np.random.Generator,
+    max_epochs: float | None = None,
+    *,
+    watch_inputs: bool = False,
+) -> "ArraySource | StreamSource":
+    """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such; or the given one."""
+    if isinstance(data, StreamSource):
+        return data
+    data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
+    if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
+        return ArraySource(checked(Batch.on_host(*data)), batch_size, rng)
+    if isinstance(data, Iterable):
+        return StreamSource(data, batch_size, memory, max_epochs, watch_inputs=watch_inputs)
+    raise TypeError(
+        f"data must be (x, y) or (x, y, weight) arrays, or an iterable of such batches; "
+        f"got {type(data).__name__}."
+    )
+
+
+def checked(batch: Batch) -> Batch:
+    """The batch, if there is anything in it and its parts are as long as each other."""
+    if batch.x.ndim != 2 or not len(batch.x) == len(batch.y) == len(batch.weight) > 0:
+        raise ValueError(
+            f"x must be [N, I] with N > 0, and y and weight as long; got shapes "
+            f"{batch.x.shape}, {batch.y.shape} and {batch.weight.shape}."
+        )
+    return batch
