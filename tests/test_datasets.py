@@ -17,8 +17,10 @@ import scipy.sparse
 from sklearn.datasets import load_digits, make_moons
 
 from mnist import PARTS, write_idx
-from senn import datasets, readers
+from senn import readers
 from senn.datasets import DataError, check_features, check_targets, infer_task, load, split_rows
+from senn.datasets.digits import digits_arrays
+from senn.datasets.moons import half_moons
 
 ROWS = "".join(f"{i * 0.5},{i % 7},{'ab'[i % 2]}\n" for i in range(40))
 TABLE = "f,g,c\n" + ROWS
@@ -66,7 +68,7 @@ def offline(monkeypatch, tmp_path):
         raise urllib.error.URLError("Name or service not known")
 
     monkeypatch.delenv("SENN_DATA", raising=False)
-    monkeypatch.setattr(datasets, "_SYSTEM_FOLDER", tmp_path / "nothing")
+    monkeypatch.setattr("senn.datasets.mnist.SYSTEM_FOLDER", tmp_path / "nothing")
     monkeypatch.setattr("sklearn.datasets.fetch_openml", unreachable)
 
 
@@ -143,7 +145,7 @@ def test_idx_sets_are_found(name, nested, place, tmp_path, monkeypatch, offline)
         monkeypatch.setenv("SENN_DATA", str(tmp_path / "data"))
     if place == "system":
         monkeypatch.setenv("SENN_DATA", str(tmp_path / "elsewhere"))
-        monkeypatch.setattr(datasets, "_SYSTEM_FOLDER", tmp_path / "data")
+        monkeypatch.setattr("senn.datasets.mnist.SYSTEM_FOLDER", tmp_path / "data")
     data = load(name, data_dir=tmp_path / "data" if place == "data_dir" else None)
     assert data.x.shape == (20, 784)
     assert data.x_test.shape == (10, 784)
@@ -839,7 +841,7 @@ def test_rows_are_held_out_equally_often():
 @pytest.mark.parametrize("n", [2, 7, 100])
 def test_half_moons_are_those_of_scikit_learn(n):
     for seed in (0, 5):
-        found = datasets._half_moons(n, 0.3, seed)
+        found = half_moons(n, 0.3, seed)
         for array, wanted in zip(found, make_moons(n, noise=0.3, random_state=seed), strict=True):
             np.testing.assert_allclose(array, wanted, rtol=1e-12, atol=1e-15)
 
@@ -848,6 +850,6 @@ def test_half_moons_are_those_of_scikit_learn(n):
 def test_digits_are_those_of_scikit_learn(there, monkeypatch):
     """Also where its file is not where it was."""
     if not there:
-        monkeypatch.setattr(datasets, "find_spec", lambda _: None)
-    for array, wanted in zip(datasets._digits_arrays(), load_digits(return_X_y=True), strict=True):
+        monkeypatch.setattr("senn.datasets.digits.find_spec", lambda _: None)
+    for array, wanted in zip(digits_arrays(), load_digits(return_X_y=True), strict=True):
         np.testing.assert_array_equal(array, wanted)

@@ -175,7 +175,7 @@ def addresses(monkeypatch, tmp_path):
     monkeypatch.setattr(openml, "urlopen", answer)
     monkeypatch.setenv("SCIKIT_LEARN_DATA", str(tmp_path))
     monkeypatch.delenv("SENN_DATA", raising=False)
-    monkeypatch.setattr(datasets, "_SYSTEM_FOLDER", tmp_path / "nothing")
+    monkeypatch.setattr("senn.datasets.mnist.SYSTEM_FOLDER", tmp_path / "nothing")
     return asked
 
 

@@ -1,0 +1,50 @@
+"""What a data set holds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from senn.datasets.features import Features
+from senn.datasets.splitting import Rows
+from senn.datasets.targets import Targets, Task
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A training set and a test set; N rows, I features, O outputs.
+
+    `y` holds class codes for a classification, whose labels are `classes[y]`, and float32
+    targets [N, O] for a regression, whose `classes` is None. Every class has a training row.
+    """
+
+    name: str
+    task: Task
+    x: np.ndarray  # [N, I] float32
+    y: np.ndarray  # [N] int32 class codes, or [N, O] float32 targets
+    x_test: np.ndarray
+    y_test: np.ndarray
+    classes: np.ndarray | None  # labels; the index is the class code
+    feature_names: tuple[str, ...]
+    target_name: str
+    images: bool = False  # pixels in [0, 1], which are not to be standardised
+    notes: tuple[str, ...] = ()  # what the user should know: how the task was told, and the like
+
+
+def make_dataset(
+    name: str, features: Features, targets: Targets, rows: Rows, images: bool = False
+) -> Dataset:
+    """A data set of the given rows for training and for testing."""
+    train, test = rows
+    return Dataset(
+        name=name,
+        task=targets.task,
+        x=features.x[train],
+        y=targets.y[train],
+        x_test=features.x[test],
+        y_test=targets.y[test],
+        classes=targets.classes,
+        feature_names=features.names,
+        target_name=targets.name,
+        images=images,
+        notes=targets.notes + features.notes,
+    )

@@ -1,0 +1,86 @@
+"""Data sets by name, or from a file."""
+
+import csv
+import os
+from pathlib import Path
+
+from senn.datasets.dataset import Dataset
+from senn.datasets.digits import digits_dataset
+from senn.datasets.mnist import mnist_dataset
+from senn.datasets.moons import moons_dataset
+from senn.datasets.npz_file import npz_dataset
+from senn.datasets.options import check_options
+from senn.datasets.table_file import table_dataset
+from senn.datasets.wording import did_you_mean
+from senn.readers import DataError, first_sentence
+
+_NAMED = {
+    "digits": digits_dataset,
+    "moons": moons_dataset,
+    "mnist": mnist_dataset,
+    "fashion-mnist": mnist_dataset,
+}
+_FILES = {".csv": table_dataset, ".parquet": table_dataset, ".npz": npz_dataset}
+NAMES = tuple(_NAMED)
+SUFFIXES = tuple(_FILES)
+_CHOICES = f"choose one of {', '.join(NAMES)}, or a file ending in {' or '.join(SUFFIXES)}"
+
+
+def load(
+    source: str | os.PathLike[str],
+    *,
+    target: str | None = None,
+    task: str | None = None,
+    data_dir: str | os.PathLike[str] | None = None,
+    test_fraction: float = 0.2,
+    seed: int = 0,
+) -> Dataset:
+    """Load a data set by name, or from a .csv, .parquet or .npz file.
+
+    `digits`, `moons`, `mnist` and `fashion-mnist` are known by name. The files of the last two
+    are looked for in `data_dir`, else in $SENN_DATA and where Debian puts them, else fetched from
+    OpenML; their test set is the official one.
+
+    In a table the column called `target`, else the last, is the target, and all others are
+    features. A .npz file holds `X` and `y` (or the array called `target`), and may hold
+    `X_test` and `y_test`. Else `test_fraction` of the rows is split off at random, stratified
+    for classes, so that the same seed gives the same split. `task` overrules `infer_task`.
+
+    Raises a `DataError` whose message is one sentence for everything that cannot be used.
+    """
+    folder = None if data_dir is None else Path(data_dir).expanduser()
+    options = check_options(target, task, folder, test_fraction, seed)
+    name = os.fspath(source)
+    if name.lower() in _NAMED:
+        if target is not None or task == "regression":
+            given = "another task" if target is None else f"target={target!r}"
+            raise DataError(f"{name} is a classification with its own target: leave {given} out.")
+        return _NAMED[name.lower()](name.lower(), options)
+    path = Path(name).expanduser()
+    _check_file(name, path)
+    try:
+        return _FILES[path.suffix.lower()](path, options)
+    except DataError as error:
+        raise DataError(f"{name}: {error}") from error
+    except (OSError, csv.Error) as error:
+        raise DataError(f"{name}: it cannot be read ({first_sentence(error)}).") from error
+
+
+def _check_file(name: str, path: Path) -> None:
+    """Refuse what is not a file of a known kind; `name` is what the user wrote."""
+    if name and os.path.isdir(path):
+        raise DataError(f"{name!r} is a folder, where data are wanted: {_CHOICES}.")
+    suffix = path.suffix.lower()
+    if suffix in _FILES:
+        if not os.path.exists(path):
+            folder = path.parent
+            files = [file.name for file in folder.iterdir()] if os.path.isdir(folder) else []
+            raise DataError(
+                f"There is no file {name!r}{did_you_mean(path.name, files)}: check the path."
+            )
+        return
+    if name and (os.path.exists(path) or suffix):
+        raise DataError(
+            f"{name!r} is a file of an unknown kind ({suffix or 'no ending'}): {_CHOICES}."
+        )
+    raise DataError(f"There are no data called {name!r}{did_you_mean(name, NAMES)}: {_CHOICES}.")
