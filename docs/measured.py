@@ -1,7 +1,7 @@
 """The figures of the design pages, taken from the files that the repository's commands wrote.
 
-Nothing measured is typed into a page: a page says `{{ search }}`, and the table is made here when
-the site is built. So pages follow a benchmark that is run anew, and cannot disagree with it.
+Their tables are not typed: a page says `{{ search }}`, and the table is made here when the site is
+built. So pages follow a benchmark that is run anew, and cannot disagree with it.
 """
 
 import json

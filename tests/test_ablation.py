@@ -18,18 +18,18 @@ from senn import Batch, History, Policy, Schedule, growth
 from senn.actions import Beside, Widen
 from senn.cli import main
 from senn.evaluation import outputs
-from senn.experiments import ablation, automatic_size, tasks
-from senn.experiments.ablation import SENN, arms, loss_after
-from senn.experiments.arms import Draw, GradMax, Split, Tiny, top_directions
-from senn.experiments.command import STUDIES, reproduce
-from senn.experiments.intervals import against, half_width, over_seeds
-from senn.experiments.options import Options
-from senn.experiments.replay import Planned, Replay, drawn_anew, first_units, full_size
 from senn.history import Evaluation
 from senn.losses import Fisher, SquaredError
 from senn.nn import MLP
 from senn.proposals import Projection
 from senn.proposals.base import join
+from senn.studies import ablation, automatic_size, tasks
+from senn.studies.ablation import SENN, arms, loss_after
+from senn.studies.arms import Draw, GradMax, Split, Tiny, top_directions
+from senn.studies.command import STUDIES, reproduce
+from senn.studies.intervals import against, half_width, over_seeds
+from senn.studies.options import Options
+from senn.studies.replay import Planned, Replay, drawn_anew, first_units, full_size
 
 key = jax.random.key(0)
 N, IN, OUT, SIZE = 60, 3, 2, 4

@@ -24,9 +24,7 @@ EXTRAS = {
 }
 MODULES = {"scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}  # where they differ
 # Modules of ours that an extra is for, and that only they who have it import.
-FOR_EXTRAS = re.compile(
-    r"senn\.plot|senn\.export\.onnx_file|senn\.experiments\.(?!command|options)\w+"
-)
+FOR_EXTRAS = re.compile(r"senn\.plot|senn\.export\.onnx_file|senn\.studies\.(?!command|options)\w+")
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from senn.cli import main
-from senn.experiments import command, fig2, fig4_subsets, growing, saving
-from senn.experiments.command import FIGURES, reproduce
-from senn.experiments.images import CLASSES, SIDE, load_images, shrink
-from senn.experiments.options import Options
+from senn.studies import command, fig2, fig4_subsets, growing, saving
+from senn.studies.command import FIGURES, reproduce
+from senn.studies.images import CLASSES, SIDE, load_images, shrink
+from senn.studies.options import Options
 
 MNIST = {"fig4-growth", "fig4-subsets"}
 NAMES = "fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size"

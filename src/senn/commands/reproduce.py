@@ -12,7 +12,7 @@ from senn.commands.arguments import (
 )
 from senn.commands.errors import UsageError
 from senn.commands.train import OPTIMIZERS
-from senn.experiments import command
+from senn.studies import command
 
 EXAMPLES = f"""\
 examples:

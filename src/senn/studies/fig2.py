@@ -21,9 +21,6 @@ from matplotlib.figure import Figure
 from senn import Batch
 from senn.curvature import moments
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
-from senn.experiments.options import Options, no_stand_ins
-from senn.experiments.saving import rounded
 from senn.losses import SquaredError
 from senn.nn import MLP
 from senn.nn.activation import Rational
@@ -32,6 +29,9 @@ from senn.proposals import Langevin, Proposal
 from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units
 from senn.proposals.projection import Fit
 from senn.score import residual
+from senn.studies.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
+from senn.studies.options import Options, no_stand_ins
+from senn.studies.saving import rounded
 
 SAMPLES, TEST_SAMPLES = 50, 1000
 TEACHER = (16, 16, 16, 16)

@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from senn import Batch, Policy, datasets
-from senn.experiments.growing import DAMPING, RATE, Recipe
-from senn.experiments.options import Options
 from senn.losses import SoftmaxCrossEntropy
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
 from senn.proposals import AbstractProposer
+from senn.studies.growing import DAMPING, RATE, Recipe
+from senn.studies.options import Options
 
 SIDE = 24  # pixels, from 28 by bilinear interpolation
 CLASSES = 10

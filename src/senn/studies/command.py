@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from senn.experiments.options import Options
+from senn.studies.options import Options
 
 FIGURES = {
     "fig2": "units added in one-dimensional regression (section 4.1)",
@@ -101,9 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
 
 def reproduce(name: str, options: Options) -> dict[str, Any]:
     """The record of a figure, saved with its images after every run."""
-    from senn.experiments.saving import earlier_runs, machine, save
+    from senn.studies.saving import earlier_runs, machine, save
 
-    figure = import_module(f"senn.experiments.{name.replace('-', '_')}")
+    figure = import_module(f"senn.studies.{name.replace('-', '_')}")
     todo = list(_parts(name, options))
     runs = earlier_runs(name, figure, options) if options.resume else []
     record = save(name, figure, options, runs) if runs else {}
@@ -121,7 +121,7 @@ def _parts(name: str, options: Options) -> Iterator[tuple[str | None, int, Optio
     """The runs to make: data set (None for the figures), seed, and the options of that run."""
     tasks: tuple[str | None, ...] = (None,)
     if name in STUDIES:
-        from senn.experiments.tasks import task_names
+        from senn.studies.tasks import task_names
 
         tasks = task_names(options)
     for task in tasks:

@@ -19,14 +19,14 @@ from sklearn.datasets import make_moons
 
 from senn import Batch
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
-from senn.experiments.options import Options
-from senn.experiments.saving import plain_logarithmic, rounded
 from senn.losses import SoftmaxCrossEntropy
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
 from senn.proposals import Langevin, Proposal
 from senn.score import network_expansion_score
+from senn.studies.growing import DAMPING, PAPER, RATE, Look, Recipe, passed
+from senn.studies.options import Options
+from senn.studies.saving import plain_logarithmic, rounded
 
 SAMPLES, TEST_SAMPLES, NOISE = 200, 10_000, 0.1
 LOOK_EVERY, LAYER_EVERY = 30, 90

@@ -14,8 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from senn.evaluation import evaluate, outputs
-from senn.experiments.growing import PAPER, Recipe, passed
-from senn.experiments.images import (
+from senn.nn import MLP
+from senn.proposals import GradientAscent, Projection, Proposal, Random
+from senn.studies.growing import PAPER, Recipe, passed
+from senn.studies.images import (
     ALPHA,
     ALPHA_UNIT,
     EPOCHS_PER_LOOK,
@@ -29,9 +31,7 @@ from senn.experiments.images import (
     steps_per_epoch,
     two_samples,
 )
-from senn.experiments.options import Options
-from senn.nn import MLP
-from senn.proposals import GradientAscent, Projection, Proposal, Random
+from senn.studies.options import Options
 
 LOOKS = 30
 WATCHED_STEPS, WATCH_EVERY = 50, 10  # after an addition

@@ -10,13 +10,13 @@ from sklearn.datasets import make_friedman1
 
 from senn import Batch, History, Policy, Schedule, datasets
 from senn.datasets import DataError, split_rows
-from senn.experiments import fig2
-from senn.experiments.growing import fit_whole
-from senn.experiments.options import Options
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.proposals import AbstractProposer
+from senn.studies import fig2
+from senn.studies.growing import fit_whole
+from senn.studies.options import Options
 
 FRIEDMAN_ROWS, FRIEDMAN_TEST_ROWS = 1000, 5000
 TEACHER_VALIDATION_ROWS = 200

@@ -16,9 +16,9 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from senn import __version__
-from senn.experiments.options import Options
 from senn.files import write_atomically
 from senn.runs import RunFolderError, strict_json
+from senn.studies.options import Options
 
 STYLE: dict[Any, Any] = {
     "font.size": 8,

@@ -15,8 +15,10 @@ from matplotlib.figure import Figure
 
 from senn import Batch
 from senn.evaluation import evaluate
-from senn.experiments.growing import PAPER, Recipe
-from senn.experiments.images import (
+from senn.nn import MLP
+from senn.proposals import AbstractProposer, Langevin, Projection, Random
+from senn.studies.growing import PAPER, Recipe
+from senn.studies.images import (
     ALPHA,
     ALPHA_UNIT,
     CLASSES,
@@ -31,10 +33,8 @@ from senn.experiments.images import (
     steps_per_epoch,
     two_samples,
 )
-from senn.experiments.options import Options
-from senn.experiments.saving import plain_logarithmic
-from senn.nn import MLP
-from senn.proposals import AbstractProposer, Langevin, Projection, Random
+from senn.studies.options import Options
+from senn.studies.saving import plain_logarithmic
 
 SHARES = (0.01, 0.03, 0.1, 0.2, 0.4, 0.6, 1.0)
 MOST_STEPS = 24_000
