@@ -42,7 +42,7 @@ def node_sizes(network):
         network.hidden[0].dense.weights[0].shape[0]
         if network.hidden
         else network.readout.weights[0].shape[0],
-        *(int(h.size) for h in network.hidden),
+        *(int((h.born >= 0).sum()) for h in network.hidden),
     ]
 
 

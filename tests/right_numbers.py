@@ -467,11 +467,11 @@ def searches() -> None:
     search = Projection(candidates=4, screened=16, steps=2)
     for n, inputs, outs in ((40_001, 7, 3), (32_768, 7, 3)):
         problem = problem_of(n, inputs, outs, spread=True)
-        found = find(Task(search, problem, 3, 0.3), key)
+        found = find(Task(search, problem, np.arange(inputs), 3, 0.3), key)
         found64 = projection(problem, search, search_key)
         _check_search(f"find: {n} rows, {inputs} inputs", found, problem, *found64, 3, 0.3)
     problem = problem_of(1024, 3, 2, spread=True)
-    repeat("find", lambda: find(Task(search, problem, 3, 0.3), key))
+    repeat("find", lambda: find(Task(search, problem, np.arange(inputs), 3, 0.3), key))
 
 
 def proposals() -> None:

@@ -5,6 +5,7 @@ import numpy as np
 
 from senn.batches import Batch
 from senn.nn import ACTIVATIONS, Dense, Hidden
+from senn.nn.graph import first_units
 from senn.nn.network import assemble
 
 LOSS_METRICS = [
@@ -42,12 +43,12 @@ def random_network(
         Hidden(
             dense,
             sigma(padded((3, n), (3, c)) if sigma.learned else None),
-            jnp.asarray(n, jnp.int32),
+            first_units(n, c),
             m in residual,
         )
         for m, (dense, n, c) in enumerate(zip(maps[:-1], sizes[1:-1], slots[1:-1], strict=True))
     ]
-    return assemble(hidden, maps[-1], sigma, sizes[0], sizes[-1])
+    return assemble(hidden, maps[-1], sigma, first_units(sizes[0]), first_units(sizes[-1]))
 
 
 def random_batch(loss, n, in_size, out_size, weighted=False, seed=0, dtype=None):

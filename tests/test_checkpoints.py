@@ -13,6 +13,7 @@ import pytest
 from senn.callbacks import Callback
 from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint, write_checkpoint
 from senn.files import read_file
+from senn.lineage import lineage, lineage_of
 from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
@@ -160,8 +161,9 @@ def test_the_file_describes_itself(checkpoint):
     header, arrays = read_file(checkpoint, FORMAT)
     network = header["network"]
     assert network["activation"] == "rational"
-    assert len(network["capacities"]) == len(network["hidden_sizes"])
-    for layer, slots in enumerate(network["capacities"]):
+    inputs, *hidden, outputs = network["slots"]
+    assert len(hidden) == len(network["hidden_sizes"])
+    for layer, slots in enumerate(hidden):
         assert arrays[f"train.network.hidden.{layer}.dense.bias"].shape == (slots,)
     assert header["settings"]["optimizer"] == described(OPTIMIZER)
     assert header["settings"]["schedule"]["batch_size"] == 40
@@ -170,8 +172,10 @@ def test_the_file_describes_itself(checkpoint):
     assert header["ledger"][0]["record"] == "summary"
     assert header["ledger"][0]["steps"] == header["step"]
     assert header["generator"]["bit_generator"] == header["position"]["generator"]["bit_generator"]
-    assert arrays["train.network.inputs"] == network["in_size"] == 2
-    assert arrays["train.network.outputs"] == network["out_size"] == 1
+    for name, slots, size in (("inputs", inputs, "in_size"), ("outputs", outputs, "out_size")):
+        born = arrays[f"train.network.{name}"]
+        assert born.shape == (slots,)
+        assert (born >= 0).sum() == network[size] == {"in_size": 2, "out_size": 1}[size]
     json.dumps(header, allow_nan=False)
 
 
@@ -267,6 +271,16 @@ def test_runs_of_every_version_go_on(path):
     network, history = run(ONE, resume=state)
     assert history.steps == 24
     assert network.hidden_sizes >= sizes
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_units_say_which_addition_brought_them(path):
+    """Files of before version 4 have it from their ledger."""
+    state = stored_state(path)
+    wanted = lineage(state.history, state.train.network.hidden_sizes).layers
+    for network in (state.train.network, state.train.average):
+        assert lineage_of(network, state.history).layers == wanted
+    assert any(n >= 0 for layer in wanted for n in layer)
 
 
 def test_blocks_of_coefficients_stood_beside_the_factors_of_their_map_once():

@@ -262,9 +262,9 @@ def test_snippet_layer():
     x = jax.random.normal(jax.random.key(1), (5, 3))
     awake = jax.tree.map(lambda leaf: leaf + 1, hidden.dense)
     with pytest.raises(AssertionError, match="puts something out"):
-        check(senn.nn.Hidden(awake, hidden.activation, hidden.size), x)
+        check(senn.nn.Hidden(awake, hidden.activation, hidden.born), x)
     with pytest.raises(AssertionError, match="would wake"):
-        check(senn.nn.Hidden(hidden.dense, Mixing(), hidden.size), x)
+        check(senn.nn.Hidden(hidden.dense, Mixing(), hidden.born), x)
 
 
 def test_snippet_researcher():

@@ -18,7 +18,7 @@ from senn.expand import (
     raise_singular_values,
 )
 from senn.nn import ACTIVATIONS, MLP
-from senn.nn.network import next_capacity
+from senn.nn.graph import next_capacity
 from strategies import random_network, random_units
 
 SIZES = (5, 4, 3, 2)
@@ -104,7 +104,7 @@ def test_units_at_once_or_one_by_one():
     together, one_by_one = add_width(network, 0, weight, bias, theta), network
     for k in range(3):
         one = slice(k, k + 1)
-        one_by_one = add_width(one_by_one, 0, weight[:, one], bias[one], theta[:, one])
+        one_by_one = add_width(one_by_one, 0, weight[:, one], bias[one], theta[:, one], born=1)
     assert eqx.tree_equal(together, one_by_one)
 
 

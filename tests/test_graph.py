@@ -18,10 +18,13 @@ from senn.nn.graph import (
     Port,
     Space,
     arrange,
+    births,
+    cost,
     erase,
     leaf_at,
     resize,
-    with_count,
+    slots,
+    units,
     write,
 )
 from senn.nn.sites import UnitwiseSite
@@ -52,15 +55,6 @@ def free(network):
     return [s for s in network.graph.spaces if s.written and s.read and not s.rigid]
 
 
-def slots_of(network, space):
-    port = space.ports[0]
-    return leaf_at(network, port.leaf).shape[port.axis] // (port.outer * port.inner)
-
-
-def in_use(network, space):
-    return int(leaf_at(network, space.in_use))
-
-
 def newborn(network, space, count, seed=0):
     """Random numbers for all that writes units and is carried with them."""
     draw = np.random.default_rng(seed)
@@ -80,7 +74,7 @@ def alive_rows(network, written):
     for space in network.graph.spaces:
         for port in space.read:
             if port.leaf == written.leaf:
-                alive = np.arange(slots_of(network, space)) < in_use(network, space)
+                alive = births(network, space) >= 0
                 alive = alive[:, None].astype(float)
     return alive
 
@@ -112,17 +106,18 @@ def bits(array):
 def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
     network = network_of(name)
     for space in free(network):
-        n = in_use(network, space)
-        slots = slice(n, n + 2)
-        grown = with_count(write(network, slots, newborn(network, space, 2)), space, n + 2)
+        n = units(network, space)
+        new = slice(n, n + 2)
+        grown = write(network, space, new, newborn(network, space, 2), born=3)
         assert not eqx.tree_equal(grown, network)
         np.testing.assert_array_equal(
             bits(outputs(grown, batch.x)), bits(outputs(network, batch.x))
         )
         # What reads the units feels them: they can be of use.
         reads = [leaf_at(gradient(grown), port.leaf) for port in space.read]
-        assert all(np.asarray(g)[slots].any(axis=1).all() for g in reads)
-        undone = with_count(erase(grown, space, slots), space, n)
+        assert all(np.asarray(g)[new].any(axis=1).all() for g in reads)
+        assert births(grown, space).tolist() == [0] * n + [3] * 2 + [-1] * (CAPACITY - n - 2)
+        undone = erase(grown, space, new)
         assert eqx.tree_equal(undone, network)
         assert not any(
             np.any(leaf_at(erase(grown, space, slice(None)), p.leaf)) for p in space.read
@@ -134,7 +129,7 @@ def test_more_room_changes_nothing_and_less_takes_it_back(name):
     network = network_of(name)
     for space in free(network):
         wide = resize(network, space, 9)
-        assert slots_of(wide, space) == 9
+        assert slots(wide, space) == 9
         for part in (wide, gradient(wide)):
             for port in space.ports:
                 assert not np.moveaxis(np.asarray(leaf_at(part, port.leaf)), port.axis, 0)[6:].any()
@@ -157,18 +152,18 @@ def test_dormant_slots_receive_no_gradient(name):
     network = network_of(name)
     g = gradient(network)
     for space in network.graph.spaces:
-        n = in_use(network, space)
+        n = units(network, space)
         for port in space.ports:
-            units = np.moveaxis(np.asarray(leaf_at(g, port.leaf)), port.axis, 0)
-            assert not units[n:].any()
-            assert units[:n].any()
+            parts = np.moveaxis(np.asarray(leaf_at(g, port.leaf)), port.axis, 0)
+            assert not parts[n:].any()
+            assert parts[:n].any()
 
 
 @every_network
 def test_units_in_another_order_are_the_same_network(name):
     network = network_of(name)
     for space in free(network):
-        n = in_use(network, space)
+        n = units(network, space)
         order = np.r_[np.random.default_rng(0).permutation(n), n:CAPACITY]
         mixed = arrange(network, space, order)
         np.testing.assert_allclose(
@@ -203,9 +198,9 @@ class Folded(AbstractTapped):
     """Two rows of 2 × 3 × 2 numbers: outer 2, three units, inner 2."""
 
     numbers: jax.Array
-    many: jax.Array
-    graph = Graph((Space("units", "many", read=(Port("numbers", 1, outer=2, inner=2),)),), (), 0)
-    in_slots = active_outputs = no_shifts = None
+    born: jax.Array
+    graph = Graph((Space("units", "born", read=(Port("numbers", 1, outer=2, inner=2),)),), ())
+    no_shifts = None
 
     def taps(self, x, shifts=None):
         raise NotImplementedError
@@ -213,27 +208,33 @@ class Folded(AbstractTapped):
 
 def test_units_of_several_numbers_stay_together():
     rows = np.arange(24.0).reshape(2, 2, 3, 2)
-    tree = Folded(jnp.asarray(rows.reshape(2, 12)), jnp.array(3))
+    tree = Folded(jnp.asarray(rows.reshape(2, 12)), jnp.array([0, 2, 1]))
     (space,) = tree.graph.spaces
 
     def found(tree):
         return np.asarray(tree.numbers).reshape(2, 2, -1, 2)
 
+    assert (tree.n_parameters, cost(tree, space, 2)) == (24, 16)
     wide = found(resize(tree, space, 5))
+    assert resize(tree, space, 5).born.tolist() == [0, 2, 1, -1, -1]
     np.testing.assert_array_equal(wide[:, :, :3], rows)
     assert not wide[:, :, 3:].any()
+    assert arrange(tree, space, [2, -1, 0]).born.tolist() == [1, -1, 0]
+    assert arrange(tree, space, [2, -1, 0]).n_parameters == 16
     moved = found(arrange(tree, space, [2, -1, 0]))
     np.testing.assert_array_equal(moved[:, :, [0, 2]], rows[:, :, [2, 0]])
     assert not moved[:, :, 1].any()
+    assert erase(tree, space, [0, 2]).born.tolist() == [-1, 2, -1]
     erased = found(erase(tree, space, [0, 2]))
     np.testing.assert_array_equal(erased[:, :, 1], rows[:, :, 1])
     assert not erased[:, :, [0, 2]].any()
     (port,) = space.ports
     unit = np.arange(100.0, 108).reshape(2, 4)
-    written = found(write(tree, [1], {port: unit}))
+    assert write(tree, space, [1], {port: unit}).born.tolist() == [0, 2, 1]
+    assert write(tree, space, [1], {port: unit}, born=7).born.tolist() == [0, 7, 1]
+    written = found(write(tree, space, [1], {port: unit}))
     np.testing.assert_array_equal(written[:, :, 1], unit.reshape(2, 2, 2))
     np.testing.assert_array_equal(written[:, :, [0, 2]], rows[:, :, [0, 2]])
-    assert with_count(tree, space, 2).many == 2
 
 
 # --- sites ------------------------------------------------------------------------------------
@@ -274,7 +275,7 @@ def test_moments_are_those_of_the_rows(name):
         np.testing.assert_array_equal(of.root_weight, root)
         np.testing.assert_allclose(of.a, a * root[:, None, None], rtol=1e-12)
         np.testing.assert_allclose(of.g, g * root[:, None, None], rtol=1e-9, atol=1e-14)
-    assert len(seen.maps) == network.graph.maps
+    assert len(seen.maps) == len(network.graph.maps)
 
 
 @every_network

@@ -14,6 +14,7 @@ from senn.expand import add_width, insert_layer
 from senn.models import ModelFileError, read_model, write_model
 from senn.nn import MLP
 from senn.nn.activation import ACTIVATIONS
+from senn.nn.stored import network_arrays
 
 X = jnp.asarray(np.random.default_rng(0).normal(size=(7, 5)))
 KEY = jax.random.key(0)
@@ -73,13 +74,14 @@ def test_the_header_says_how_the_arrays_fit_together(tmp_path):
     assert header == {
         "format": "senn-model", "version": 2, "in_size": 5, "out_size": 2,
         "hidden_sizes": [3, 3, 2], "residual": [True, False, True], "activation": "rational",
+        "born": [[1, 1, 3], [0, 0, 0], [2, 2]],
     }  # fmt: skip
 
 
 def test_only_active_units_are_stored(tmp_path):
     written = network((3,))
     assert written.capacities == (64,)
-    arrays = models.network_arrays(written)
+    arrays = network_arrays(written)
     assert {name: array.shape for name, array in arrays.items()} == {
         "map0.weight": (5, 3), "map0.bias": (3,), "theta0": (3, 3),
         "map1.weight": (3, 2), "map1.bias": (2,),
@@ -90,7 +92,7 @@ def test_only_active_units_are_stored(tmp_path):
 def spoiled(change, weight=None) -> bytes:
     """A model file of version 1, which has no checksum, whose header or weight was changed."""
     made = network((3,))
-    arrays = models.network_arrays(made)
+    arrays = network_arrays(made)
     if weight is not None:
         arrays["map0.weight"] = np.where(np.eye(5, 3), weight, arrays["map0.weight"])
     header = {"format": "senn-model", "version": 1, "in_size": 5, "out_size": 2,
@@ -162,7 +164,7 @@ def test_files_that_are_no_models(case, tmp_path):
 
 
 def test_a_missing_field_of_the_header(tmp_path):
-    content = save(models.network_arrays(network()), {"senn": '{"format": "senn-model"}'})
+    content = save(network_arrays(network()), {"senn": '{"format": "senn-model"}'})
     (tmp_path / "m").write_bytes(content)
     with pytest.raises(ModelFileError, match="format None"):
         read_model(tmp_path / "m")

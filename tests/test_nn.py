@@ -7,9 +7,18 @@ import numpy as np
 import pytest
 
 import reference
-from senn.nn import ACTIVATIONS, MLP, AbstractFixed, Dense, rational, rational_features, register
+from senn.nn import (
+    ACTIVATIONS,
+    MLP,
+    AbstractFixed,
+    Dense,
+    Hidden,
+    rational,
+    rational_features,
+    register,
+)
 from senn.nn.activation import Rational
-from senn.nn.network import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
+from senn.nn.graph import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
 
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(6, 3)))
@@ -19,7 +28,7 @@ def with_random_bias(network):
     """Biases start at zero; give the active ones values, so that tests see them."""
 
     def noisy(layer):
-        noise = np.where(np.arange(layer.capacity) < layer.size, rng.normal(size=layer.capacity), 0)
+        noise = np.where(layer.born >= 0, rng.normal(size=layer.capacity), 0)
         return noise.astype(layer.dense.bias.dtype)
 
     def biases(n):
@@ -161,7 +170,7 @@ def test_residual_layers_are_read_beside_their_inputs():
         ((c, r, c), ((0,), (1,), (1, 2), (3,)), ((1, 2), (2,), (3,))),
     ]:
         hidden = tuple(
-            eqx.tree_at(lambda t: t.size, h, h.size).__class__(h.dense, h.activation, h.size, flag)
+            Hidden(h.dense, h.activation, h.born, flag)
             for h, flag in zip(chain.hidden, pattern, strict=True)
         )
         network = eqx.tree_at(lambda n: n.hidden, chain, hidden)

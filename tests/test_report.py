@@ -19,7 +19,9 @@ import senn
 from senn import words
 from senn.cli import main
 from senn.history import Addition, Consideration, Evaluation, History
+from senn.lineage import lineage
 from senn.models import write_model
+from senn.nn.graph import write
 from senn.report import render
 from senn.report.pictures import coloured
 from senn.report.png import data_uri
@@ -39,7 +41,16 @@ class FakeEstimator:
         self.network, self.history_, self.extra = network, history, extra
 
     def save(self, path):
-        write_model(path, self.network, self.extra, {})
+        write_model(path, born_as_told(self.network, self.history_), self.extra, {})
+
+
+def born_as_told(network, history):
+    """A network whose units were born with the additions of a made ledger."""
+    layers = lineage(history, network.hidden_sizes).layers
+    for space, numbers in zip(network.graph.hidden, layers, strict=True):
+        for slot, number in enumerate(numbers):
+            network = write(network, space, slot, {}, born=number + 1)
+    return network
 
 
 def network_of(in_size, out_size, sizes, activation="rational"):

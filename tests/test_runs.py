@@ -272,7 +272,7 @@ SPOILED = {
     "cut": lambda content: content[:-100],
     "flipped": lambda content: content[:-100] + bytes([content[-100] ^ 4]) + content[-99:],
     "empty": lambda _: b"",
-    "newer": lambda content: content.replace(b'version\\": 3', b'version\\": 9'),
+    "newer": lambda content: content.replace(b'version\\": 4', b'version\\": 9'),
 }
 
 

@@ -429,10 +429,12 @@ def test_duplicating_a_unit_of_a_network():
         h = n.hidden[0]
         return (h.dense.weights[0], h.dense.bias, h.activation.theta)
 
-    slot = int(network.hidden[0].size)
+    slot = network.hidden_sizes[0]
     copied = [p.at[..., slot].set(p[..., 0]) for p in incoming(network)]
     grown = eqx.tree_at(
-        lambda n: (*incoming(n), n.hidden[0].size), network, (*copied, jnp.int32(slot + 1))
+        lambda n: (*incoming(n), n.hidden[0].born),
+        network,
+        (*copied, network.hidden[0].born.at[slot].set(1)),
     )
     before, after = (
         network_scores(n, loss, metric, batch, jnp.asarray(0.1))[-1] for n in (network, grown)

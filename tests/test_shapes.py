@@ -316,7 +316,7 @@ def draws_at_outputs(network, loss, metric, batch):
     """Of the metric, back-propagated to the output map."""
     seen = through(network, loss, metric, batch)
     draws = seen.back(seen.metric.draw(KEY, seen.outputs))[1]
-    return draws[network.graph.maps - 1][:, 0]
+    return draws[len(network.graph.maps) - 1][:, 0]
 
 
 @each_loss_and_metric

@@ -456,7 +456,7 @@ def test_integers_are_classes_and_numbers_are_not(network):
 
 def test_a_network_keeps_its_type():
     single = MLP(2, 1, (3,), key=jax.random.key(0), capacity=8, dtype=jnp.float32)
-    new, history = run(single, policy=GROW, schedule=SHORT)
+    new, history = run(single, policy=GROW, schedule=SHORT, proposer=Random(candidates=64))
     assert history.additions
     for old, leaf in zip(jax.tree.leaves(single), jax.tree.leaves(new), strict=True):
         assert leaf.dtype == old.dtype
@@ -1146,7 +1146,10 @@ def test_the_default_optimiser_and_schedule_learn_and_grow(network):
 
 def test_the_search_reads_the_factors_of_the_optimiser(network):
     policy = dataclasses.replace(GROW, metric="fisher")
-    _, history = run(network, optimizer="kfac", metric="fisher", policy=policy, schedule=SHORT)
+    _, history = run(
+        network, optimizer="kfac", metric="fisher", policy=policy, schedule=SHORT,
+        proposer=Random(candidates=64),
+    )  # fmt: skip
     assert [a.step for a in history.additions] == [4]
 
 

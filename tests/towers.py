@@ -13,7 +13,7 @@ from jaxtyping import Array
 
 from senn.arrays import to_device
 from senn.nn.activation import Rational
-from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps
+from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps, first_units
 from senn.nn.sites import DenseSite, UnitwiseSite
 
 NAMES = ("left", "right", "deep", "shared", "extra", "outputs")
@@ -29,12 +29,14 @@ def _space(k):
     carried = [Port(bias, 0) for m, bias in BIASES.items() if ENDS[m][1] == k]
     carried += [Port(THETAS[k], 1)] if k in THETAS else []
     rigid = "" if k >= 2 else "it is a half of the inputs"
-    return Space(NAMES[k], f"counts.{k}", written, read, tuple(carried), rigid)
+    return Space(NAMES[k], f"born.{k}", written, read, tuple(carried), Rational, rigid)
 
 
 SPACES = tuple(map(_space, range(6)))
-MAPS = [DenseSite((f"weights.{m}",), BIASES.get(m), (SPACES[k],)) for m, (k, _) in enumerate(ENDS)]
-UNITS = [UnitwiseSite(theta, Rational.features) for theta in THETAS.values()]
+MAPS = tuple(
+    DenseSite((f"weights.{m}",), BIASES.get(m), (SPACES[k],)) for m, (k, _) in enumerate(ENDS)
+)
+UNITS = tuple(UnitwiseSite(theta, Rational.features) for theta in THETAS.values())
 
 
 class Towers(AbstractTapped):
@@ -43,7 +45,7 @@ class Towers(AbstractTapped):
     weights: tuple[Array, ...]
     biases: tuple[Array, ...]
     sigmas: tuple[Any, ...]
-    counts: tuple[Any, ...]
+    born: tuple[Any, ...]
 
     def __init__(self, sizes, capacity, seed=0):
         draw = np.random.default_rng(seed)
@@ -56,11 +58,9 @@ class Towers(AbstractTapped):
         self.weights = tuple(drawn(*ends) for ends in ENDS)
         self.biases = tuple(drawn(ENDS[m][1]) for m in WITH_BIAS)
         self.sigmas = tuple(Rational.drawn(draw, n, capacity, float) for n in sizes[2:5])
-        self.counts = tuple(to_device(n, jnp.int32) for n in sizes)
+        self.born = tuple(first_units(*at) for at in zip(sizes, slots, strict=True))
 
-    graph = Graph(SPACES, (*MAPS, *UNITS), len(MAPS))
-    in_slots = property(lambda self: len(self.weights[0]) + len(self.weights[1]))
-    active_outputs = property(lambda self: jnp.arange(len(self.biases[3])) < self.counts[5])
+    graph = Graph(SPACES, MAPS, UNITS)
 
     def no_shifts(self, n):
         columns = [a.shape[-1] for a in (*self.weights, *self.biases[:3])]

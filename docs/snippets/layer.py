@@ -9,13 +9,13 @@ from senn.nn import Hidden
 
 
 def check_dormant_slots(layer: Hidden, x) -> None:
-    """Raise an AssertionError unless slots beyond `layer.size` are silent and stay so."""
-    dormant = slice(int(layer.size), None)
+    """Raise an AssertionError unless slots that hold no unit are silent and stay so."""
+    dormant = layer.born < 0
 
     def energy(layer):  # of the units in use, for nothing reads the other slots
-        return jnp.sum(layer((x,))[:, : int(layer.size)] ** 2)
+        return jnp.sum(layer((x,))[:, ~dormant] ** 2)
 
-    assert layer.capacity > layer.size, "a layer needs slots to grow into"
+    assert dormant.any(), "a layer needs slots to grow into"
     assert not layer((x,))[:, dormant].any(), "a dormant slot puts something out"
     gradient = eqx.filter_grad(energy)(layer)
     for array in jax.tree.leaves(gradient):  # slots are the last axis of a layer's own arrays

@@ -24,6 +24,7 @@ from .expand import insert_layer as insert_layer
 from .history import History as History
 from .loaded import load as load
 from .policy import Policy as Policy
+from .removal import remove_units as remove_units
 from .training import Schedule as Schedule
 from .training import fit as fit
 

@@ -1,79 +1,102 @@
 """Actions: what new units read, what will read them, what they cost, and how they come."""
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
 
 from senn.expand import InsertKind, add_width, grow_capacity, insert_layer, insert_zeros
-from senn.nn import MLP
-from senn.nn.network import next_capacity
+from senn.nn.activation import Activation
+from senn.nn.graph import AbstractLayered, AbstractTapped, Space, cost, next_capacity
 from senn.words import place
 
 
 @dataclass(frozen=True)
 class AbstractAction:
-    """One way to grow at one place: the new units read what linear map `position` reads."""
+    """One way to grow at one place."""
 
     position: int
+    name: str = field(default="", compare=False)  # of the place, if it has one of its own
 
     kind: ClassVar[str]  # in ledgers
     inserts: ClassVar[bool]  # a layer, which needs programs of its own
     square: ClassVar[bool] = False  # its units take the place of what they read, all at once
 
     def __str__(self) -> str:  # noqa: D105
-        return place(self.kind, self.position)
+        return self.name or place(self.kind, self.position)
 
     @abstractmethod
-    def readers(self, network: MLP) -> tuple[int, ...]:
+    def sources(self, network: Any) -> tuple[int, ...]:
+        """The linear maps that read what the units will read, one behind the other."""
+
+    @abstractmethod
+    def readers(self, network: Any) -> tuple[int, ...]:
         """The linear maps that will read the units; what they gain is summed."""
 
-    def cost(self, network: MLP, units: int) -> int:
+    @abstractmethod
+    def activation(self, network: Any) -> Activation:
+        """Of the units."""
+
+    @abstractmethod
+    def cost(self, network: Any, units: int) -> int:
         """Active parameters that so many units add."""
-        own = (network.n_inputs(self.position) + 1 + network.activation.learned) * units
-        if self.square:  # the units replace the inputs that they equal in number
-            return own
-        outputs = (*network.hidden_sizes, network.out_size)
-        return own + units * sum(outputs[m] for m in self.readers(network))
 
     @abstractmethod
     def apply(
         self,
-        network: MLP,
+        network: Any,
         state: Any,
         weight: np.ndarray,
         bias: np.ndarray,
         theta: np.ndarray | None,
         limit: int | None = None,
-    ) -> tuple[MLP, Any]:
+        born: int | None = None,
+    ) -> tuple[Any, Any]:
         """The network with units [I, K], and the network-shaped parts of `state` grown along.
 
-        `limit` is a unit budget, beyond which no slots are set aside.
+        `limit` is a unit budget, beyond which no slots are set aside, and `born` the number of the
+        addition.
         """
 
 
 @dataclass(frozen=True)
 class Widen(AbstractAction):
-    """More units in hidden layer `position`."""
+    """More units in hidden space `position`, in a perceptron in that hidden layer."""
 
     kind: ClassVar[str] = "width"
     inserts: ClassVar[bool] = False
 
-    def readers(self, network: MLP) -> tuple[int, ...]:
-        """Those of the layer."""
+    def sources(self, network: AbstractTapped) -> tuple[int, ...]:
+        """Those that write the space."""
+        return network.graph.writers(self._space(network))
+
+    def readers(self, network: AbstractTapped) -> tuple[int, ...]:
+        """Those of the space."""
         return network.readers(self.position)
 
-    def apply(self, network, state, weight, bias, theta, limit=None):
+    def activation(self, network: AbstractTapped) -> Activation:
+        """That of the space."""
+        return self._space(network).activation
+
+    def cost(self, network: AbstractTapped, units: int) -> int:
+        """What stands for them at all ports."""
+        return cost(network, self._space(network), units)
+
+    def _space(self, network: AbstractTapped) -> Space:
+        return network.graph.hidden[self.position]
+
+    def apply(self, network, state, weight, bias, theta, limit=None, born=None):
         """With more slots if those there do not last."""
-        layer = network.hidden[self.position]
-        needed = network.hidden_sizes[self.position] + len(bias)
-        if needed > layer.capacity:
-            capacity = next_capacity(needed, layer.capacity, limit)
+        needed, there = (
+            sizes[self.position] for sizes in (network.hidden_sizes, network.capacities)
+        )
+        if needed + len(bias) > there:
+            capacity = next_capacity(needed + len(bias), there, limit)
             grow = partial(grow_capacity, layer=self.position, capacity=capacity)
             network, state = grow(network), grow(state)
-        return add_width(network, self.position, weight, bias, theta), state
+        return add_width(network, self.position, weight, bias, theta, born=born), state
 
 
 @dataclass(frozen=True)
@@ -84,15 +107,31 @@ class AbstractInsertion(AbstractAction):
     inserts: ClassVar[bool] = True
     how: ClassVar[InsertKind]
 
-    def readers(self, network: MLP) -> tuple[int, ...]:
+    def sources(self, network: AbstractLayered) -> tuple[int, ...]:  # noqa: ARG002
+        """The map."""
+        return (self.position,)
+
+    def readers(self, network: AbstractLayered) -> tuple[int, ...]:
         """All maps that read what the map does."""
         return tuple(network.alongside(self.position))
 
-    def apply(self, network, state, weight, bias, theta, limit=None):
+    def activation(self, network: AbstractLayered) -> Activation:
+        """That of the network."""
+        return network.activation
+
+    def cost(self, network: AbstractLayered, units: int) -> int:
+        """Weights, biases and θ, and the weights of the readers."""
+        own = (network.n_inputs(self.position) + 1 + network.activation.learned) * units
+        if self.square:  # the units replace the inputs that they equal in number
+            return own
+        outputs = (np.count_nonzero(network.outputs_in_use(m)) for m in self.readers(network))
+        return own + units * int(sum(outputs))
+
+    def apply(self, network, state, weight, bias, theta, limit=None, born=None):
         """With room to grow; the optimiser's state knows nothing of it yet."""
         capacity = next_capacity(len(bias), limit=limit)
         units = weight, bias, self.how, None if self.square else theta
-        new = insert_layer(network, self.position, *units, capacity=capacity)
+        new = insert_layer(network, self.position, *units, capacity=capacity, born=born)
         return new, insert_zeros(state, new, self.position)
 
 

@@ -10,20 +10,16 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from senn import __version__
-from senn.arrays import path_of, to_device
 from senn.batches import Position
 from senn.files import FileError, Format, read_file, write_file
 from senn.history import History
-from senn.models import architecture
-from senn.nn import MLP, Dense, Hidden
-from senn.nn.activation import activation_called
-from senn.nn.network import assemble, source_nodes
+from senn.leaves import arrays_of, filled, network_at, shape_of
+from senn.lineage import lineage
+from senn.nn.graph import AbstractTapped
 from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.readers import first_sentence
 from senn.state import MANY, Annealing, Best, RunState, TrainState, described
@@ -39,7 +35,7 @@ class CheckpointError(FileError):
     """A file that is no checkpoint from which a run can go on; the message is one sentence."""
 
 
-FORMAT = Format("senn-checkpoint", "checkpoint", 3, CheckpointError)
+FORMAT = Format("senn-checkpoint", "checkpoint", 4, CheckpointError)
 
 
 @dataclass(frozen=True)
@@ -50,13 +46,16 @@ class Checkpoint:
     header: dict[str, Any]
     arrays: dict[str, np.ndarray]
 
-    def state(self, optimizer: AbstractOptimizer) -> RunState:
-        """The state to go on from; a `CheckpointError` if another optimiser's is stored."""
+    def state(self, optimizer: AbstractOptimizer, like: AbstractTapped | None = None) -> RunState:
+        """The state to go on from; a `CheckpointError` if another optimiser's is stored.
+
+        A network of another kind than our own is filled into one `like` it, of any sizes.
+        """
         wanted, given = self.header["settings"].get("optimizer"), described(optimizer)
         if wanted != given:
             raise CheckpointError(f"{self.path!r} is of a run with {wanted}, not with {given}.")
         try:
-            return _state(self.header, self.arrays, optimizer)
+            return _state(self.header, self.arrays, optimizer, like)
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise CheckpointError(
                 f"{self.path!r} is damaged: its arrays do not fit its header "
@@ -73,11 +72,11 @@ def write_checkpoint(
         "written_by": _versions(),
         "about": about or {},
         **{name: getattr(state, name) for name in PLAIN},
-        "network": _shape(state.train.network),
+        "network": shape_of(state.train.network),
         "best": {
             "loss": best.loss if np.isfinite(best.loss) else None,
             "step": best.step,
-            "network": None if best.network is None else _shape(best.network),
+            "network": None if best.network is None else shape_of(best.network),
         },
         "generator": state.rng.bit_generator.state,
         "position": None,
@@ -91,7 +90,7 @@ def write_checkpoint(
             "steps": state.position.steps, "generator": state.position.generator
         }  # fmt: skip
         trees["order"] = state.position.order
-    write_file(path, FORMAT, header, _arrays(trees))
+    write_file(path, FORMAT, header, arrays_of(trees))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -103,30 +102,35 @@ def read_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _state(
-    header: dict[str, Any], arrays: dict[str, np.ndarray], optimizer: AbstractOptimizer
+    header: dict[str, Any],
+    arrays: dict[str, np.ndarray],
+    optimizer: AbstractOptimizer,
+    like: AbstractTapped | None,
 ) -> RunState:
     header = {"found": MANY, **header}  # which the first checkpoints did not have
-    if header["version"] < 2:
-        arrays = {**_all_in_use(header), **arrays}
     if header["version"] < 3:
         arrays = _by_site(header, arrays)
+    if header["version"] < 4:
+        arrays = _with_births(header, arrays)
     plain = {name: header[name] for name in PLAIN}
     plain["annealing"] = header["annealing"] and Annealing(*header["annealing"])
-    network = _network("train.network", header["network"], arrays)
+    network = network_at("train.network", header["network"], arrays, like)
     return RunState(
-        train=_filled("train", TrainState.of(network, optimizer), arrays),
+        train=filled("train", TrainState.of(network, optimizer), arrays),
         rng=_generator(header["generator"]),
         position=_position(header["position"], arrays),
-        best=_best(header["best"], arrays),
+        best=_best(header["best"], arrays, like),
         infos=_infos(arrays),
         history=History.from_rows(header["ledger"]),
         **plain,
     )
 
 
-def _best(stored: dict[str, Any], arrays: dict[str, np.ndarray]) -> Best:
+def _best(
+    stored: dict[str, Any], arrays: dict[str, np.ndarray], like: AbstractTapped | None
+) -> Best:
     loss = np.inf if stored["loss"] is None else stored["loss"]
-    network = stored["network"] and _network("best", stored["network"], arrays)
+    network = stored["network"] and network_at("best", stored["network"], arrays, like)
     return Best(loss, network, stored["step"])
 
 
@@ -150,44 +154,36 @@ def _infos(arrays: dict[str, np.ndarray]) -> list[StepInfo]:
 # --- networks -----------------------------------------------------------------------------
 
 
-def _shape(network: MLP) -> dict[str, Any]:
-    return {**architecture(network), "capacities": network.capacities}
+def _with_births(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The arrays of files that said how many slots were in use, and not since when."""
+    history = History.from_rows(header["ledger"])
+    best, network = header["best"]["network"], header["network"]
+    for at, shape in {"train.network": network, "train.average": network, "best": best}.items():
+        if shape:
+            found = _births(at, shape, history, arrays)
+            shape["slots"] = [len(born) for born in found.values()]
+            arrays = {**arrays, **found}
+    return arrays
 
 
-def _network(at: str, shape: dict[str, Any], arrays: dict[str, np.ndarray]) -> MLP:
-    """The network whose arrays have names that begin with `at`."""
-
-    def array(name: str) -> jax.Array:
-        return _exactly(arrays[f"{at}.{name}"])
-
-    def dense(name: str, blocks: int) -> Dense:
-        weights = (array(f"{name}.weights.{b}") for b in range(blocks))
-        return Dense(tuple(weights), array(f"{name}.bias"))
-
-    sigma = activation_called(shape["activation"])
-    blocks = [len(nodes) for nodes in source_nodes(shape["residual"])]
-    hidden = [
-        Hidden(
-            dense(f"hidden.{m}.dense", blocks[m]),
-            sigma.of(array(f"hidden.{m}.activation.theta") if sigma.learned else None),
-            array(f"hidden.{m}.size"),
-            beside,
-        )
-        for m, beside in enumerate(shape["residual"])
-    ]
-    ends = array("inputs"), array("outputs")
-    return assemble(hidden, dense("readout", blocks[-1]), sigma, *ends)
-
-
-def _all_in_use(header: dict[str, Any]) -> dict[str, np.ndarray]:
-    """How many inputs and outputs are in use, of networks from before there were spare ones."""
-    network = header["network"]
-    shapes = {"train.network": network, "train.average": network, "best": header["best"]["network"]}
+def _births(
+    at: str, shape: dict[str, Any], history: History, arrays: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    sizes = shape["hidden_sizes"]
+    try:
+        layers = lineage(history, sizes).layers
+    except (ValueError, IndexError):  # it grew otherwise, too
+        layers = [[-1] * n for n in sizes]
+    first = "hidden.0.dense" if sizes else "readout"
+    numbers = [[0] * shape["in_size"], *([n + 1 for n in layer] for layer in layers),
+               [0] * shape["out_size"]]  # fmt: skip
+    room = [len(arrays[f"{at}.{first}.weights.0"]),
+            *(len(arrays[f"{at}.hidden.{m}.dense.bias"]) for m in range(len(sizes))),
+            len(arrays[f"{at}.readout.bias"])]  # fmt: skip
+    names = ["inputs", *(f"hidden.{m}.born" for m in range(len(sizes))), "outputs"]
     return {
-        f"{at}.{name}": np.array(shape[size], np.int32)
-        for at, shape in shapes.items()
-        if shape
-        for name, size in (("inputs", "in_size"), ("outputs", "out_size"))
+        f"{at}.{name}": np.pad(born, (0, n - len(born)), constant_values=-1).astype(np.int32)
+        for name, born, n in zip(names, numbers, room, strict=True)
     }
 
 
@@ -199,45 +195,6 @@ def _by_site(header: dict[str, Any], arrays: dict[str, np.ndarray]) -> dict[str,
         for m in range(maps)
     }
     return {moved.get(name, name): array for name, array in arrays.items()}
-
-
-# --- arrays -------------------------------------------------------------------------------
-
-
-def _arrays(tree: Any) -> dict[str, np.ndarray]:
-    """All arrays of a tree under their paths; random keys as the numbers that they are."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {
-        path_of(path): np.asarray(jax.random.key_data(leaf) if _is_key(leaf) else leaf)
-        for path, leaf in leaves
-        if eqx.is_array_like(leaf)
-    }
-
-
-def _filled(at: str, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
-    """The tree with the stored arrays in place of its own."""
-
-    def stored(path: Any, leaf: Any) -> Any:
-        if not eqx.is_array_like(leaf):
-            return leaf
-        array = arrays[".".join(part for part in (at, path_of(path)) if part)]
-        if _is_key(leaf):
-            return jax.random.wrap_key_data(to_device(array), impl=jax.random.key_impl(leaf))
-        if array.shape != np.shape(leaf):
-            raise ValueError(f"{path_of(path)} has shape {array.shape}, not {np.shape(leaf)}")
-        return _exactly(array) if eqx.is_array(leaf) else array.item()
-
-    return jax.tree_util.tree_map_with_path(stored, tree)
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-
-
-def _exactly(array: np.ndarray) -> jax.Array:
-    if jax.dtypes.canonicalize_dtype(array.dtype) != array.dtype:
-        raise ValueError(f"{array.dtype} needs JAX's 64-bit mode, jax_enable_x64")
-    return to_device(array)
 
 
 def _versions() -> dict[str, str]:

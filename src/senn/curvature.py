@@ -93,7 +93,7 @@ def moments(
     S is that of `output_factors` if given. Else it comes exactly, by one backward pass an
     output, up to `EXACT_OUTPUTS` outputs, and from one draw an example above.
     """
-    seen, maps = through(network, loss, metric, batch), network.graph.maps
+    seen, maps = through(network, loss, metric, batch), len(network.graph.maps)
     root = jnp.sqrt(batch.weight)
     g_y = seen.loss.gradient(seen.outputs, batch.y)
     factors = output_factors or _output_factors(seen, maps, root, key, network.active_outputs)

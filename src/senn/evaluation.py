@@ -11,7 +11,7 @@ from senn.arrays import blank
 from senn.batches import Batch
 from senn.compilation import QUICK, program
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, among_loss
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 
 ROWS_AT_ONCE = 4096
 BLOCK = 1024  # rows at once
@@ -24,16 +24,16 @@ class Score(NamedTuple):
     score: float
 
 
-def outputs(network: MLP, x) -> np.ndarray:
+def outputs(network: AbstractTapped, x) -> np.ndarray:
     """The network's outputs [N, O] for inputs [N, I], computed in blocks of fixed size."""
     dtype = network.dtype
     x = np.asarray(x, dtype)
-    blocks = [_forward(network, block) for block in _blocks(network, x)]
-    y = [np.asarray(block) for block in blocks] or [np.empty((0, network.out_slots), dtype)]
+    found = [_forward(network, block) for block in blocks(network, x)]
+    y = [np.asarray(block) for block in found] or [np.empty((0, network.out_slots), dtype)]
     return np.concatenate(y)[: len(x), : network.out_size]
 
 
-def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
+def blocks(network: AbstractTapped, x: np.ndarray) -> Iterator[np.ndarray]:
     """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
     if x.shape[1:] not in ((network.in_size,), (network.in_slots,)):
         raise ValueError(f"The network needs x [N, {network.in_size}]; got shape {x.shape}.")
@@ -44,7 +44,7 @@ def _blocks(network: MLP, x: np.ndarray) -> Iterator[np.ndarray]:
         yield block
 
 
-def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
+def evaluate(network: AbstractTapped, loss: AbstractLoss, data: Batch) -> Score:
     """Weighted mean loss and score of a network on `data`."""
     x, targets, weight = map(np.asarray, data)
     if not weight.sum() > 0:
@@ -54,7 +54,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
         _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
         for start, block in zip(
             range(0, len(x), BLOCK),
-            _blocks(network, x.astype(network.dtype, copy=False)),
+            blocks(network, x.astype(network.dtype, copy=False)),
             strict=True,
         )
     ]
@@ -70,7 +70,7 @@ def evaluate(network: MLP, loss: AbstractLoss, data: Batch) -> Score:
     return Score(mean_loss, r_squared(targets, y, weight))
 
 
-def prepare(network: MLP, loss: AbstractLoss, like: Batch) -> None:
+def prepare(network: AbstractTapped, loss: AbstractLoss, like: Batch) -> None:
     """Compile in the background what evaluations run; of `like` the shapes of targets matter."""
     x = jax.ShapeDtypeStruct((BLOCK, network.in_slots), network.dtype)
     targets = jax.ShapeDtypeStruct((BLOCK, *like.y.shape[1:]), like.y.dtype)
@@ -91,13 +91,13 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) 
 
 
 @program(QUICK)
-def _forward(network: MLP, x: Float[Array, "N I"]) -> Float[Array, "N O"]:
+def _forward(network: AbstractTapped, x: Float[Array, "N I"]) -> Float[Array, "N O"]:
     return network(x)
 
 
 @program(QUICK)
 def _forward_and_loss(
-    network: MLP, loss: AbstractLoss, x: Float[Array, "N I"], targets: Array
+    network: AbstractTapped, loss: AbstractLoss, x: Float[Array, "N I"], targets: Array
 ) -> tuple[Float[Array, "N O"], Float[Array, " N"]]:
     y = network(x)
     return y, among_loss(network.active_outputs, loss)(y, targets)

@@ -9,52 +9,70 @@ they are, since dormant slots are zero there too.
 """
 
 from collections.abc import Sequence
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import equinox as eqx
-import jax.numpy as jnp
 import numpy as np
 
-from senn.arrays import to_device, zeros, zeros_like
-from senn.nn import MLP, Dense, Hidden
-from senn.nn.graph import arrange, map_networks, resize, with_count, write
-from senn.nn.network import assemble, next_capacity
+from senn.arrays import to_device, zeros_like
+from senn.nn.graph import (
+    AbstractLayered,
+    AbstractTapped,
+    Space,
+    arrange,
+    births,
+    leaf_at,
+    map_networks,
+    newest,
+    next_capacity,
+    resize,
+    slots,
+    write,
+)
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
 
 InsertKind = Literal["identity", "residual"]
 Tree = TypeVar("Tree")
+Net = TypeVar("Net", bound=AbstractTapped)
+Layered = TypeVar("Layered", bound=AbstractLayered)
 
 
-def add_width(network: MLP, layer: int, weight, bias, activation=None) -> MLP:
-    """Add K units to hidden layer `layer`, their outgoing weights zero.
+def add_width(
+    network: Net, layer: int, weight, bias, activation=None, *, born: int | None = None
+) -> Net:
+    """Add K units to hidden space `layer`, their outgoing weights zero.
 
     Args:
         network: the network; it is not changed.
-        layer: index of the hidden layer, from 0.
-        weight: [I, K] incoming weights, I the layer's active inputs (`network.n_inputs(layer)`).
+        layer: index of the hidden space, in a perceptron of the hidden layer, from 0.
+        weight: [I, K] incoming weights, I the active inputs of the maps that write the space, one
+            behind the other (of a perceptron `network.n_inputs(layer)`).
         bias: [K].
         activation: θ [3, K] for rational units, None for others.
+        born: the number of this addition; None is one more than of the last.
 
     While slots last no array changes its shape and the outputs stay the same bit for bit.
     After that every array of the layer is padded to a larger capacity; what is added is exactly
     zero, but products of another shape may sum in another order. Measured on a CPU, outputs
     keep their bits at nearly all of the default capacities and are within 1e-6 at the others.
     """
-    if not 0 <= layer < len(network.hidden):
+    hidden = network.graph.hidden
+    if not 0 <= layer < len(hidden):
         raise ValueError(
-            f"layer={layer} does not exist; the network has {len(network.hidden)} hidden layers."
+            f"layer={layer} does not exist; the network has {len(hidden)} hidden layers."
         )
-    weight, bias, theta = _check_units(network, layer, weight, bias, activation)
-    size, K = int(network.hidden[layer].size), bias.shape[0]
-    if size + K > network.hidden[layer].capacity:
-        needed = next_capacity(size + K, network.hidden[layer].capacity)
-        network = grow_capacity(network, layer, needed)
-    return _write_units(network, layer, weight, bias, theta)
+    if hidden[layer].rigid:
+        raise ValueError(f"{hidden[layer].name} cannot grow: {hidden[layer].rigid}.")
+    units = _check_units(network, hidden[layer], weight, bias, activation)
+    needed = network.hidden_sizes[layer] + len(units.bias)
+    if needed > network.capacities[layer]:
+        network = grow_capacity(network, layer, next_capacity(needed, network.capacities[layer]))
+    return _write_units(network, hidden[layer], units, born)
 
 
 def insert_layer(
-    network: MLP,
+    network: Layered,
     position: int,
     weight,
     bias,
@@ -62,7 +80,8 @@ def insert_layer(
     activation=None,
     *,
     capacity: int | None = None,
-) -> MLP:
+    born: int | None = None,
+) -> Layered:
     """Insert a hidden layer of Q units before linear map `position`.
 
     Args:
@@ -78,11 +97,12 @@ def insert_layer(
             0.001 of their mean are raised to that (appendix C).
         activation: θ [3, Q] of residual rational units; not used by "identity".
         capacity: slots of the new layer; by default room to grow.
+        born: the number of this addition; None is one more than of the last.
     """
-    if not 0 <= position < network.n_maps:
+    if position not in network.insertions:
         raise ValueError(
-            f"position={position} does not exist; a network with {len(network.hidden)} hidden "
-            f"layers has positions 0 to {network.n_maps - 1}."
+            f"position={position} does not exist; a network with {len(network.graph.hidden)} "
+            f"hidden layers has positions 0 to {len(network.insertions) - 1}."
         )
     if kind not in ("identity", "residual"):
         raise ValueError(f'kind={kind!r} is not known; choose "identity" or "residual".')
@@ -91,13 +111,14 @@ def insert_layer(
         weight = raise_singular_values(np.asarray(weight, network.dtype))
         same = np.array(network.activation.identity, weight.dtype)
         activation = np.tile(same[:, None], weight.shape[1])
-    weight, bias, theta = _check_units(network, position, weight, bias, activation)
-    Q = bias.shape[0]
-    slots = max(Q, capacity or next_capacity(Q))
-    new = _insert_empty(network, position, slots, residual=kind == "residual")
+    Q = np.shape(bias)[-1] if np.ndim(bias) else 0
+    room = max(Q, capacity or next_capacity(Q))
+    new = network.with_layer(position, room, beside=kind == "residual")
+    space = new.graph.hidden[position]
+    units = _check_units(new, space, weight, bias, activation)
     if kind == "identity":
-        new = _fold(network, new, position, weight, bias)
-    return _write_units(new, position, weight, bias, theta)
+        new = _fold(network, new, position, units)
+    return _write_units(new, space, units, born)
 
 
 def add_outputs(
@@ -119,8 +140,9 @@ def add_outputs(
     bits of what they compute.
     """
 
-    def widen(network: MLP) -> MLP:
-        known, K = network.outputs is not None, len(positions)
+    def widen(network: AbstractTapped) -> AbstractTapped:
+        space = network.graph.outputs
+        known, K = leaf_at(network, space.born) is not None, len(positions)
         n = network.out_size if known else network.out_slots  # beyond those in use all is zero
         total, room = n + K, network.out_slots
         if sorted({*positions} & {*range(total)}) != list(positions) or not positions:
@@ -129,31 +151,34 @@ def add_outputs(
                 f"there will be; got {list(positions)}."
             )
         new_slots = out_slots or (room if known and total <= room else total)
-        source, space = np.full(total, -1), network.graph.spaces[-1]
+        source = np.full(total, -1)
         source[np.setdiff1d(np.arange(total), positions)] = np.arange(n)
         new = resize(arrange(network, space, source), space, new_slots)
-        if bias:
-            new = write(new, list(positions), {space.carried[0]: np.full(K, bias)})
-        return with_count(new, space, total) if known else new
+        values = {space.carried[0]: np.full(K, bias)} if bias else {}
+        return write(
+            new, space, list(positions), values, born=newest(network) + 1 if known else None
+        )
 
     return map_networks(widen, tree)
 
 
-def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
+def insert_zeros(tree: Tree, network: AbstractLayered, position: int) -> Tree:
     """Make room in the network-shaped parts of `tree` for the layer inserted at `position`.
 
     `tree` is an optimiser's state from before the insertion, `network` the network after it.
     The new layer's entries are zero. After an identity insertion, so are those of the maps that
     were multiplied by W_q⁻¹, for their coordinates are new.
     """
-    layer = network.hidden[position]
+    space = network.graph.hidden[position]
+    beside = len(network.graph.maps[position + 1].reads) > 1
 
-    def place(old: MLP) -> MLP:
-        new = _insert_empty(old, position, layer.capacity, residual=layer.residual)
-        if layer.residual:
+    def place(old: AbstractLayered) -> AbstractLayered:
+        new = old.with_layer(position, slots(network, space), beside=beside)
+        if beside:
             return new
-        folded = [m + 1 for m in old.alongside(position)]
-        return eqx.tree_at(lambda n: [n.maps[m] for m in folded], new, replace_fn=zeros_like)
+        folded = [new.graph.maps[m + 1] for m in old.alongside(position)]
+        leaves = [leaf for site in folded for leaf in site.leaves]
+        return eqx.tree_at(lambda n: [leaf_at(n, at) for at in leaves], new, replace_fn=zeros_like)
 
     return map_networks(place, tree)
 
@@ -161,14 +186,14 @@ def insert_zeros(tree: Tree, network: MLP, position: int) -> Tree:
 def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
     """Pad hidden layer `layer` with dormant slots, in a network or in any tree that holds some."""
 
-    def grow(network: MLP) -> MLP:
-        slots = network.hidden[layer].capacity
-        if capacity < slots:
+    def grow(network: AbstractTapped) -> AbstractTapped:
+        there = network.capacities[layer]
+        if capacity < there:
             raise ValueError(
-                f"capacity={capacity} is below the {slots} slots that layer {layer} has; "
+                f"capacity={capacity} is below the {there} slots that layer {layer} has; "
                 "capacities only grow."
             )
-        return resize(network, network.graph.spaces[layer + 1], capacity)
+        return resize(network, network.graph.hidden[layer], capacity)
 
     return map_networks(grow, tree)
 
@@ -176,19 +201,20 @@ def grow_capacity(tree: Tree, layer: int, capacity: int) -> Tree:
 def with_slots(tree: Tree, in_slots: int, out_slots: int) -> Tree:
     """So many inputs and outputs, in use or dormant, in a network or in any tree that holds some.
 
-    None that is in use may be cut off. What is left is what it was.
+    None that is in use may be cut off. What is left is what it was. Inputs in several spaces stay
+    as they are.
     """
 
-    def resized(network: MLP) -> MLP:
-        if (network.in_slots, network.out_slots) == (in_slots, out_slots):
-            return network
-        inputs, *_, outputs = network.graph.spaces
-        return resize(resize(network, inputs, in_slots), outputs, out_slots)
+    def resized(network: AbstractTapped) -> AbstractTapped:
+        inputs, outputs = network.graph.inputs, network.graph.outputs
+        if network.in_slots != in_slots and len(inputs) == 1:
+            network = resize(network, inputs[0], in_slots)
+        return network if network.out_slots == out_slots else resize(network, outputs, out_slots)
 
     return map_networks(resized, tree)
 
 
-def without_spare(network: MLP) -> MLP:
+def without_spare(network: Net) -> Net:
     """The network with just the inputs and outputs that are in use."""
     return with_slots(network, network.in_size, network.out_size)
 
@@ -204,11 +230,17 @@ def raise_singular_values(weight: np.ndarray, floor: float = SINGULAR_VALUE_FLOO
 # --- checks -------------------------------------------------------------------------------
 
 
-def _check_units(network: MLP, position: int, weight, bias, theta):
+class _Units(NamedTuple):
+    weight: np.ndarray  # [I, K]
+    bias: np.ndarray  # [K]
+    theta: np.ndarray | None  # [F, K]
+
+
+def _check_units(network: AbstractTapped, space: Space, weight, bias, theta) -> _Units:
     dtype = network.dtype
     weight, bias = np.asarray(weight, dtype), np.asarray(bias, dtype)
     K = bias.shape[-1] if bias.ndim == 1 else 0
-    wanted = (network.n_inputs(position), K)
+    wanted = (sum(network.n_inputs(m) for m in network.graph.writers(space)), K)
     if K == 0 or weight.shape != wanted:
         raise ValueError(
             f"New units need weight [I, K] and bias [K] with I = {wanted[0]} active inputs here; "
@@ -216,20 +248,20 @@ def _check_units(network: MLP, position: int, weight, bias, theta):
         )
     if not all(np.isfinite(p).all() for p in (weight, bias, 0.0 if theta is None else theta)):
         raise ValueError("New units need finite parameters: NaN × 0 would reach the outputs.")
-    name, learned = network.activation.name, network.activation.learned
+    name, learned = space.activation.name, space.activation.learned
     if not learned:
         if theta is not None:
             raise ValueError(f"{name} units have no parameters; pass activation=None.")
-        return weight, bias, None
+        return _Units(weight, bias, None)
     if theta is None or np.shape(theta) != (learned, K):
         raise ValueError(
             f"{name.capitalize()} units need activation θ of shape ({learned}, {K}); "
             f"got {None if theta is None else np.shape(theta)}."
         )
-    return weight, bias, np.asarray(theta, dtype)
+    return _Units(weight, bias, np.asarray(theta, dtype))
 
 
-def _check_identity(network: MLP, position: int, weight) -> None:
+def _check_identity(network: AbstractLayered, position: int, weight) -> None:
     if network.activation.identity is None:
         raise ValueError(
             'kind="identity" needs units that can be the identity, such as rational ones; '
@@ -248,53 +280,48 @@ def _check_identity(network: MLP, position: int, weight) -> None:
 # --- surgery ------------------------------------------------------------------------------
 
 
-def _write_units(network: MLP, layer: int, weight, bias, theta) -> MLP:
-    """Units in the first dormant slots of a layer that has as many."""
-    space, first = network.graph.spaces[layer + 1], network.hidden_sizes[layer]
-    in_use, K = network.inputs_in_use(layer), len(bias)
-    rows = np.zeros((len(in_use), K), weight.dtype)
-    rows[in_use] = weight
-    ends = np.cumsum([len(block) for block in network.maps[layer].weights])[:-1]
-    unit = dict(zip(space.written, np.split(rows, ends), strict=True))
-    unit |= zip(space.carried, (bias, theta), strict=False)
-    return with_count(write(network, slice(first, first + K), unit), space, first + K)
+def _write_units(network: Net, space: Space, units: _Units, number: int | None) -> Net:
+    """Units in the first dormant slots of a space that has as many."""
+    free = np.flatnonzero(births(network, space) < 0)[: len(units.bias)]
+    leaves = _incoming(network, space, units)
+    ports = (port for port in (*space.written, *space.carried) if port.leaf in leaves)
+    numbers = {port: leaves[port.leaf] for port in ports}
+    number = newest(network) + 1 if number is None else number
+    return write(network, space, free, numbers, born=number)
 
 
-def _insert_empty(network: MLP, position: int, slots: int, *, residual: bool) -> MLP:
-    """A layer of dormant slots before map `position`, in a tree of a network's shape.
-
-    It stands beside all that the map reads, or in its place.
-    """
-    maps, read = list(network.maps), network.maps[position].weights
-    for m in network.alongside(position):
-        weights, bias = maps[m].weights, maps[m].bias
-        seen, others = weights[: len(read)], weights[len(read) :]
-        new = zeros((slots, len(bias)), bias.dtype)
-        maps[m] = Dense((*(seen if residual else ()), new, *others), bias)
-    dtype, learned = read[0].dtype, network.activation.learned
-    dense = Dense(tuple(zeros((len(w), slots), dtype) for w in read), zeros((slots,), dtype))
-    sigma = network.activation.of(zeros((learned, slots), dtype) if learned else None)
-    size = None if network.inputs is None else to_device(0, jnp.int32)
-    hidden = [
-        Hidden(dense, h.activation, h.size, h.residual)
-        for dense, h in zip(maps, network.hidden, strict=False)
-    ]
-    hidden.insert(position, Hidden(dense, sigma, size, residual))
-    return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
+def _incoming(network: AbstractTapped, space: Space, units: _Units) -> dict[str, np.ndarray]:
+    """The numbers of units by leaf: the first map that has a bias gets theirs."""
+    maps = network.graph.writers(space)
+    parts = np.split(units.weight, np.cumsum([network.n_inputs(m) for m in maps])[:-1])
+    leaves: dict[str, np.ndarray] = {}
+    bias = units.bias
+    for m, part in zip(maps, parts, strict=True):
+        site, in_use = network.graph.maps[m], network.inputs_in_use(m)
+        matrix = np.zeros((site.shape(network)[0], len(bias)), part.dtype)
+        matrix[: len(in_use)][in_use] = part
+        if site.bias is not None:
+            matrix[-1], bias = bias, np.zeros_like(bias)
+        leaves |= zip(site.leaves, site.cut(network, matrix), strict=True)
+    unitwise = {site.weight for site in network.graph.unitwise}
+    return leaves | {p.leaf: units.theta for p in space.carried if p.leaf in unitwise}  # pyright: ignore[reportReturnType]
 
 
-def _fold(network: MLP, new: MLP, position: int, weight: np.ndarray, bias: np.ndarray) -> MLP:
+def _fold(network: Layered, new: Layered, position: int, units: _Units) -> Layered:
     """Let what read a in `network` read W_q a + b_q in `new`.
 
     W becomes W_q⁻¹ W (rows are inputs), and b loses its b_q part.
     """
+    weight, bias, _ = units
     inverse, dtype = np.linalg.inv(weight.astype(np.float64)), weight.dtype
-    space, in_use = new.graph.spaces[position + 1], network.inputs_in_use(position)
+    space, in_use = new.graph.hidden[position], network.inputs_in_use(position)
     for m, port in zip(network.alongside(position), space.read, strict=True):
-        old = network.maps[m]
-        weights = np.concatenate(old.weights[: len(network.maps[position].weights)])
-        rows = inverse @ weights[in_use].astype(np.float64)
-        shifted = np.asarray(old.bias, np.float64) - bias.astype(np.float64) @ rows
-        new = write(new, slice(len(bias)), {port: rows.astype(dtype)})
-        new = eqx.tree_at(lambda n, m=m: n.maps[m + 1].bias, new, to_device(shifted, dtype))
+        seen = network.graph.maps[m].weights[: len(network.graph.maps[position].weights)]
+        old = np.concatenate([np.asarray(leaf_at(network, leaf)) for leaf in seen])
+        at = new.graph.maps[m + 1].bias
+        assert at is not None  # all maps of layers have one
+        rows = inverse @ old[in_use].astype(np.float64)
+        shifted = np.asarray(leaf_at(new, at), np.float64) - bias.astype(np.float64) @ rows
+        new = write(new, space, slice(len(bias)), {port: rows.astype(dtype)})
+        new = eqx.tree_at(lambda n, at=at: leaf_at(n, at), new, to_device(shifted, dtype))
     return new

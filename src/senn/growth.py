@@ -1,15 +1,14 @@
 """One act of growth: find the best proposal for every place, decide, add."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from senn.actions import AbstractAction
 from senn.arrays import key_of, split_key
@@ -19,7 +18,8 @@ from senn.compilation import QUICK, program
 from senn.curvature import MapRows, Moments, moments
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
+from senn.nn.sites import AbstractMap
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Proposal
@@ -38,6 +38,8 @@ from senn.proposals.base import (
 )
 from senn.proposals.choice import Choice
 
+Net = TypeVar("Net", bound=AbstractTapped)
+
 # Searches at the maps of a network that have at most so many inputs and outputs share a program:
 # up to 64 inputs, or as many units beside them.
 SMALL_IN, SMALL_OUT = (64, 128), 64
@@ -52,7 +54,7 @@ class Seen(NamedTuple):
 
 
 def look(
-    network: MLP,
+    network: AbstractTapped,
     loss: AbstractLoss,
     metric: AbstractMetric,
     fit: Batch,
@@ -76,7 +78,7 @@ def look(
 
 
 def propose_all(
-    network: MLP,
+    network: AbstractTapped,
     seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
@@ -92,7 +94,7 @@ def propose_all(
 
 
 def propose_at(
-    network: MLP,
+    network: AbstractTapped,
     seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
@@ -103,7 +105,6 @@ def propose_at(
 
     Nothing if what they score is not finite, as where the squares of inputs overflow.
     """
-    inputs = network.inputs_in_use(action.position)
     count = policy.units_in_turn(action)
     task = _task(network, seen, proposer, policy, action)
     problem = task.problem
@@ -112,12 +113,12 @@ def propose_at(
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
     weight, bias, theta = found.units
-    weight, columns = weight[:, : len(inputs)], np.flatnonzero(inputs) if action.square else [0]
+    columns = task.inputs if action.square else [0]
     gained = np.cumsum(found.score) - found.score
     proposals = [
         Proposal(
             action,
-            weight[p][inputs][:, columns],
+            weight[p][task.inputs][:, columns],
             bias[p][columns],
             None if theta is None else theta[p][:, columns],
             fit_score=float(found.fit_score[p]),
@@ -137,6 +138,7 @@ class Task(NamedTuple):
 
     search: AbstractProposer
     problem: Problem
+    inputs: np.ndarray  # which of the problem's are in use
     units: int
     unit_scale: float
 
@@ -157,7 +159,7 @@ def find(task: Task, key: PRNGKeyArray) -> Found:
 
 
 def _task(
-    network: MLP,
+    network: AbstractTapped,
     seen: Seen,
     proposer: AbstractProposer,
     policy: Policy,
@@ -166,21 +168,23 @@ def _task(
     shapes: bool = False,
 ) -> Task:
     """The search for what an action needs; of mere shapes, if those are what was seen."""
-    source = seen.fit.maps[action.position], seen.held_out.maps[action.position]
-    inputs, square = network.inputs_in_use(action.position), action.square
+    maps, square = action.sources(network), action.square
+    source, inputs = _source(network, seen, maps, shapes=shapes)
     if square:  # as many units as there are slots: each one more is paid for
-        cut = partial(_without_filling, slots=len(inputs))
-        source = tuple(jax.eval_shape(cut, of) if shapes else cut(of) for of in source)
+        cut = partial(_without_filling, slots=len(network.inputs_in_use(maps[0])))
+        source = _both(partial(jax.eval_shape, cut) if shapes else cut, source)
     room = source[0].a.shape[1] - 1
-    usable = np.pad(inputs, (0, room - len(inputs)))
-    known = action.position == 0 and room > SMALL_IN[-1]  # else searches share a program
+    usable = np.isin(np.arange(room), inputs)
+    sites = [network.graph.maps[m] for m in maps]
+    of_network = len(sites) == 1 and sites[0].reads == network.graph.inputs
+    known = of_network and room > SMALL_IN[-1]  # else searches share a program
     readers, columns = _readers(network, seen, action)
     problem = problem_at(
         source,
         readers,
         usable,
         usable if square else np.ones(1, bool),
-        network.activation,
+        action.activation(network),
         damping=policy.damping,
         columns=columns,
         square=square,
@@ -190,11 +194,50 @@ def _task(
     # One count for all single units: the search is compiled once for both kinds of action.
     count = 1 if square else max(policy.most_units(), policy.units_in_turn(action))
     search = proposer.at(network, action, [fit for fit, _ in readers])
-    return Task(search, problem, count, policy.unit_scale or AbstractOptimizer.unit_scale)
+    unit_scale = policy.unit_scale or AbstractOptimizer.unit_scale
+    return Task(search, problem, inputs, count, unit_scale)
+
+
+def _source(
+    network: AbstractTapped, seen: Seen, maps: Sequence[int], *, shapes: bool
+) -> tuple[tuple[MapRows, MapRows], np.ndarray]:
+    """What units see that read what these maps do, and which of the inputs are in use.
+
+    The inputs of several maps are moved together.
+    """
+    samples = seen.fit, seen.held_out
+    in_use = [network.inputs_in_use(m) for m in maps]
+    if len(maps) == 1:
+        return _both(lambda of: of.maps[maps[0]], samples), np.flatnonzero(in_use[0])
+    starts = np.cumsum([0, *(seen.fit.maps[m].a.shape[1] - 1 for m in maps)])
+    columns = np.concatenate(
+        [start + np.flatnonzero(used) for start, used in zip(starts, in_use, strict=False)]
+    )
+    n = len(columns)
+    room = _room([n]) if n <= SMALL_IN[-1] else n
+    columns = np.pad(columns, (0, room - n), constant_values=starts[-1]).astype(np.int32)
+    join = _joined.shapes if shapes else _joined
+    joined_of = _both(lambda of: join(tuple(of.maps[m] for m in maps), columns), samples)
+    return joined_of, np.arange(n)
+
+
+def _both(function: Callable[[Any], MapRows], samples: tuple[Any, Any]) -> tuple[MapRows, MapRows]:
+    fit, held_out = samples
+    return function(fit), function(held_out)
+
+
+@program(QUICK)
+def _joined(parts: tuple[MapRows, ...], columns: Int[Array | np.ndarray, " I"]) -> MapRows:
+    """The columns of several maps' inputs beside each other; the number behind the last is 0."""
+    first = parts[0]
+    zero = jnp.zeros((len(first.a), 1), first.a.dtype)
+    inputs = jnp.concatenate([*(of.a[:, :-1] for of in parts), zero], axis=1)[:, columns]
+    constant = jnp.max(jnp.stack([of.a[:, -1:] for of in parts]), axis=0)  # of those with a bias
+    return first._replace(a=jnp.concatenate([inputs, constant], axis=1))
 
 
 def _readers(
-    network: MLP, seen: Seen, action: AbstractAction
+    network: AbstractTapped, seen: Seen, action: AbstractAction
 ) -> tuple[list[tuple[MapRows, MapRows]], np.ndarray | None]:
     """What the maps that will read the units see, and which columns of theirs are in use.
 
@@ -205,16 +248,18 @@ def _readers(
     rows = [(seen.fit.maps[m], seen.held_out.maps[m]) for m in numbers]
     if len(rows) == 1:
         return rows, None
-    sizes, widths = (*network.hidden_sizes, network.out_size), [fit.g.shape[1] for fit, _ in rows]
-    starts = np.cumsum([0, *widths])
-    used = [start + np.arange(sizes[m]) for m, start in zip(numbers, starts, strict=False)]
+    starts = np.cumsum([0, *(fit.g.shape[1] for fit, _ in rows)])
+    used = [
+        start + np.flatnonzero(network.outputs_in_use(m))
+        for m, start in zip(numbers, starts, strict=False)
+    ]
     columns = np.concatenate(used).astype(np.int32)
     filling = -len(columns) % SMALL_OUT
     return rows, np.pad(columns, (0, filling), constant_values=starts[-1])
 
 
 def prepare(
-    network: MLP,
+    network: AbstractTapped,
     loss: AbstractLoss,
     metric: AbstractMetric,
     samples: tuple[Batch, Batch],
@@ -248,20 +293,29 @@ def _prepare_search(task: Task) -> None:
     _choose.prepare(search, *read_by(problem, seen), problem.ridge, keys)
 
 
-def first_layer(network: MLP, policy: Policy, action: AbstractAction) -> Proposal:
+def first_layer(network: AbstractTapped, policy: Policy, action: AbstractAction) -> Proposal:
     """A layer that a search might find there: what is compiled for one serves all of them."""
     units = policy.layer_size(network, action.position)
-    learned = network.activation.learned
+    learned = action.activation(network).learned
     theta = np.zeros((learned, units)) if learned else None
     nothing = dict.fromkeys(("fit_score", "score", "stderr", "eta", "limit", "reach"), 0.0)
-    weight = np.eye(network.n_inputs(action.position), units)
+    weight = np.eye(sum(network.n_inputs(m) for m in action.sources(network)), units)
     return Proposal(action, weight, np.zeros(units), theta, **nothing)
 
 
-def add(network: MLP, state: Any, proposal: Proposal, policy: Policy) -> tuple[MLP, Any]:
-    """The network with a proposal's units, and the network-shaped parts of `state` grown along."""
+def add(
+    network: Net,
+    state: Any,
+    proposal: Proposal,
+    policy: Policy,
+    born: int | None = None,
+) -> tuple[Net, Any]:
+    """The network with a proposal's units, and the network-shaped parts of `state` grown along.
+
+    `born` is the number of the addition; None is one more than of the last.
+    """
     units = proposal.weight, proposal.bias, proposal.theta
-    return proposal.action.apply(network, state, *units, policy.max_units)
+    return proposal.action.apply(network, state, *units, policy.max_units, born)
 
 
 def _finite(numbers: Any) -> bool:
@@ -270,7 +324,7 @@ def _finite(numbers: Any) -> bool:
 
 @program(QUICK)
 def _moments(
-    network: MLP,
+    network: AbstractTapped,
     loss: AbstractLoss,
     metric: AbstractMetric,
     batch: Batch,
@@ -283,8 +337,13 @@ def _moments(
         own = jax.random.fold_in(key, i)
         seen = moments(network, loss, metric, batch, own, output_factors)
         factors = () if output_factors else tuple(of.S for of in seen.maps)
-        inputs = _room(of.a.shape[-1] - 1 for of in seen.maps)
-        rows = tuple((*_spread(*of.dense[:2], inputs), of.root_weight) for of in seen.maps)
+        known = [
+            (_with_constant(of.dense[0], site), of.dense[1])
+            for of, site in zip(seen.maps, network.graph.maps, strict=True)
+        ]
+        inputs = _room(a.shape[1] - 1 for a, _ in known)
+        spread = [_spread(a, g, inputs) for a, g in known]
+        rows = tuple((*own, of.root_weight) for own, of in zip(spread, seen.maps, strict=True))
         return rows, (factors, seen[1:])
 
     rows, (factors, means) = walk(of_block, batch, in_use(batch.weight))
@@ -299,6 +358,13 @@ def _room(sizes: Iterable[int]) -> int:
     """Inputs for all small maps of a network that have so many."""
     largest = max((n for n in sizes if n <= SMALL_IN[-1]), default=0)
     return next(n for n in SMALL_IN if n >= largest)
+
+
+def _with_constant(a: Float[Array, "N J"], site: AbstractMap) -> Float[Array, "N _"]:
+    """Last the constant, 0 for a map without bias."""
+    if site.bias is not None:
+        return a
+    return jnp.concatenate([a, jnp.zeros((len(a), 1), a.dtype)], axis=1)
 
 
 def _spread(

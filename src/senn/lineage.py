@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senn.history import Addition, History
+from senn.nn.graph import AbstractTapped, births
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,19 @@ class Lineage:
         """What brought a unit; None if it was there from the start."""
         number = self.layers[layer][unit]
         return None if number < 0 else self.additions[number]
+
+
+def lineage_of(network: AbstractTapped, history: History) -> Lineage:
+    """The lineage of a network that was trained with this ledger, as its units say it."""
+    born = [b[b >= 0] for b in (births(network, space) for space in network.graph.hidden)]
+    last = max((int(b.max()) for b in born if len(b)), default=0)
+    if last > len(history.additions):
+        raise ValueError(
+            f"The network has units of addition {last}, and this ledger only "
+            f"{len(history.additions)} additions."
+        )
+    layers = tuple(tuple((b - 1).tolist()) for b in born)
+    return Lineage(tuple(history.additions[:last]), layers)
 
 
 def lineage(history: History, hidden_sizes: Sequence[int] | None = None) -> Lineage:

@@ -24,8 +24,8 @@ def write_model(
     arrays: dict[str, Any],
 ) -> None:
     """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
-    owned = {f"extra.{name}": array for name, array in arrays.items()}
-    write_file(path, MODEL_FORMAT, {**network.architecture, **extra}, {**network.arrays, **owned})
+    header, tensors = {**network.architecture, **extra}, {**network.arrays, **owned(arrays)}
+    write_file(path, MODEL_FORMAT, header, tensors)
 
 
 def read_model(
@@ -40,5 +40,14 @@ def read_model(
             f"{os.fspath(path)!r} is damaged: its arrays do not fit its header "
             f"({first_sentence(error)})."
         ) from error
-    owned = {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
-    return network, header, owned
+    return network, header, owner_of(tensors)
+
+
+def owned(arrays: dict[str, Any]) -> dict[str, Any]:
+    """The owner's arrays by their names in a file."""
+    return {f"extra.{name}": array for name, array in arrays.items()}
+
+
+def owner_of(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Those of a file that are its owner's."""
+    return {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}

@@ -12,7 +12,7 @@ from senn.batches import StreamSource
 from senn.callbacks import Callback
 from senn.expand import add_outputs
 from senn.history import History
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.state import MANY, RunState
@@ -38,7 +38,7 @@ class OnlineTraining:
             as much as one row among all.
     """
 
-    def __init__(self, network: MLP, seed: int, rows_before: int = 0):  # noqa: D107
+    def __init__(self, network: AbstractTapped, seed: int, rows_before: int = 0):  # noqa: D107
         self.network, self.history, self.calls = network, History(), 0
         self._seed, self._rows_before = seed, rows_before
         self._rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ class OnlineTraining:
         batch_size: int,
         callbacks: Sequence[Callback],
         **settings: Any,
-    ) -> tuple[MLP, History]:
+    ) -> tuple[AbstractTapped, History]:
         """Train for one pass over (x [N, I], y, weight), in a random order.
 
         The other settings are those of `senn.fit`. Returns the network, and the ledger of all

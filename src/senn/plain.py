@@ -18,7 +18,9 @@ class PlainNetwork:
     Threads may share it, and forked processes too: it holds arrays that nobody changes.
 
     Args:
-        architecture: `in_size`, `out_size`, `hidden_sizes`, `residual` and `activation`.
+        architecture: `in_size`, `out_size`, `hidden_sizes`, `residual`, `activation`, and `born`,
+            of every unit of every layer the number of the addition that brought it, 0 for those
+            there from the start (None if that is not known).
         arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [F, O] if units have
             coefficients.
         network: the `senn.nn.MLP` that these are of, where there is one.
@@ -69,7 +71,7 @@ class PlainNetwork:
         """The `senn.nn.MLP`: the one that these arrays are of, or one with room to grow."""
         if self._network is None:
             # Here, because it loads JAX, which predictions do without.
-            from senn.models import mlp_from
+            from senn.nn.stored import mlp_from
 
             self._network = mlp_from(self.architecture, self.arrays)
         return self._network
@@ -104,12 +106,19 @@ def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
 
     A `KeyError`, `TypeError` or `ValueError` if they do not fit together.
     """
+    if "activation" not in header and "slots" in header:
+        raise ValueError(
+            f"it is of a {header['type']}, which senn.models.read_model reads into one like it"
+        )
     if header["activation"] not in tuple(LEARNED):
         raise ValueError(
             f"activation={header['activation']!r} is not known, only {', '.join(LEARNED)}; one of "
             "your own must be registered first, by senn.nn.register"
         )
     _check_sizes(header)
+    born = header.get("born")  # older files do not say when units were born
+    if born is not None:
+        _check_born(born, header["hidden_sizes"])
     nodes = (header["in_size"], *header["hidden_sizes"])
     sizes = (*header["hidden_sizes"], header["out_size"])
     shapes: dict[str, tuple[int, ...]] = {}
@@ -120,7 +129,7 @@ def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
             shapes[f"theta{m}"] = (LEARNED[header["activation"]], n)
     names = ("in_size", "out_size", "hidden_sizes", "residual", "activation")
     return PlainNetwork(
-        {name: header[name] for name in names},
+        {**{name: header[name] for name in names}, "born": born},
         {name: _shaped(arrays, name, shape) for name, shape in shapes.items()},
     )
 
@@ -131,6 +140,13 @@ def _check_sizes(header: Mapping[str, Any]) -> None:
         raise ValueError(f"sizes {reprlib.repr(sizes)} are not all whole numbers above 0")
     if not all(type(beside) is bool for beside in header["residual"]):
         raise ValueError(f"residual {reprlib.repr(header['residual'])} is not true or false each")
+
+
+def _check_born(born: Sequence[Sequence[int]], sizes: Sequence[int]) -> None:
+    if [len(layer) for layer in born] != list(sizes):
+        raise ValueError(f"born {reprlib.repr(born)} does not say of each unit when it was born")
+    if not all(type(number) is int and 0 <= number < 2**31 for layer in born for number in layer):
+        raise ValueError(f"born {reprlib.repr(born)} are not all numbers of additions")
 
 
 def _shaped(arrays: Mapping[str, np.ndarray], name: str, shape: tuple[int, ...]) -> np.ndarray:

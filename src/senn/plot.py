@@ -16,7 +16,7 @@ from sklearn.inspection import DecisionBoundaryDisplay
 from senn.batches import Batch
 from senn.curvature import moments
 from senn.history import History
-from senn.lineage import Lineage, lineage
+from senn.lineage import Lineage, lineage, lineage_of
 from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
 from senn.nn import MLP
 from senn.nn.activation import Activation
@@ -189,7 +189,7 @@ def architecture(network: MLP, history: History | None = None, *, ax: Axes | Non
         ax.scatter(*place.T, s=30, color=AT_START, edgecolors="white", lw=0.5, zorder=2)
         ax.annotate(str(sizes[column]), (column, 0.57), ha="center")
     if history is not None:
-        _colour_units(ax, lineage(history, network.hidden_sizes), places[1:-1])
+        _colour_units(ax, lineage_of(network, history), places[1:-1])
     names = ["inputs", *(f"hidden {n}" for n in range(len(network.hidden))), "outputs"]
     ax.set(xticks=range(len(sizes)), xticklabels=names, yticks=[], ylim=(-0.55, 0.65))
     ax.set_frame_on(False)

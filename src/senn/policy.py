@@ -6,7 +6,8 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from senn.actions import AbstractAction, Beside, Between, Widen
-from senn.nn import MLP
+from senn.nn.activation import Activation
+from senn.nn.graph import AbstractTapped
 from senn.proposals import Proposal
 from senn.score import max_additions
 from senn.words import quoted
@@ -159,15 +160,27 @@ class Policy:
         """Whether new layers, if there may be any, take the place of what they read."""
         return self.depth and LAYERS[self.layer_kind].square
 
-    def layer_size(self, network: MLP, position: int) -> int:
+    def check_activation(self, activation: Activation) -> None:
+        """Raise a `ValueError` if units of it could not be layers of that kind."""
+        if self.square_layers and activation.identity is None:
+            raise ValueError(
+                'layer_kind="identity" needs units that can be the identity, such as rational '
+                f'ones; the network has {activation.name}. Use layer_kind="residual" or '
+                "depth=False."
+            )
+
+    def layer_size(self, network: AbstractTapped, position: int) -> int:
         """Units that a new layer before map `position` would have."""
         return network.n_inputs(position) if LAYERS[self.layer_kind].square else self.layer_units
 
-    def actions(self, network: MLP, *, layers_allowed: bool = True) -> tuple[AbstractAction, ...]:
+    def actions(
+        self, network: AbstractTapped, *, layers_allowed: bool = True
+    ) -> tuple[AbstractAction, ...]:
         """How the network may grow now, within all budgets; empty when they are used up."""
-        width = map(Widen, range(len(network.hidden))) if self.width else ()
+        free = [(n, s) for n, s in enumerate(network.graph.hidden) if not s.rigid]
+        width = [Widen(n, space.name) for n, space in free] if self.width else ()
         layers = self.depth and layers_allowed
-        depth = map(LAYERS[self.layer_kind], range(network.n_maps)) if layers else ()
+        depth = map(LAYERS[self.layer_kind], network.insertions if layers else ())
         return tuple(action for action in (*width, *depth) if self._fits(network, action))
 
     def stages(
@@ -183,10 +196,10 @@ class Policy:
             return ((*units, *layers),)
         return tuple(s for s in (units, layers if fruitless or not units else ()) if s)
 
-    def _fits(self, network: MLP, action: AbstractAction, units: int = 1) -> bool:
+    def _fits(self, network: AbstractTapped, action: AbstractAction, units: int = 1) -> bool:
         if action.inserts:
             units = self.layer_size(network, action.position)
-            if self.max_layers is not None and len(network.hidden) >= self.max_layers:
+            if self.max_layers is not None and len(network.graph.hidden) >= self.max_layers:
                 return False
         if action.square and units > self.max_identity_units:
             return False
@@ -220,7 +233,7 @@ class Policy:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""
         return max(min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau)), 1)
 
-    def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
+    def decide(self, proposals: Sequence[Sequence[Proposal]], network: AbstractTapped) -> Decision:
         """Accept the best first proposal that passes both thresholds, if one does.
 
         `proposals` has those for each place in turn. After the best first one, those that
@@ -232,7 +245,9 @@ class Policy:
         more = self._followers(proposals[best][1:], network)
         return replace(decision, verdicts=(*decision.verdicts, *more))
 
-    def _followers(self, proposals: Sequence[Proposal], network: MLP) -> Iterator[Verdict]:
+    def _followers(
+        self, proposals: Sequence[Proposal], network: AbstractTapped
+    ) -> Iterator[Verdict]:
         """On the proposals after an accepted one, up to the first that is refused."""
         for k, proposal in enumerate(proposals):
             if not self._fits(network, proposal.action, k + 2):

@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int
 from senn.arrays import to_device
 from senn.batches import Position
 from senn.history import History
-from senn.nn import MLP
+from senn.nn.graph import AbstractTapped
 from senn.optimizers import AbstractOptimizer, StepInfo
 
 MANY = sys.maxsize  # units: so many that no look is put off for them
@@ -44,15 +44,17 @@ class ResumeError(ValueError):
 class TrainState(NamedTuple):
     """All that a step changes."""
 
-    network: MLP
+    network: AbstractTapped
     optimizer: Any
     scale: Float[Array, ""]  # multiplies the learning rate
-    average: MLP  # running mean of the network, which is what is evaluated and returned
+    average: AbstractTapped  # running mean of the network, which is what is evaluated and returned
     averaging: Float[Array, ""]  # what a step leaves of that mean
     age: Int[Array, ""]  # steps in that mean
 
     @classmethod
-    def of(cls, network: MLP, optimizer: AbstractOptimizer, averaging: float = 0.0) -> "TrainState":
+    def of(
+        cls, network: AbstractTapped, optimizer: AbstractOptimizer, averaging: float = 0.0
+    ) -> "TrainState":
         """The state before the first step."""
         one, kept = (to_device(v, network.dtype) for v in (1, averaging))
         age = to_device(0, jnp.int32)
@@ -78,7 +80,7 @@ class Best(NamedTuple):
     """The best evaluation so far."""
 
     loss: float
-    network: MLP | None  # None without validation data
+    network: AbstractTapped | None  # None without validation data
     step: int
 
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -48,12 +48,14 @@ from senn.losses import (
     takes_spares,
 )
 from senn.machine import trim_memory
-from senn.nn import MLP
+from senn.nn.graph import AbstractLayered, AbstractTapped, from_the_start
 from senn.optimizers import AbstractOptimizer, StepInfo, make_optimizer
 from senn.policy import Decision, Policy, Verdict
 from senn.proposals import AbstractProposer, Projection, Proposal
 from senn.proposals.base import join
 from senn.state import MANY, Annealing, Best, ResumeError, RunState, TrainState, described
+
+Net = TypeVar("Net", bound=AbstractTapped)
 
 EVALUATE_EVERY = 10  # steps at least, unless the schedule says otherwise
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
@@ -140,7 +142,7 @@ _AT_LEAST_ONE = (
 
 
 def fit(
-    network: MLP,
+    network: Net,
     data: Any,
     *,
     validation: Any = None,
@@ -153,7 +155,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     seed: int = 0,
     resume: RunState | None = None,
-) -> tuple[MLP, History]:
+) -> tuple[Net, History]:
     """Train a network and let it grow.
 
     Args:
@@ -185,13 +187,9 @@ def fit(
         is, with `history.stop_reason` "interrupted".
     """
     schedule, policy = schedule or Schedule(), policy or Policy()
-    network = network if resume is None else resume.train.network
-    if policy.square_layers and network.activation.identity is None:
-        raise ValueError(
-            'layer_kind="identity" needs units that can be the identity, such as rational ones; '
-            f"the network has {network.activation.name}. "
-            'Use layer_kind="residual" or depth=False.'
-        )
+    network = network if resume is None else resume.train.network  # pyright: ignore[reportAssignmentType]
+    if policy.square_layers and isinstance(network, AbstractLayered):
+        policy.check_activation(network.activation)
     rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)
     if policy.unit_scale is None:
         policy = replace(policy, unit_scale=rule.unit_scale)
@@ -226,13 +224,14 @@ def fit(
     return run.run()
 
 
-def _room(network: MLP, settings: dict[str, Any]) -> Room:
+def _room(network: AbstractTapped, settings: dict[str, Any]) -> Room:
     """The slots of inputs and outputs that networks of this size are trained with."""
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
-    inputs = shapes.in_slots(network.in_size)
+    spare = len(network.graph.inputs) == 1
+    inputs = shapes.in_slots(network.in_size) if spare else network.in_slots
     square = settings["policy"].square_layers
     in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
     sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
@@ -254,7 +253,11 @@ def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> Tra
 
 
 def first_state(
-    network: MLP, optimizer: AbstractOptimizer, policy: Policy, schedule: Schedule, seed: int
+    network: AbstractTapped,
+    optimizer: AbstractOptimizer,
+    policy: Policy,
+    schedule: Schedule,
+    seed: int,
 ) -> RunState:
     """The state of a run before its first step.
 
@@ -263,7 +266,7 @@ def first_state(
     """
     rng = np.random.default_rng(seed)
     return RunState(
-        train=TrainState.of(network, optimizer, schedule.averaging),
+        train=TrainState.of(from_the_start(network), optimizer, schedule.averaging),
         rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
         next_look=policy.next_look(0, policy.most_units(), 0),
         growing=policy.width or policy.depth,
@@ -357,7 +360,7 @@ class _Run:
 
     # --- the loop -------------------------------------------------------------------------
 
-    def run(self) -> tuple[MLP, History]:
+    def run(self) -> tuple[Any, History]:
         end = self.schedule.last_step(self.source.steps_per_epoch)
         before = self.seconds()
         try:
@@ -586,7 +589,7 @@ class _Run:
             self.now.best = Best(loss, kept, self.now.step)
         self.now.stale = 0 if better else self.now.stale + 1
 
-    def result(self) -> tuple[MLP, int]:
+    def result(self) -> tuple[AbstractTapped, int]:
         """The network of the best evaluation, or as it is without validation or after Ctrl-C."""
         best = self.now.best
         if best.network is None or self.history.ended_by == Ending.INTERRUPTED:
@@ -677,7 +680,7 @@ class _Run:
     def prepare_successor(self, chunk: Chunk) -> None:
         """Without hidden layers there is one way to grow: compile the steps after it, too."""
         network = self.now.train.network
-        if self.now.step or network.hidden or not self.now.growing:
+        if self.now.step or network.graph.hidden or not self.now.growing:
             return
         for action in self.actions()[:1]:
             successor = self.grown(first_layer(network, self.policy, action))
@@ -704,9 +707,9 @@ class _Run:
 
     def grown(self, proposal: Proposal) -> TrainState:
         """The networks and the optimiser's state with a proposal's units."""
-        old = self.now.train
-        average, _ = add(old.average, None, proposal, self.policy)
-        network, optimizer = add(old.network, old.optimizer, proposal, self.policy)
+        old, number = self.now.train, len(self.history.additions) + 1
+        average, _ = add(old.average, None, proposal, self.policy, number)
+        network, optimizer = add(old.network, old.optimizer, proposal, self.policy, number)
         optimizer = self.optimizer.grown(optimizer, network)
         return old._replace(network=network, optimizer=optimizer, average=average)
 
@@ -734,7 +737,7 @@ class _Run:
     def tell_of_compilation(self, program: str) -> None:
         self.tell("on_compilation", program)
 
-    def tell_of(self, network: MLP) -> None:
+    def tell_of(self, network: AbstractTapped) -> None:
         if self.callbacks:
             self.tell("on_snapshot", Snapshot(self.now.step, without_spare(network)))
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from senn.history import Addition, Consideration, Evaluation, History, Recovery
 
 if TYPE_CHECKING:  # importing JAX takes seconds, and nothing here computes
-    from senn.nn import MLP
+    from senn.nn.graph import AbstractTapped
 
 
 class StopTraining(Exception):  # noqa: N818  no error, like StopIteration
@@ -24,7 +24,7 @@ class Snapshot(NamedTuple):
     """The network as it stands. It does not change any more, so it may be kept."""
 
     step: int
-    network: "MLP"  # the running mean of the parameters: what is evaluated and returned
+    network: "AbstractTapped"  # the running mean of the parameters: what is evaluated and returned
 
 
 class Callback:

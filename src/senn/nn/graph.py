@@ -8,23 +8,35 @@ More room is zeros at all ports, a birth is numbers at those that write and thos
 a death is zeros at all of them. This is so for a network as for any tree that holds its parameters
 under another name, such as a running mean or an optimiser's moments, so that every function here
 takes either. All of it is done on the host, by NumPy: nothing is compiled.
+
+A network says of every slot when its unit was born: -1 where there is none, 0 for units that were
+there from the start, else the number of the addition that brought it.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from senn.arrays import path_of, to_device
 
 if TYPE_CHECKING:
-    from senn.nn.sites import AbstractSite
+    from senn.nn.sites import AbstractMap, AbstractSite, UnitwiseSite
 
 Tree = TypeVar("Tree")
+Net = TypeVar("Net", bound="AbstractTapped")
+
+
+FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
+CAPACITY_GROWTH = 1.5
+SLOTS_AT_ONCE = 64  # matrix products of such widths round alike, so outputs keep their bits
 
 
 class Port(NamedTuple):
@@ -44,10 +56,11 @@ class Space(NamedTuple):
     """An axis of units; the slots that hold none are dormant: zero at every port."""
 
     name: str
-    in_use: str  # path of the number of slots that hold units
+    born: str  # path of an array [slots] of when their units were born
     written: tuple[Port, ...] = ()
     read: tuple[Port, ...] = ()
     carried: tuple[Port, ...] = ()
+    activation: Any = None  # of its units, an `Activation`; None of inputs and outputs
     rigid: str = ""  # why it may not grow, in words for the user
 
     @property
@@ -60,8 +73,40 @@ class Graph(NamedTuple):
     """What a network is made of; static, and hashable."""
 
     spaces: tuple[Space, ...]  # the inputs first, the outputs last
-    sites: "tuple[AbstractSite, ...]"  # the linear maps, the output map last, and then all others
-    maps: int  # how many linear maps there are
+    maps: "tuple[AbstractMap, ...]"  # the output map last
+    unitwise: "tuple[UnitwiseSite, ...]" = ()  # coefficients of activations
+
+    @property
+    def sites(self) -> "tuple[AbstractSite, ...]":
+        """All linear maps, and then all others."""
+        return (*self.maps, *self.unitwise)
+
+    @property
+    def inputs(self) -> tuple[Space, ...]:
+        """The spaces that no map writes."""
+        return tuple(space for space in self.spaces if not space.written)
+
+    @property
+    def hidden(self) -> tuple[Space, ...]:
+        """The spaces that maps write and others read."""
+        return tuple(space for space in self.spaces if space.written and space.read)
+
+    @property
+    def outputs(self) -> Space:
+        """The space that is what the network computes."""
+        return self.spaces[-1]
+
+    def writers(self, space: Space) -> tuple[int, ...]:
+        """The numbers of the linear maps that write a space, in the order of its ports."""
+        return self._maps_at(space.written)
+
+    def readers(self, space: Space) -> tuple[int, ...]:
+        """The numbers of the linear maps that read a space, in the order of its ports."""
+        return self._maps_at(space.read)
+
+    def _maps_at(self, ports: Sequence[Port]) -> tuple[int, ...]:
+        maps = {leaf: m for m, site in enumerate(self.maps) for leaf in site.leaves}
+        return tuple(dict.fromkeys(maps[port.leaf] for port in ports))
 
 
 class Taps(NamedTuple):
@@ -78,16 +123,6 @@ class AbstractTapped(eqx.Module):
     @abstractmethod
     def graph(self) -> Graph:
         """Its spaces and sites, with paths that begin at the network."""
-
-    @property
-    @abstractmethod
-    def in_slots(self) -> int:
-        """Inputs, in use or dormant."""
-
-    @property
-    @abstractmethod
-    def active_outputs(self) -> Bool[Array, " O"]:
-        """Which of the outputs are in use (works under `jit`)."""
 
     @abstractmethod
     def taps(self, x: Float[Array, "*n I"], shifts: tuple[Any, ...] | None = None) -> Taps:
@@ -110,6 +145,181 @@ class AbstractTapped(eqx.Module):
         """The type of its parameters."""
         return next(leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf))
 
+    @property
+    def in_size(self) -> int:
+        """Number of inputs in use."""
+        return sum(units(self, space) for space in self.graph.inputs)
+
+    @property
+    def in_slots(self) -> int:
+        """Inputs, in use or dormant."""
+        return sum(slots(self, space) for space in self.graph.inputs)
+
+    @property
+    def out_size(self) -> int:
+        """Number of outputs in use."""
+        return units(self, self.graph.outputs)
+
+    @property
+    def out_slots(self) -> int:
+        """Outputs, in use or dormant."""
+        return slots(self, self.graph.outputs)
+
+    @property
+    def active_outputs(self) -> Bool[Array, " O"]:
+        """Which of the outputs are in use (works under `jit`)."""
+        return alive(self, self.graph.outputs)
+
+    @property
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units in use, per hidden space."""
+        return tuple(units(self, space) for space in self.graph.hidden)
+
+    @property
+    def capacities(self) -> tuple[int, ...]:
+        """Slots, per hidden space."""
+        return tuple(slots(self, space) for space in self.graph.hidden)
+
+    @property
+    def architecture(self) -> dict[str, Any] | None:
+        """All that is to be known to make another like it, as JSON; None if that is not enough."""
+        return None
+
+    @property
+    def insertions(self) -> range:
+        """The linear maps before which layers can be inserted (`AbstractLayered`)."""
+        return range(0)
+
+    def readers(self, layer: int) -> tuple[int, ...]:
+        """The linear maps that read hidden space `layer`, nearest first."""
+        return self.graph.readers(self.graph.hidden[layer])
+
+    def n_inputs(self, position: int) -> int:
+        """Active inputs of linear map `position`, without the constant."""
+        return int(np.count_nonzero(self.inputs_in_use(position)))
+
+    def inputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
+        """Which of the slots that linear map `position` reads hold units."""
+        reads = self.graph.maps[position].reads
+        return np.concatenate([births(self, space) >= 0 for space in reads])
+
+    def active_inputs(self, position: int) -> Bool[Array, " c"]:
+        """`inputs_in_use` that works under `jit`."""
+        reads = self.graph.maps[position].reads
+        return jnp.concatenate([alive(self, space) for space in reads])
+
+    def outputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
+        """Which of the slots that linear map `position` writes hold units."""
+        leaves = self.graph.maps[position].leaves
+        written = (s for s in self.graph.spaces if any(p.leaf in leaves for p in s.written))
+        return births(self, next(written)) >= 0
+
+    @property
+    def n_parameters(self) -> int:
+        """Active parameters: those of units in use alone."""
+        used: dict[str, Any] = dict(_in_use(self))
+        leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_inexact_array))
+        return sum(math.prod(used.get(path_of(path), leaf.shape)) for path, leaf in leaves)
+
+
+class AbstractLayered(AbstractTapped):
+    """A network into which whole layers can be inserted, all of one activation."""
+
+    activation: eqx.AbstractVar[Any]
+
+    @property
+    def architecture(self) -> dict[str, Any] | None:
+        """All that is to be known to make another like it, as JSON; None if that is not enough."""
+        return None
+
+    @property
+    def insertions(self) -> range:
+        """All linear maps."""
+        return range(len(self.graph.maps))
+
+    @abstractmethod
+    def alongside(self, position: int) -> range:
+        """The maps that read all that map `position` does: it, and those past residual layers."""
+
+    @abstractmethod
+    def with_layer(self: Net, position: int, slots: int, *, beside: bool) -> Net:
+        """With a hidden layer of dormant slots before map `position`, the space of that number.
+
+        It stands beside all that the map reads, or in its place; so in trees of the network's
+        shape.
+        """
+
+
+def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> int:
+    """The slots to set aside for `needed` units: geometric, never above `limit`.
+
+    A compilation takes seconds and a step at twice the width 1.8 times as long, hence the
+    narrow factor. `limit` is a unit budget: slots beyond it could never be used.
+    """
+    capacity = max(current, FIRST_CAPACITY)
+    while capacity < needed:
+        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / SLOTS_AT_ONCE)) * SLOTS_AT_ONCE
+    return max(needed, capacity if limit is None else min(capacity, limit))
+
+
+def first_units(n: int, capacity: int | None = None) -> Int[Array, " c"]:
+    """When units were born of which n are there from the start, in so many slots."""
+    return to_device(np.where(np.arange(capacity or n) < n, 0, -1), jnp.int32)
+
+
+def alive(network: AbstractTapped, space: Space) -> Bool[Array, " c"]:
+    """Which slots hold units (works under `jit`)."""
+    return leaf_at(network, space.born) >= 0
+
+
+def births(network: AbstractTapped, space: Space) -> Int[np.ndarray, " c"]:
+    """When the unit of every slot was born, on the host: -1 where there is none."""
+    return np.asarray(leaf_at(network, space.born))
+
+
+def from_the_start(network: Net) -> Net:
+    """As if all units in use had been there from the start."""
+    for space in network.graph.spaces:
+        in_use = np.flatnonzero(births(network, space) >= 0)
+        network = write(network, space, in_use, {}, born=0)
+    return network
+
+
+def newest(network: AbstractTapped) -> int:
+    """The number of the last addition of which units are left; 0 if there was none."""
+    return max(int(births(network, space).max()) for space in network.graph.spaces)
+
+
+def units(network: AbstractTapped, space: Space) -> int:
+    """How many there are."""
+    return int(np.count_nonzero(births(network, space) >= 0))
+
+
+def slots(network: AbstractTapped, space: Space) -> int:
+    """Units, and those that there is room for; also of trees that hold parameters alone."""
+    port = space.ports[0]
+    return leaf_at(network, port.leaf).shape[port.axis] // (port.outer * port.inner)
+
+
+def cost(network: AbstractTapped, space: Space, count: int) -> int:
+    """Active parameters that so many more units of a space bring with them."""
+    used = _in_use(network)
+    return sum(
+        count * port.outer * port.inner * math.prod(np.delete(used[port.leaf], port.axis).tolist())
+        for port in space.ports
+    )
+
+
+def _in_use(network: AbstractTapped) -> dict[str, list[int]]:
+    """The shapes of the leaves at ports, of what is in use."""
+    shapes: dict[str, list[int]] = {}
+    for space in network.graph.spaces:
+        count = units(network, space)
+        for port in space.ports:
+            shape = shapes.setdefault(port.leaf, list(leaf_at(network, port.leaf).shape))
+            shape[port.axis] = count * port.outer * port.inner
+    return shapes
+
 
 def leaf_at(tree: Any, path: str) -> Any:
     """The part of a tree at a path such as "hidden.0.dense.bias"."""
@@ -128,20 +338,18 @@ def map_networks(function: Callable, tree: Tree) -> Tree:
 
 
 def arrange(tree: Tree, space: Space, source: Sequence[int] | np.ndarray) -> Tree:
-    """Slot i becomes what slot `source[i]` was, dormant where that is below 0.
-
-    How many are in use is left as it is (`with_count`).
-    """
+    """Slot i becomes what slot `source[i]` was, dormant where that is below 0."""
     source = np.asarray(source)
     kept = np.flatnonzero(source >= 0)
 
-    def change(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
+    def change(units: np.ndarray, at: tuple[slice, ...], blank: int) -> np.ndarray:
         axis = len(at)
-        new = np.zeros((*units.shape[:axis], len(source), *units.shape[axis + 1 :]), units.dtype)
+        shape = (*units.shape[:axis], len(source), *units.shape[axis + 1 :])
+        new = np.full(shape, blank, units.dtype)
         new[(*at, kept)] = units[(*at, source[kept])]
         return new
 
-    return _edit(tree, dict.fromkeys(space.ports, change))
+    return _edit(tree, _everywhere(space, change))
 
 
 def resize(tree: Tree, space: Space, capacity: int) -> Tree:
@@ -151,25 +359,33 @@ def resize(tree: Tree, space: Space, capacity: int) -> Tree:
     """
 
     def check(network: AbstractTapped) -> None:
-        units = leaf_at(network, space.in_use)
-        if units is not None and int(units) > capacity:
+        known = leaf_at(network, space.born)
+        last = (
+            0 if known is None else np.max(np.flatnonzero(np.asarray(known) >= 0), initial=-1) + 1
+        )
+        if last > capacity:
             raise ValueError(
-                f"{capacity} slots are too few for {space.name}, where {int(units)} are in use."
+                f"{capacity} slots are too few for {space.name}, where slot {last} is in use."
             )
 
     map_networks(check, tree)
 
-    def change(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
+    def change(units: np.ndarray, at: tuple[slice, ...], blank: int) -> np.ndarray:
         more = capacity - units.shape[len(at)]
         widths = [(0, 0)] * units.ndim
         widths[len(at)] = (0, max(more, 0))
-        return np.pad(units[(*at, slice(capacity))], widths)
+        return np.pad(units[(*at, slice(capacity))], widths, constant_values=blank)
 
-    return _edit(tree, dict.fromkeys(space.ports, change))
+    return _edit(tree, _everywhere(space, change))
 
 
-def write(tree: Tree, slots: Any, unit: Mapping[Port, Any]) -> Tree:
-    """Write units into slots of a space, given for its ports, each as long as there are units."""
+def write(
+    tree: Tree, space: Space, slots: Any, unit: Mapping[Port, Any], born: int | None = None
+) -> Tree:
+    """Write into slots of a space, given for its ports, each as long as there are units.
+
+    `born` is the number of the addition that brings them, if these are new units.
+    """
 
     def change(port: Port) -> Callable:
         def put(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
@@ -179,27 +395,27 @@ def write(tree: Tree, slots: Any, unit: Mapping[Port, Any]) -> Tree:
 
         return put
 
-    return _edit(tree, {port: change(port) for port in unit})
+    changes = {port: change(port) for port in unit}
+    if born is not None:
+        changes[Port(space.born, 0)] = partial(_fill, slots, blank=born)
+    return _edit(tree, changes)
 
 
 def erase(tree: Tree, space: Space, slots: Any) -> Tree:
-    """Make slots dormant; how many are in use is left as it is (`with_count`)."""
-
-    def change(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
-        new = np.array(units)
-        new[(*at, slots)] = 0
-        return new
-
-    return _edit(tree, dict.fromkeys(space.ports, change))
+    """Make slots dormant."""
+    return _edit(tree, _everywhere(space, partial(_fill, slots)))
 
 
-def with_count(tree: Tree, space: Space, count: int) -> Tree:
-    """The number of slots in use set to `count`; trees that hold parameters alone have none."""
+def _fill(slots: Any, units: np.ndarray, at: tuple[slice, ...], blank: int) -> np.ndarray:
+    new = np.array(units)
+    new[(*at, slots)] = blank
+    return new
 
-    def edited(path: Any, leaf: Any) -> Any:
-        return to_device(count, leaf.dtype) if path_of(path) == space.in_use else leaf
 
-    return map_networks(lambda network: jax.tree_util.tree_map_with_path(edited, network), tree)
+def _everywhere(space: Space, change: Callable) -> dict[Port, Callable]:
+    """A change at all ports of a space, and of when its units were born."""
+    at = {port: partial(change, blank=0) for port in space.ports}
+    return {**at, Port(space.born, 0): partial(change, blank=-1)}
 
 
 def _edit(tree: Tree, changes: Mapping[Port, Callable]) -> Tree:

@@ -8,45 +8,39 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy.special import ndtr, ndtri
 
-from senn.arrays import to_device
+from senn.arrays import to_device, zeros
 from senn.nn.activation import AbstractActivation, Activation, activation_called
 from senn.nn.dense import Dense
-from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps
+from senn.nn.graph import (
+    AbstractLayered,
+    Graph,
+    Port,
+    Space,
+    Taps,
+    births,
+    first_units,
+    next_capacity,
+)
 from senn.nn.sites import DenseSite, UnitwiseSite
 from senn.plain import source_nodes
 
-FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
-CAPACITY_GROWTH = 1.5
 CUT_NORMAL_STD = 0.87962566103423978  # of a standard normal cut off at ±2
-SLOTS_AT_ONCE = 64  # matrix products of such widths round alike, so outputs keep their bits
-
-
-def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> int:
-    """The slots to set aside for `needed` units: geometric, never above `limit`.
-
-    A compilation takes seconds and a step at twice the width 1.8 times as long, hence the
-    narrow factor. `limit` is a unit budget: slots beyond it could never be used.
-    """
-    capacity = max(current, FIRST_CAPACITY)
-    while capacity < needed:
-        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / SLOTS_AT_ONCE)) * SLOTS_AT_ONCE
-    return max(needed, capacity if limit is None else min(capacity, limit))
 
 
 class Hidden(eqx.Module):
-    """One hidden layer: a linear map, its activation, and how many of its slots are in use.
+    """One hidden layer: a linear map, its activation, and when the unit of every slot was born.
 
-    The first `size` slots hold units; the others are *dormant*: their incoming weights, bias,
-    θ and outgoing weights are all exactly zero, so they output zero and receive zero gradient.
+    Slots that hold no unit are *dormant*: their incoming weights, bias, θ and outgoing weights
+    are all exactly zero, so they output zero and receive zero gradient.
     A `residual` layer stands beside its inputs: what follows reads both.
     """
 
     dense: Dense
     activation: AbstractActivation
-    size: Any  # an integer scalar array; None where a tree holds the parameters alone
+    born: Any  # integers [c] (`senn.nn.graph`); None where a tree holds the parameters alone
     residual: bool = eqx.field(default=False, static=True)
 
     @property
@@ -59,7 +53,7 @@ class Hidden(eqx.Module):
         return self.activation(self.dense(inputs))
 
 
-class MLP(AbstractTapped):
+class MLP(AbstractLayered):
     """A perceptron with zero or more hidden layers, each with dormant slots to grow into.
 
     Args:
@@ -75,13 +69,13 @@ class MLP(AbstractTapped):
     Linear maps are numbered 0 … L for L hidden layers: map l < L makes hidden layer l, map L
     the output. *Nodes* are what maps read: node 0 is the input, node l + 1 hidden layer l.
 
-    Inputs and outputs may have dormant slots too (`senn.expand.with_slots`): the first `inputs`
-    and `outputs` of them are in use. Such a network takes and returns as many as it has slots.
+    Inputs and outputs may have dormant slots too (`senn.expand.with_slots`). Such a network takes
+    and returns as many as it has slots.
     """
 
     hidden: tuple[Hidden, ...]
     readout: Dense
-    inputs: Any  # in use, integer scalar arrays like `Hidden.size`
+    inputs: Any  # when they were born, integers like `Hidden.born`
     outputs: Any
     activation: Activation = eqx.field(static=True)
 
@@ -109,11 +103,11 @@ class MLP(AbstractTapped):
             for i in range(len(sizes) - 1)
         ]
         self.hidden = tuple(
-            Hidden(d, sigma.drawn(draw, n, c, dtype), to_device(n, jnp.int32))
+            Hidden(d, sigma.drawn(draw, n, c, dtype), first_units(n, c))
             for d, n, c in zip(dense[:-1], hidden_sizes, slots[1:], strict=False)
         )
         self.readout = dense[-1]
-        self.inputs, self.outputs = (to_device(n, jnp.int32) for n in (in_size, out_size))
+        self.inputs, self.outputs = first_units(in_size), first_units(out_size)
         self.activation = sigma
 
     def taps(self, x: Float[Array, "*n I"], shifts: tuple[Any, ...] | None = None) -> Taps:
@@ -141,34 +135,19 @@ class MLP(AbstractTapped):
         return _graph(tuple(layer.residual for layer in self.hidden), self.activation)
 
     @property
-    def in_size(self) -> int:
-        """Number of inputs in use."""
-        return int(self.inputs)
+    def architecture(self) -> dict[str, Any]:
+        """How its arrays fit together, as JSON."""
+        return {
+            "in_size": self.in_size,
+            "out_size": self.out_size,
+            "hidden_sizes": self.hidden_sizes,
+            "residual": [layer.residual for layer in self.hidden],
+            "activation": self.activation.name,
+            "born": [born[born >= 0].tolist() for born in self._births()],
+        }
 
-    @property
-    def out_size(self) -> int:
-        """Number of outputs in use."""
-        return int(self.outputs)
-
-    @property
-    def in_slots(self) -> int:
-        """Inputs, in use or dormant."""
-        return self.maps[0].weights[0].shape[-2]
-
-    @property
-    def out_slots(self) -> int:
-        """Outputs, in use or dormant."""
-        return self.readout.bias.shape[-1]
-
-    @property
-    def hidden_sizes(self) -> tuple[int, ...]:
-        """Units in use, per hidden layer."""
-        return tuple(int(layer.size) for layer in self.hidden)
-
-    @property
-    def capacities(self) -> tuple[int, ...]:
-        """Slots, per hidden layer."""
-        return tuple(layer.capacity for layer in self.hidden)
+    def _births(self) -> list[np.ndarray]:
+        return [births(self, space) for space in self.graph.hidden]
 
     @property
     def maps(self) -> tuple[Dense, ...]:
@@ -185,10 +164,6 @@ class MLP(AbstractTapped):
         """The nodes that each linear map reads, in the order of its blocks."""
         return source_nodes([layer.residual for layer in self.hidden])
 
-    def readers(self, layer: int) -> tuple[int, ...]:
-        """The linear maps that read hidden layer `layer`, or for −1 the inputs, nearest first."""
-        return tuple(m for m, nodes in enumerate(self.sources) if layer + 1 in nodes)
-
     def alongside(self, position: int) -> range:
         """The maps that read all that map `position` does: it, and those past residual layers."""
         last = position
@@ -196,40 +171,24 @@ class MLP(AbstractTapped):
             last += 1
         return range(position, last + 1)
 
-    def n_inputs(self, position: int) -> int:
-        """Active inputs of linear map `position`, without the constant."""
-        sizes = (self.in_size, *self.hidden_sizes)
-        return sum(sizes[node] for node in self.sources[position])
-
-    def active_inputs(self, position: int) -> Bool[Array, " c"]:
-        """Which of the slots that linear map `position` reads hold units (works under `jit`)."""
-        return jnp.concatenate([self._active(node) for node in self.sources[position]])
-
-    def inputs_in_use(self, position: int) -> np.ndarray:
-        """`active_inputs` on the host, which compiles nothing."""
-        sizes = (self.in_size, *self.hidden_sizes)
-        slots = (self.in_slots, *self.capacities)
-        return np.concatenate([np.arange(slots[n]) < sizes[n] for n in self.sources[position]])
-
-    @property
-    def active_outputs(self) -> Bool[Array, " O"]:
-        """Which of the outputs are in use (works under `jit`)."""
-        return jnp.arange(self.out_slots) < self.outputs
-
-    def _active(self, node: int) -> Bool[Array, " c"]:
-        if node == 0:
-            return jnp.arange(self.in_slots) < self.inputs
-        layer = self.hidden[node - 1]
-        return jnp.arange(layer.capacity) < layer.size
-
-    @property
-    def n_parameters(self) -> int:
-        """Active parameters, that is weights, biases and θ of the units in use."""
-        hidden = self.hidden_sizes
-        inputs, outputs = (self.in_size, *hidden), (*hidden, self.out_size)
-        reads = (1 + sum(inputs[node] for node in nodes) for nodes in self.sources)
-        dense = sum(n * outputs[m] for m, n in enumerate(reads))
-        return dense + self.activation.learned * sum(hidden)
+    def with_layer(self, position: int, slots: int, *, beside: bool) -> "MLP":
+        """A residual layer, or one in place of what the map reads."""
+        maps, read = list(self.maps), self.maps[position].weights
+        for m in self.alongside(position):
+            weights, bias = maps[m].weights, maps[m].bias
+            seen, others = weights[: len(read)], weights[len(read) :]
+            new = zeros((slots, len(bias)), bias.dtype)
+            maps[m] = Dense((*(seen if beside else ()), new, *others), bias)
+        dtype, learned = read[0].dtype, self.activation.learned
+        dense = Dense(tuple(zeros((len(w), slots), dtype) for w in read), zeros((slots,), dtype))
+        sigma = self.activation.of(zeros((learned, slots), dtype) if learned else None)
+        none = None if self.inputs is None else first_units(0, slots)
+        hidden = [
+            Hidden(dense, h.activation, h.born, h.residual)
+            for dense, h in zip(maps, self.hidden, strict=False)
+        ]
+        hidden.insert(position, Hidden(dense, sigma, none, beside))
+        return assemble(hidden, maps[-1], self.activation, self.inputs, self.outputs)
 
 
 @lru_cache
@@ -252,7 +211,14 @@ def _graph(residual: tuple[bool, ...], activation: Activation) -> Graph:
         return (Port(f"{paths[m]}.bias", 0), *(Port(theta, 1) for theta in thetas[m : m + 1]))
 
     hidden = (
-        Space(f"hidden layer {m}", f"hidden.{m}.size", written(m), read(m + 1), carried(m))
+        Space(
+            f"hidden layer {m}",
+            f"hidden.{m}.born",
+            written(m),
+            read(m + 1),
+            carried(m),
+            activation,
+        )
         for m in range(depth)
     )
     inputs = Space("inputs", "inputs", read=read(0))
@@ -263,35 +229,31 @@ def _graph(residual: tuple[bool, ...], activation: Activation) -> Graph:
         for m, nodes in enumerate(sources)
     )
     units = (UnitwiseSite(theta, activation.features) for theta in thetas)
-    return Graph(spaces, (*maps, *units), len(sources))
+    return Graph(spaces, tuple(maps), tuple(units))
 
 
 def assemble(
     hidden: Sequence[Hidden],
     readout: Dense,
     activation: Activation,
-    inputs: Int[Array, ""] | int | None,
-    outputs: Int[Array, ""] | int | None,
+    inputs: Int[Array, " i"] | None,
+    outputs: Int[Array, " o"] | None,
 ) -> MLP:
     """A network of the given layers, as growing and loading make them."""
     network = object.__new__(MLP)
     parts = {
-        "hidden": tuple(hidden), "readout": readout, "inputs": _count(inputs),
-        "outputs": _count(outputs), "activation": activation,
+        "hidden": tuple(hidden), "readout": readout, "inputs": inputs, "outputs": outputs,
+        "activation": activation,
     }  # fmt: skip
     for name, value in parts.items():
         object.__setattr__(network, name, value)
     return network
 
 
-def _count(n: Any) -> Any:
-    return to_device(n, jnp.int32) if isinstance(n, int) else n
-
-
 def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractActivation]) -> MLP:
     """The network, or a tree of that shape, with other linear maps and activations."""
     hidden = [
-        Hidden(dense, sigma, layer.size, layer.residual)
+        Hidden(dense, sigma, layer.born, layer.residual)
         for dense, sigma, layer in zip(maps, activations, network.hidden, strict=False)
     ]
     return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
@@ -299,14 +261,13 @@ def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractA
 
 def active_blocks(network: MLP) -> list[list[np.ndarray]]:
     """For every linear map its active weights [I_j, O], one block for each node that it reads."""
-    sizes = (network.in_size, *network.hidden_sizes)
-    outputs = (*network.hidden_sizes, network.out_size)
+    used = [np.flatnonzero(births(network, space) >= 0) for space in network.graph.spaces]
     return [
         [
-            np.asarray(block)[: sizes[node], :columns]
+            np.asarray(block)[np.ix_(used[node], used[m + 1])]
             for node, block in zip(nodes, dense.weights, strict=True)
         ]
-        for dense, nodes, columns in zip(network.maps, network.sources, outputs, strict=True)
+        for m, (dense, nodes) in enumerate(zip(network.maps, network.sources, strict=True))
     ]
 
 

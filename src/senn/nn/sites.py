@@ -8,6 +8,7 @@ matrix [J, O]. So whoever knows rows and matrices (K-FAC, the score) needs to kn
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -15,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from senn.nn.graph import Space, leaf_at
+from senn.nn.graph import Space, alive, leaf_at
 
 Tree = TypeVar("Tree")
 
@@ -58,13 +59,26 @@ class AbstractSite:
 
 
 @dataclass(frozen=True)
-class DenseSite(AbstractSite):
-    """Blocks of units times blocks of weights, and a bias if there is one."""
+class AbstractMap(AbstractSite):
+    """A linear map from spaces of units to another."""
 
-    weights: tuple[str, ...]  # [I_j, O] each
-    bias: str | None  # [O]
+    weights: tuple[str, ...]  # a block for each space that it reads
+    bias: str | None
     reads: tuple[Space, ...]  # the space of each block
     reads_inputs: bool = False  # whether the first of them is all that the network gets
+
+    @abstractmethod
+    def cut(self, tree: Any, matrix: Any) -> list[Any]:
+        """What stands in a matrix [J, K] for each of the leaves."""
+
+    @abstractmethod
+    def columns(self, tree: Any, space: Space) -> Int[np.ndarray, " c"]:
+        """Which numbers of a row the slots of a space are."""
+
+
+@dataclass(frozen=True)
+class DenseSite(AbstractMap):
+    """Blocks of units times blocks of weights [I_j, O], and a bias [O] if there is one."""
 
     @property
     def leaves(self) -> tuple[str, ...]:
@@ -83,9 +97,18 @@ class DenseSite(AbstractSite):
 
     def put(self, tree: Tree, matrix: Float[Array, "J O"]) -> Tree:
         """Cut into blocks and bias."""
-        ends = np.cumsum(self.widths(tree))
-        blocks = jnp.split(matrix, ends)
-        return self._put(tree, [*blocks[:-1], *(() if self.bias is None else (blocks[-1][0],))])
+        return self._put(tree, self.cut(tree, matrix))
+
+    def cut(self, tree: Any, matrix: Any) -> list[Any]:
+        """Its rows, block by block."""
+        ends = np.cumsum([0, *self.widths(tree)]).tolist()
+        blocks = [matrix[i:j] for i, j in pairwise(ends)]
+        return blocks if self.bias is None else [*blocks, matrix[-1]]
+
+    def columns(self, tree: Any, space: Space) -> Int[np.ndarray, " c"]:
+        """As many as there are slots, behind those of the blocks before."""
+        ends, n = np.cumsum([0, *self.widths(tree)]).tolist(), self.reads.index(space)
+        return np.arange(ends[n], ends[n + 1])
 
     def widths(self, tree: Any) -> list[int]:
         """Rows of every block."""
@@ -98,7 +121,7 @@ class DenseSite(AbstractSite):
 
     def precision(self, network: Any) -> Int[Array, "J 1"]:
         """Of weights as many as the units in use that are read, of biases 1."""
-        inputs = sum(leaf_at(network, space.in_use) for space in self.reads)
+        inputs = sum(jnp.sum(alive(network, space)) for space in self.reads)
         rows = jnp.arange(self.shape(network)[0])
         return jnp.where(rows < sum(self.widths(network)), inputs, 1)[:, None]
 

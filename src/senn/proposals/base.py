@@ -24,7 +24,6 @@ from senn.compilation import QUICK, program
 from senn.curvature import MapRows
 from senn.factors import InputFactor
 from senn.linalg import diagonal, log_det, relative_ridge, solve_stack
-from senn.nn import MLP
 from senn.nn.activation import Activation
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.sample import Sample
@@ -123,7 +122,7 @@ class AbstractProposer(eqx.Module):
 
     def at(
         self,
-        network: MLP,  # noqa: ARG002
+        network: Any,  # noqa: ARG002
         action: AbstractAction,  # noqa: ARG002
         readers: Sequence[MapRows],  # noqa: ARG002
     ) -> "AbstractProposer":
@@ -226,8 +225,11 @@ def problem_at(
     r, numbers = compute(tuple(readers), columns, damping=damping)
 
     def problem(source: Any, r: Any, numbers: Any, input_factor: InputFactor | None) -> Problem:
-        samples = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
-        return Problem(*samples, *numbers, input_factor, inputs, units, activation, square)
+        here, there = (Sample(s.a, r, s.root_weight) for s, r in zip(source, r, strict=True))
+        ridge, rms, eta = numbers
+        return Problem(
+            here, there, ridge, rms, eta, input_factor, inputs, units, activation, square
+        )
 
     given = source, r, numbers, input_factor
     return eqx.filter_eval_shape(problem, *given) if shapes else problem(*given)

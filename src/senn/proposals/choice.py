@@ -48,13 +48,13 @@ def choose(
     turns, fit_score, rms = jax.lax.scan(turn, _Pool.of(fit, ridge), keys)[1]
     gains = held_out.walk(lambda rows: (_gains(turns, rows), ()))[0]
     score, stderr = jax.vmap(held_out.mean_and_error, in_axes=1)(joined(gains))
-    return Choice(turns.index, fit_score, score, stderr, rms)
+    return Choice(turns.taken, fit_score, score, stderr, rms)
 
 
 class _Turn(NamedTuple):
     """One choice: what it takes from each unit left, and how it is judged."""
 
-    index: Int[Array, ""]
+    taken: Int[Array, ""]  # the number of the candidate
     shares: Float[Array, " P"]
     judged: Int[Array, " S"]
     weights: Float[Array, " S"]
@@ -66,7 +66,7 @@ def _gains(turns: _Turn, rows: Sample) -> Float[Array, "N count"]:
 
     def turn(a, own: _Turn):
         steps = apart(a[own.judged] * (own.V @ rows.r.T))  # [S, N]
-        return a - own.shares[:, None] * a[own.index], mean_of(own.weights[:, None], steps)
+        return a - own.shares[:, None] * a[own.taken], mean_of(own.weights[:, None], steps)
 
     return jax.lax.scan(turn, rows.a.T, turns)[1].T
 
@@ -105,7 +105,7 @@ class _Pool(NamedTuple):
 
     def without(self, turn: _Turn) -> "_Pool":
         """The pool once a unit has been chosen."""
-        A, C = (m - turn.shares[:, None] * m[turn.index] for m in (self.A, self.C))
+        A, C = (m - turn.shares[:, None] * m[turn.taken] for m in (self.A, self.C))
         return _Pool(A, C, self.floor, self.rms)
 
 

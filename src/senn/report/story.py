@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from senn.lineage import Lineage, lineage
+from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
 from senn.nn import MLP
 from senn.policy import Policy
@@ -24,10 +24,13 @@ class Story:
     network: MLP
     features: tuple[str, ...]
     outputs: tuple[str, ...]
+    born_known: bool  # whether the network's file says when its units were born
 
     @cached_property
     def lineage(self) -> Lineage:
         """Which addition brought each unit of the network that was returned."""
+        if self.born_known:
+            return lineage_of(self.network, self.run.history)
         return lineage(self.run.history, self.network.hidden_sizes)
 
     @cached_property
@@ -63,8 +66,10 @@ class Story:
 def read_story(run: Run) -> Story:
     """The story of a run; a `senn.models.ModelFileError` if its model cannot be read."""
     network, header, _ = read_model(run.model)
+    assert isinstance(network, MLP)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
-    return Story(run, network, tuple(map(str, features)), tuple(map(str, names)))
+    born_known = header.get("born") is not None
+    return Story(run, network, tuple(map(str, features)), tuple(map(str, names)), born_known)

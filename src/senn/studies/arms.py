@@ -146,10 +146,11 @@ class Split(AbstractInOrder):
         """Copies, in random order."""
         if self.layer is None:
             return draw_units(problem, self.candidates, key)
-        dense, size = self.layer.dense, self.layer.size
+        dense, alive = self.layer.dense, self.layer.born >= 0
+        size = jnp.sum(alive)
         order_key, noise_key = jax.random.split(key)
         slots = jnp.arange(dense.bias.shape[0])
-        late = jnp.where(slots < size, 0, 1)  # dormant slots come last
+        late = jnp.where(alive, 0, 1)  # dormant slots come last
         order = jnp.argsort(late + jax.random.uniform(order_key, slots.shape))
         copied = order[jnp.arange(self.candidates) % size]
         weight = dense.weight[:, copied].T  # [P, I]

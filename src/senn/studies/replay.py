@@ -12,6 +12,7 @@ from jaxtyping import PRNGKeyArray
 from senn import History, Policy, growth
 from senn.actions import AbstractAction, Beside, Widen
 from senn.nn import MLP, Dense
+from senn.nn.graph import AbstractTapped
 from senn.nn.network import lecun_normal, rebuild
 from senn.policy import Decision, Outcome, Verdict
 from senn.proposals import Proposal
@@ -49,7 +50,7 @@ class Replay(Policy):
     end: int = NEVER
     places_seed: int | None = None
 
-    def due(self, network: MLP) -> Planned | None:
+    def due(self, network: AbstractTapped) -> Planned | None:
         """The next addition to a network of this size, if there is one."""
         size = sum(network.hidden_sizes)
         return next((planned for planned in self.plan if planned.size == size), None)
@@ -58,7 +59,9 @@ class Replay(Policy):
         """The next planned step, or that at which growth ends."""
         return min((p.step for p in self.plan if p.step > step), default=max(self.end, step + 1))
 
-    def actions(self, network: MLP, *, layers_allowed: bool = True) -> tuple[AbstractAction, ...]:
+    def actions(
+        self, network: AbstractTapped, *, layers_allowed: bool = True
+    ) -> tuple[AbstractAction, ...]:
         """The place of the next addition; after the last any, if there is room."""
         planned = self.due(network)
         if planned is not None and self.places_seed is None:
@@ -73,7 +76,7 @@ class Replay(Policy):
         """As many everywhere; `decide` takes as many as are planned."""
         return self.most_units()
 
-    def decide(self, proposals: Sequence[Sequence[Proposal]], network: MLP) -> Decision:
+    def decide(self, proposals: Sequence[Sequence[Proposal]], network: AbstractTapped) -> Decision:
         """Accept as many units as planned, whatever they score."""
         planned = self.due(network)
         reason = "as planned" if planned else "nothing more is planned"

@@ -1,0 +1,96 @@
+"""How to take away: units leave, and the maps that read them make up for it as far as they can."""
+
+from typing import Any, TypeVar
+
+import equinox as eqx
+import numpy as np
+from jaxtyping import Array, Float
+
+from senn.arrays import to_device
+from senn.compilation import QUICK, program
+from senn.evaluation import blocks
+from senn.nn.graph import AbstractTapped, births, erase, leaf_at
+from senn.words import counted, quoted
+
+Net = TypeVar("Net", bound=AbstractTapped)
+
+
+def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: float = 1e-6) -> Net:
+    """Take units out of hidden space `layer`, in a perceptron out of that hidden layer.
+
+    With `x` the maps that read them are refitted: what the units gave is predicted from the other
+    inputs of each map, W_k ← W_k + (A_kk + εI)⁻¹ A_ku W_u, which changes its outputs on `x` least
+    in mean square. Without, they are just gone.
+
+    Args:
+        network: the network; it is not changed.
+        layer: index of the hidden space, from 0.
+        units: which of its units, counted from 0 in the order of their slots.
+        x: inputs [N, I] on which the outputs of the reading maps are to change least; None refits
+            nothing.
+        damping: ε relative to the mean diagonal of A.
+
+    Their slots are dormant from then on. At least one unit must be left.
+    """
+    hidden = network.graph.hidden
+    if not 0 <= layer < len(hidden):
+        raise ValueError(
+            f"layer={layer} does not exist; the network has {len(hidden)} hidden layers."
+        )
+    space = hidden[layer]
+    slots = np.flatnonzero(births(network, space) >= 0)[_checked(network, layer, units)]
+    if x is not None:
+        network = _refitted(network, layer, slots, np.asarray(x, network.dtype), damping)
+    return erase(network, space, slots)
+
+
+def _checked(network: AbstractTapped, layer: int, units: Any) -> np.ndarray:
+    there, name = network.hidden_sizes[layer], network.graph.hidden[layer].name
+    chosen = np.asarray(units)
+    if chosen.ndim != 1 or not (chosen.dtype.kind in "iu" or not chosen.size):
+        raise ValueError(f"units must be the numbers of some units of {name}; got {units!r}.")
+    wrong = [int(u) for u in chosen if not 0 <= u < there]
+    if wrong or len(set(chosen.tolist())) < len(chosen):
+        raise ValueError(
+            f"units must be different numbers of the {counted(there, 'unit')} of {name}, from 0; "
+            f"got {quoted(chosen.tolist())}."
+        )
+    if len(chosen) == there:
+        raise ValueError(f"{name} would be left without a unit; leave it one.")
+    return chosen.astype(int)
+
+
+def _refitted(network: Net, layer: int, slots: np.ndarray, x: np.ndarray, damping: float) -> Net:
+    """With the weights of what else the readers read changed to make up for these slots."""
+    if not len(x):
+        raise ValueError("x holds no rows; give some, or None to refit nothing.")
+    space = network.graph.hidden[layer]
+    maps = network.graph.readers(space)
+    moments: list[Any] = [0.0] * len(maps)
+    for number, block in enumerate(blocks(network, x)):
+        rows, n = _rows(network, block), len(x) - number * len(block)
+        for i, m in enumerate(maps):
+            a = np.asarray(rows[m], np.float64)[:n].reshape(-1, rows[m].shape[-1])
+            moments[i] = moments[i] + a.T @ a
+    for m, A in zip(maps, moments, strict=True):
+        site = network.graph.maps[m]
+        gone = site.columns(network, space)[slots]
+        kept = np.setdiff1d(np.flatnonzero(A.diagonal() > 0), gone)
+        if not len(kept):
+            continue
+        parts = (np.atleast_2d(leaf_at(network, leaf)) for leaf in site.leaves)
+        W = np.concatenate([np.asarray(part, np.float64) for part in parts])
+        ridge = damping * np.mean(A.diagonal()[kept]) * np.eye(len(kept))
+        W[kept] += np.linalg.solve(A[np.ix_(kept, kept)] + ridge, A[np.ix_(kept, gone)] @ W[gone])
+        new = [to_device(part, network.dtype) for part in site.cut(network, W)]
+        network = eqx.tree_at(
+            lambda n, at=site.leaves: [leaf_at(n, leaf) for leaf in at], network, new
+        )
+    return network
+
+
+@program(QUICK)
+def _rows(network: AbstractTapped, x: Float[Array, "N I"]) -> tuple[Float[Array, "N T J"], ...]:
+    """What every linear map reads."""
+    reads = network.taps(x).reads
+    return tuple(site.rows(read) for site, read in zip(network.graph.maps, reads, strict=False))

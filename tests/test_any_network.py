@@ -1,0 +1,353 @@
+"""What the library does with a network, whatever its architecture: one table of properties.
+
+`test_graph` has those of spaces and sites, and of K-FAC.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import senn
+from senn.actions import Widen
+from senn.batches import Batch
+from senn.callbacks import Callback
+from senn.checkpoints import CheckpointError, read_checkpoint, write_checkpoint
+from senn.curvature import moments
+from senn.growth import look, propose_at
+from senn.history import History
+from senn.lineage import lineage, lineage_of
+from senn.losses import SquaredError, make_loss, make_metric
+from senn.models import ModelFileError, read_model, write_model
+from senn.nn import MLP
+from senn.nn.graph import births
+from senn.optimizers import KFAC, Optax
+from senn.policy import Policy
+from senn.proposals import Random
+from senn.score import score_increase, score_increase_bound
+from senn.training import Schedule
+from strategies import random_network
+from towers import Towers
+
+CAPACITY = 6
+SIZED = {
+    "chain": lambda sizes: random_network((5, *sizes, 2), capacity=CAPACITY),
+    "residual": lambda sizes: random_network((5, *sizes, 2), residual=(0, 1), capacity=CAPACITY),
+    "towers": lambda sizes: Towers((2, 3, *sizes, 2), max(CAPACITY, *sizes)),
+}
+NETWORKS = {
+    "chain": lambda: SIZED["chain"]((3, 2)),
+    "residual": lambda: SIZED["residual"]((3, 2)),
+    "towers": lambda: SIZED["towers"]((2, 2, 2)),
+}
+OPTIMIZERS = {"kfac": KFAC(), "adam": Optax(optax.adam(0.01))}
+RNG = np.random.default_rng(3)
+X = RNG.normal(size=(90, 5))
+Y = ((X[:, 0] * X[:, 3] + np.sin(2 * X[:, 4])) > 0).astype(int)
+LOSS = make_loss("softmax_cross_entropy")
+METRIC = make_metric("fisher", LOSS)
+GROW = Policy(
+    tau=1 + 1e-9, alpha=1e-12, confidence=0.0, depth=False, every=4, backoff=1.0,
+    additions_at_once=2, max_units=12,
+)  # fmt: skip
+SCHEDULE = Schedule(max_steps=16, batch_size=45, evaluate_every=8, steps_per_call=2)
+
+outputs = eqx.filter_jit(lambda network: network(jnp.asarray(X)))
+every_network = pytest.mark.parametrize("name", NETWORKS)
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+class Keeper(Callback):
+    """Writes a checkpoint at every pause."""
+
+    def __init__(self, folder):
+        self.folder, self.paths = folder, []
+
+    def on_pause(self, state):
+        self.paths.append(self.folder / f"at-{state.step}")
+        write_checkpoint(self.paths[-1], state)
+
+
+def run(name, optimizer, callbacks=(), resume=None):
+    return senn.fit(
+        NETWORKS[name](), (X[:60], Y[:60]), validation=(X[60:], Y[60:]), policy=GROW,
+        optimizer=OPTIMIZERS[optimizer], proposer=Random(candidates=4), schedule=SCHEDULE, seed=2,
+        callbacks=callbacks, resume=resume,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    made = {}
+
+    def of(name, optimizer):
+        if (name, optimizer) not in made:
+            keeper = Keeper(tmp_path_factory.mktemp("pauses"))
+            made[name, optimizer] = (*run(name, optimizer, [keeper]), keeper.paths)
+        return made[name, optimizer]
+
+    return of
+
+
+@every_network
+@every_optimizer
+def test_a_run_grows_and_disturbs_nothing(name, optimizer, runs):
+    network, history, _ = runs(name, optimizer)
+    spaces = [space.name for space in network.graph.hidden]
+    assert history.additions
+    assert {a.place for a in history.additions} <= set(spaces)
+    for a in history.additions:
+        np.testing.assert_allclose(a.loss_after, a.loss_before, rtol=1e-12)
+    last = history.additions[-1]
+    made = SIZED[name](last.hidden_sizes)
+    assert (made.hidden_sizes, made.n_parameters) == (last.hidden_sizes, last.n_parameters)
+    assert {c.place for c in history.considerations} == set(spaces)
+
+
+@every_network
+@every_optimizer
+def test_a_run_that_is_taken_up_again_ends_as_it_would_have(name, optimizer, runs):
+    network, history, paths = runs(name, optimizer)
+    path = paths[len(paths) // 2]
+    like = None if isinstance(network, MLP) else Towers((2, 3, 1, 1, 1, 2), 1, seed=9)
+    state = read_checkpoint(path).state(OPTIMIZERS[optimizer], like)
+    assert 0 < state.step < history.steps
+    assert state.history.additions
+    again, told = run(name, optimizer, resume=state)
+    assert eqx.tree_equal(again, network)
+    assert [a.hidden_sizes for a in told.additions] == [a.hidden_sizes for a in history.additions]
+
+
+def test_a_checkpoint_of_a_network_of_ones_own_asks_for_one_like_it(runs):
+    *_, paths = runs("towers", "adam")
+    with pytest.raises(CheckpointError, match="it is of a Towers, so give a network of that type"):
+        read_checkpoint(paths[0]).state(OPTIMIZERS["adam"])
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(paths[0]).state(OPTIMIZERS["adam"], MLP(5, 2, key=jax.random.key(0)))
+
+
+@every_network
+def test_files_hold_a_network(name, runs, tmp_path):
+    network, history, _ = runs(name, "adam")
+    write_model(tmp_path / "model", network, {"owner": "me"}, {"mean": np.arange(3.0)})
+    like = None if isinstance(network, MLP) else Towers((2, 3, 1, 1, 1, 2), 1)
+    stored, header, arrays = read_model(tmp_path / "model", like)
+    assert (stored.hidden_sizes, stored.n_parameters) == (
+        network.hidden_sizes,
+        network.n_parameters,
+    )
+    assert min(stored.capacities) == 64  # room to grow
+    assert header["owner"] == "me"
+    np.testing.assert_array_equal(arrays["mean"], np.arange(3.0))
+    np.testing.assert_allclose(outputs(stored), outputs(network), rtol=1e-12, atol=1e-14)
+    assert lineage_of(stored, history) == lineage_of(network, history)
+
+
+def test_a_file_of_a_network_of_ones_own_says_so(runs, tmp_path):
+    write_model(tmp_path / "model", runs("towers", "adam")[0], {}, {})
+    with pytest.raises(ModelFileError, match="it is of a Towers, which senn"):
+        read_model(tmp_path / "model")
+    with pytest.raises(ModelFileError, match="does not hold a network like the one given"):
+        read_model(tmp_path / "model", _Narrow((2, 3, 1, 1, 1, 2), 1))
+
+
+class _Narrow(Towers):
+    """Towers of which one is missing."""
+
+    graph = Towers.graph._replace(spaces=Towers.graph.spaces[1:])
+
+
+@every_network
+def test_units_say_which_addition_brought_them(name, runs):
+    network, history, _ = runs(name, "kfac")
+    if network.hidden_sizes == history.additions[-1].hidden_sizes:
+        assert lineage_of(network, history).layers == lineage(history).layers
+    numbers = {int(n) for space in network.graph.hidden for n in births(network, space)}
+    assert {0, 1} <= numbers
+    again = History.from_rows(history.to_rows())
+    assert lineage_of(network, again) == lineage_of(network, history)
+
+
+@every_network
+def test_theorem_2_holds_at_every_space(name):
+    """Δη′ ≤ Δη for what a search found, summed over the maps that read it."""
+    network = NETWORKS[name]()
+    sample = Batch.of(X[:45], Y[:45])
+    seen = look(network, LOSS, METRIC, sample, sample, jax.random.key(0))
+    policy = Policy(additions_at_once=1, damping=1e-8)
+    plain = moments(network, LOSS, METRIC, sample, jax.random.key(0))
+    for action in policy.actions(network)[: len(network.graph.hidden)]:
+        assert isinstance(action, Widen)
+        (found,) = propose_at(
+            network, seen, Random(candidates=4), policy, action, jax.random.key(1)
+        )
+        a_new = outputs_of(found, network, action, plain)
+        exact = bound = 0.0
+        for m in action.readers(network):
+            a, g, S = plain.maps[m].dense
+            outs = out_of(network, m)
+            alive = np.flatnonzero(np.diag(a.T @ a) > 0)
+            given = a[:, alive], a_new, g[:, outs], S[np.ix_(outs, outs)]
+            exact += float(score_increase(*given, damping=1e-8))
+            bound += float(score_increase_bound(*given, damping=1e-8))
+        assert 0 < bound <= exact * (1 + 1e-9)
+        np.testing.assert_allclose(found.fit_score, bound, rtol=1e-4)
+
+
+def out_of(network, m):
+    return np.flatnonzero(network.outputs_in_use(m))
+
+
+def outputs_of(found, network, action, plain):
+    """What the unit found says of the sample, by hand."""
+    parts, bias = [], 0.0
+    for m in action.sources(network):
+        a = np.asarray(plain.maps[m].dense[0])
+        parts.append(a[:, : len(network.inputs_in_use(m))][:, network.inputs_in_use(m)])
+        bias = found.bias if network.graph.maps[m].bias is not None else bias
+    z = np.hstack(parts) @ found.weight + bias
+    return action.activation(network)(jnp.asarray(found.theta))(jnp.asarray(z))
+
+
+# --- removal ----------------------------------------------------------------------------------
+
+
+@every_network
+def test_removed_units_are_dormant_and_those_that_mattered_to_nobody_are_not_missed(name):
+    network = NETWORKS[name]()
+    for layer, space in enumerate(network.graph.hidden):
+        n = network.hidden_sizes[layer]
+        theta = RNG.normal(size=(3, 2))
+        rows = sum(network.n_inputs(m) for m in network.graph.writers(space))
+        grown = senn.add_width(network, layer, RNG.normal(size=(rows, 2)), np.ones(2), theta)
+        assert eqx.tree_equal(senn.remove_units(grown, layer, [n, n + 1]), network)
+        # Between those that stay, too: what comes next takes the slot.
+        smaller = senn.remove_units(grown, layer, [0])
+        assert smaller.hidden_sizes[layer] == n + 1
+        again = senn.add_width(smaller, layer, RNG.normal(size=(rows, 1)), np.ones(1), theta[:, :1])
+        assert births(again, space).tolist() == [
+            2,
+            *[0] * (n - 1),
+            1,
+            1,
+            *[-1] * (CAPACITY - n - 2),
+        ]
+        np.testing.assert_array_equal(outputs(again), outputs(smaller))
+
+
+@every_network
+def test_what_reads_a_removed_unit_makes_up_for_it_as_far_as_it_can(name):
+    """No other weights would change the readers' outputs less; a copy is not missed at all."""
+    network = NETWORKS[name]()
+    for layer in range(len(network.graph.hidden)):
+        lost, made_up = (senn.remove_units(network, layer, [0], x, 1e-12) for x in (None, X))
+        before, without, after = map(readings(network, layer), (network, lost, made_up))
+        others = inputs_of_others(network, layer, [0])
+        for old, cut, new, rows in zip(before, without, after, others, strict=True):
+            best = np.linalg.lstsq(rows, old - cut, rcond=1e-10)[0]
+            np.testing.assert_allclose(new, cut + rows @ best, rtol=1e-6, atol=1e-8)
+            assert np.sum((new - old) ** 2) <= np.sum((cut - old) ** 2)
+        two = copied(network, layer)
+        np.testing.assert_allclose(
+            outputs(senn.remove_units(two, layer, [0], X, 1e-12)),
+            outputs(two),
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+def readings(network, layer):
+    """What the maps that read a space give, for the present inputs."""
+    sites = [network.graph.maps[m] for m in network.readers(layer)]
+
+    def of(changed):
+        rows = inputs(network, layer)
+        matrices = [np.asarray(site.matrix(changed)) for site in sites]
+        return [r @ matrix for r, matrix in zip(rows, matrices, strict=True)]
+
+    return of
+
+
+def inputs_of_others(network, layer, removed):
+    rows = inputs(network, layer)
+    for a, m in zip(rows, network.readers(layer), strict=True):
+        site = network.graph.maps[m]
+        a[:, site.columns(network, network.graph.hidden[layer])[removed]] = 0
+    return rows
+
+
+def inputs(network, layer):
+    reads = network.taps(jnp.asarray(X)).reads
+    return [np.array(network.graph.maps[m].rows(reads[m]))[:, 0] for m in network.readers(layer)]
+
+
+def copied(network, layer):
+    """With a copy of the first unit, which says the same as it, and halves of both weights."""
+    space = network.graph.hidden[layer]
+    slot = network.hidden_sizes[layer]
+    leaves = {port.leaf: port.axis for port in (*space.written, *space.carried)}
+    weights, bias, theta = [], None, None
+    for m in network.graph.writers(space):
+        site = network.graph.maps[m]
+        matrix = np.asarray(site.matrix(network))
+        weights.append(matrix[: len(network.inputs_in_use(m))][network.inputs_in_use(m), :1])
+        bias = matrix[-1, :1] if site.bias is not None else bias
+    thetas = [leaf for leaf in leaves if leaf.endswith("theta")]
+    theta = np.asarray(senn.nn.graph.leaf_at(network, thetas[0]))[:, :1]
+    grown = senn.add_width(network, layer, np.vstack(weights), bias, theta)
+    halves = {}
+    for port in space.read:
+        w = np.asarray(senn.nn.graph.leaf_at(network, port.leaf))
+        halves[port] = np.repeat(w[:1] / 2, 2, axis=0)
+    return senn.nn.graph.write(grown, space, [0, slot], halves)
+
+
+@pytest.mark.parametrize(
+    ("layer", "units", "x", "said"),
+    [
+        (2, [0], None, "layer=2 does not exist; the network has 2 hidden layers"),
+        (0, [3], None, "units must be different numbers of the 3 units of hidden layer 0, from 0"),
+        (0, [-1], None, "from 0; got '-1'"),
+        (0, [1, 1], None, "units must be different numbers"),
+        (0, [0.5], None, "units must be the numbers of some units of hidden layer 0; got"),
+        (0, 1, None, "units must be the numbers of some units of hidden layer 0; got 1"),
+        (0, [0, 1, 2], None, "hidden layer 0 would be left without a unit; leave it one"),
+        (0, [0], np.zeros((0, 5)), "x holds no rows"),
+        (0, [0], np.zeros((2, 4)), r"The network needs x \[N, 5\]; got shape \(2, 4\)"),
+    ],
+)
+def test_mistakes_at_removal(layer, units, x, said):
+    with pytest.raises(ValueError, match=said):
+        senn.remove_units(NETWORKS["chain"](), layer, units, x)
+
+
+def test_removing_nothing_changes_nothing():
+    network = NETWORKS["chain"]()
+    assert eqx.tree_equal(senn.remove_units(network, 0, [], X), network)
+
+
+def test_a_rigid_space_is_no_place_to_grow():
+    network = Towers((2, 3, 2, 2, 2, 2), CAPACITY)
+    assert [str(a) for a in Policy().actions(network)] == ["deep", "shared", "extra"]
+    stiff = tuple(
+        s._replace(rigid="it is") if s.name == "deep" else s for s in network.graph.spaces
+    )
+
+    class Stiff(Towers):
+        graph = Towers.graph._replace(spaces=stiff)
+
+    other = Stiff((2, 3, 2, 2, 2, 2), CAPACITY)
+    assert [str(a) for a in Policy().actions(other)] == ["shared", "extra"]
+    with pytest.raises(ValueError, match="deep cannot grow: it is"):
+        senn.add_width(other, 0, np.ones((3, 1)), np.ones(1), np.ones((3, 1)))
+
+
+def test_squared_error_runs_too():
+    network, history = senn.fit(
+        Towers((2, 3, 2, 2, 2, 1), CAPACITY), (X, X[:, :1] * X[:, 3:4]), loss=SquaredError(),
+        policy=GROW, proposer=Random(candidates=4), schedule=SCHEDULE,
+    )  # fmt: skip
+    assert history.additions
+    assert np.isfinite(outputs(network)).all()
