@@ -16,6 +16,8 @@ seconds where nothing else is said.
 * predict: a fresh process that loads a model and predicts one row; later calls for one row;
   calls for 10,000 rows of MNIST's shape, by 50 units; and two forked processes that predict after
   a fit in their parent, for which JAX warns that they may wait for ever.
+* warm: six fits of each table of benchmarks/tables.py in one process, after one that compiles;
+  seconds are without what is compiled in them.
 
 Of fits and tables the base takes minutes, and is asked once. The caches are told by
 SENN_CACHE_DIR alone, which estimators of the base do not know: JAX's own variable would give them
@@ -37,6 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
+import tables as small
 
 ROOT = Path(__file__).parents[1]
 BASE = "f2d2f64"
@@ -50,6 +53,7 @@ ALPHAS = (2e-4, 5e-4, 1e-3, 2e-3)
 EARLY_TABLES = 4  # by which what is compiled ought to be there
 COMMANDS = ("digits", "moons", "iris")
 POOL_SECONDS = 30
+WARM_SEEDS = 6
 CHANCE = 1.01  # less a score: an error that is never 0
 
 Code = dict[str, str]  # who: the folder that holds the package
@@ -526,7 +530,62 @@ def forked_pool(timeout: float) -> dict:
     return {"said": "predicts" if right else "predicts something else", "seconds": seconds}
 
 
-PARTS = {"fits": fits, "tables": tables, "command": command, "predict": predict}
+# --- Fits without compilation --------------------------------------------------------------
+
+
+def warm(given: argparse.Namespace, code: Code) -> dict:
+    """The small tables of benchmarks/tables.py, once what they need has been compiled."""
+    seeds = 1 if given.quick else WARM_SEEDS
+    runs = {
+        name: in_turn(
+            code, given.repeats, cold(fit_warm, name=name, seeds=seeds, quick=given.quick)
+        )
+        for name in (("moons",) if given.quick else small.NAMES)
+    }
+    rows = []
+    for name, found in runs.items():
+        means = {
+            who: [
+                {key: statistics.mean(fit[key] for fit in fits) for key in fits[0]} for fits in one
+            ]
+            for who, one in found.items()
+        }
+        seconds = compared({who: [run["seconds"] for run in one] for who, one in means.items()})
+        each = compared({who: [run["seconds"] / run["steps"] for run in one]
+                         for who, one in means.items()})  # fmt: skip
+        rows.append({"what": name, **seconds, "a step": each["ratio"]})
+        for key in ("score", "units"):
+            rows[-1] |= {f"{key}, {who}": one[0][key] for who, one in means.items()}
+    harness.table("warm fits, and the ratio of seconds", rows)
+    goals = [goal(f"seconds of {row['what']}, warm", row["ratio"], 1.05) for row in rows]
+    return {"runs": runs, "table": rows, "goals": goals}
+
+
+def fit_warm(name: str, seeds: int, quick: bool) -> list[dict]:
+    """Fits of one table, after one that compiles; with less than that which is still compiled."""
+    from senn import SENNClassifier, SENNRegressor
+
+    settings = {"max_iter": 3} if quick else {}
+    fits = []
+    for seed in (0, *range(seeds)):
+        x, y, x_test, y_test, classes, images = small.load(name, seed)
+        if not classes:
+            mean, scale = y.mean(), y.std()
+            y, y_test = (y - mean) / scale, (y_test - mean) / scale
+        make = SENNClassifier if classes else SENNRegressor
+        model = make(standardize=not images, random_state=seed, **settings)
+        _, seconds = harness.timed(lambda model=model, x=x, y=y: model.fit(x, y))
+        history = model.history_
+        fits.append({
+            "seconds": seconds - history.compile_seconds, "steps": history.steps,
+            "units": sum(model.hidden_sizes_), "score": float(model.score(x_test, y_test)),
+        })  # fmt: skip
+    return fits[1:]
+
+
+PARTS = {
+    "fits": fits, "tables": tables, "command": command, "predict": predict, "warm": warm,
+}  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -183,7 +183,9 @@ def test_waiting(run):
     if told["base"]:  # there is none without git, or without that commit
         assert math.isclose(first["ratio"], first["now"] / first["base"])
     assert all(row["now"] > 0 for row in (first, *later))
-    goals = [goal for part in ("fits", "tables", "command", "predict")
+    (fit,) = told["warm"]["runs"]["moons"]["now"][0]
+    assert fit["seconds"] > 0 < fit["steps"]
+    goals = [goal for part in ("fits", "tables", "command", "predict", "warm")
              for goal in told[part]["goals"]]  # fmt: skip
     for goal in goals:
         if goal["met"] is not None:
@@ -196,7 +198,7 @@ def test_waiting_refuses_parts_that_it_does_not_have():
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert "must be of fits,tables,command,predict; got 'fit'" in done.stderr
+    assert "must be of fits,tables,command,predict,warm; got 'fit'" in done.stderr
 
 
 def test_peers_say_in_a_sentence_that_they_are_missing(tmp_path):
