@@ -11,7 +11,8 @@ pixels stay in [0, 1]) and standardised targets, and keep a tenth of the rows ap
   faster than the 200 iterations by default, without early stopping.
 
 Scores are accuracy or R² on test rows, on which nothing is chosen. Seconds are those of `fit`:
-SENN's with compilation where nothing was compiled before (cold), and then without (warm); scikit-learn's of all six sizes together.
+SENN's with compilation where nothing was compiled before (cold), and then without (warm);
+scikit-learn's of all six sizes together.
 """
 
 import statistics

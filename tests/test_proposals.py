@@ -14,7 +14,8 @@ from scipy.special import softmax
 import reference
 from senn.actions import Beside, Between, Widen
 from senn.curvature import MapRows
-from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
+from senn.growth import SMALL_IN as INPUTS
+from senn.growth import SMALL_OUT, _spread, _spread_factor
 from senn.nn import ACTIVATIONS
 from senn.proposals import (
     AbstractProposer,
@@ -39,7 +40,6 @@ from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map
-INPUTS = SMALL_IN[0]
 ACTIVE = np.array([True, True, False, True, False])  # slots of the inputs that hold units
 KINDS = {  # activation, units, whether they are read beside their inputs, square
     "unit": ("rational", np.ones(1, bool), False, False),
@@ -125,7 +125,7 @@ def problem(kind, silent=False, held_out=True):
 
 def spread(of):
     """The moments of a map as those of one with more slots."""
-    return MapRows(*_spread(of.a, of.g, INPUTS), _spread_factor(of.S), of.root_weight)
+    return MapRows(*_spread(of.a, of.g), _spread_factor(of.S), of.root_weight)
 
 
 def more(active):

@@ -219,7 +219,7 @@ class Given(AbstractMaximizer):
 @cache
 def given_unit():
     rng = np.random.default_rng(5)
-    weight = np.zeros((1, SMALL_IN[0], 1))
+    weight = np.zeros((1, SMALL_IN, 1))
     weight[0, :IN, 0] = rng.normal(size=IN)
     parts = weight, rng.normal(size=(1, 1)), rng.normal(size=(1, 3, 1))
     return Given(Units(*map(jnp.asarray, parts)))

@@ -1,6 +1,6 @@
 """One act of growth: find the best proposal for every place, decide, add."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple, TypeVar
@@ -40,9 +40,9 @@ from senn.proposals.choice import Choice
 
 Net = TypeVar("Net", bound=AbstractTapped)
 
-# Searches at the maps of a network that have at most so many inputs and outputs share a program:
-# up to 64 inputs, or as many units beside them.
-SMALL_IN, SMALL_OUT = (64, 128), 64
+# All searches at maps of at most so many inputs and outputs share a program: 64 inputs, and as many
+# units beside them.
+SMALL_IN, SMALL_OUT = 128, 64
 
 
 class Seen(NamedTuple):
@@ -177,7 +177,7 @@ def _task(
     usable = np.isin(np.arange(room), inputs)
     sites = [network.graph.maps[m] for m in maps]
     of_network = len(sites) == 1 and sites[0].reads == network.graph.inputs
-    known = of_network and room > SMALL_IN[-1]  # else searches share a program
+    known = of_network and room > SMALL_IN  # else searches share a program
     readers, columns = _readers(network, seen, action)
     problem = problem_at(
         source,
@@ -214,7 +214,7 @@ def _source(
         [start + np.flatnonzero(used) for start, used in zip(starts, in_use, strict=False)]
     )
     n = len(columns)
-    room = _room([n]) if n <= SMALL_IN[-1] else n
+    room = max(n, SMALL_IN)
     columns = np.pad(columns, (0, room - n), constant_values=starts[-1]).astype(np.int32)
     join = _joined.shapes if shapes else _joined
     joined_of = _both(lambda of: join(tuple(of.maps[m] for m in maps), columns), samples)
@@ -341,8 +341,7 @@ def _moments(
             (_with_constant(of.dense[0], site), of.dense[1])
             for of, site in zip(seen.maps, network.graph.maps, strict=True)
         ]
-        inputs = _room(a.shape[1] - 1 for a, _ in known)
-        spread = [_spread(a, g, inputs) for a, g in known]
+        spread = [_spread(a, g) for a, g in known]
         rows = tuple((*own, of.root_weight) for own, of in zip(spread, seen.maps, strict=True))
         return rows, (factors, seen[1:])
 
@@ -354,12 +353,6 @@ def _moments(
     return Moments(tuple(maps), *means)
 
 
-def _room(sizes: Iterable[int]) -> int:
-    """Inputs for all small maps of a network that have so many."""
-    largest = max((n for n in sizes if n <= SMALL_IN[-1]), default=0)
-    return next(n for n in SMALL_IN if n >= largest)
-
-
 def _with_constant(a: Float[Array, "N J"], site: AbstractMap) -> Float[Array, "N _"]:
     """Last the constant, 0 for a map without bias."""
     if site.bias is not None:
@@ -368,10 +361,10 @@ def _with_constant(a: Float[Array, "N J"], site: AbstractMap) -> Float[Array, "N
 
 
 def _spread(
-    a: Float[Array, "N I"], g: Float[Array, "N O"], inputs: int
+    a: Float[Array, "N I"], g: Float[Array, "N O"]
 ) -> tuple[Float[Array, "N _"], Float[Array, "N _"]]:
-    """What a small map sees as if it had so many inputs, and `SMALL_OUT` outputs."""
-    n, more, beside = len(a), inputs + 1 - a.shape[1], SMALL_OUT - g.shape[1]
+    """What a small map sees as if it had `SMALL_IN` inputs and `SMALL_OUT` outputs."""
+    n, more, beside = len(a), SMALL_IN + 1 - a.shape[1], SMALL_OUT - g.shape[1]
     # The constant stays last.
     a = jnp.concatenate([a[:, :-1], jnp.zeros((n, max(more, 0)), a.dtype), a[:, -1:]], axis=1)
     return a, jnp.concatenate([g, jnp.zeros((n, max(beside, 0)), g.dtype)], axis=1)

@@ -8,12 +8,12 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy.special import ndtr, ndtri
 
 from senn.arrays import to_device, zeros
 from senn.nn.activation import AbstractActivation, Activation, activation_called
-from senn.nn.dense import FEW, Dense
+from senn.nn.dense import Dense
 from senn.nn.graph import (
     AbstractLayered,
     Graph,
@@ -115,21 +115,14 @@ class MLP(AbstractLayered):
         depth = len(self.hidden)
         moved = shifts or (0.0,) * (2 * depth + 1)
         z_shifts, a_shifts = moved[: depth + 1], moved[depth + 1 :] or (0.0,) * depth
-        few = [0 in nodes and self._few_inputs for nodes in self.sources]
         blocks, read, got = (x,), [], []
-        for m, (layer, z_shift, a_shift) in enumerate(
-            zip(self.hidden, z_shifts[:-1], a_shifts, strict=True)
-        ):
+        for layer, z_shift, a_shift in zip(self.hidden, z_shifts[:-1], a_shifts, strict=True):
             read.append(blocks)
-            got.append(layer.dense(blocks, few[m]) + z_shift)
+            got.append(layer.dense(blocks) + z_shift)
             a = layer.activation(got[-1]) + a_shift
             blocks = (*blocks, a) if layer.residual else (a,)
-        outputs = self.readout(blocks, few[-1]) + z_shifts[-1]
+        outputs = self.readout(blocks) + z_shifts[-1]
         return Taps(outputs, (*read, blocks, *(got if self.activation.learned else ())))
-
-    @property
-    def _few_inputs(self) -> Bool[Array, ""] | bool:
-        return self.in_slots > FEW and jnp.all(self.inputs[FEW:] < 0)
 
     def no_shifts(self, n: int) -> tuple[Float[Array, "n _"], ...]:
         """Zeros to differentiate by, for n examples."""
