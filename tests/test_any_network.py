@@ -73,7 +73,7 @@ class Keeper(Callback):
 def run(name, optimizer, callbacks=(), resume=None):
     return senn.fit(
         NETWORKS[name](), (X[:60], Y[:60]), validation=(X[60:], Y[60:]), policy=GROW,
-        optimizer=OPTIMIZERS[optimizer], proposer=Random(candidates=4), schedule=SCHEDULE, seed=2,
+        optimizer=OPTIMIZERS[optimizer], proposer=Random(candidates=24), schedule=SCHEDULE, seed=2,
         callbacks=callbacks, resume=resume,
     )  # fmt: skip
 
