@@ -39,7 +39,8 @@ html_css_files = ["senn.css"]
 nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!senn\b).*"),
-    ("py:class", r"senn\.(.*\.Tree|learner\.Own|state\.RunState|checkpoints\.Checkpoint)"),
+    ("py:class", r"senn\..*\.(Tree|Net|Layered)"),
+    ("py:class", r"senn\.(learner\.Own|state\.RunState|checkpoints\.Checkpoint)"),
 ]
 default_role = "code"
 

@@ -494,7 +494,9 @@ def proposals() -> None:
         _check_square(f"propose, square: {n} rows, {inputs} inputs", found, problem)
     problem = problem_of(8192, 3, 3, spread=True, square=True)
     for seed in range(6):  # some of which choose a candidate other than the first
-        found = find(Task(Random(candidates=8), problem, np.arange(3), 1, 0.3), jax.random.key(seed))
+        found = find(
+            Task(Random(candidates=8), problem, np.arange(3), 1, 0.3), jax.random.key(seed)
+        )
         _check_square(f"find, square: 8192 rows, key {seed}", found, problem)
     problem = problem_of(2049, 3, 3, spread=False)
     repeat("propose", lambda: Random(candidates=3).propose(problem, key, 2))
