@@ -14,8 +14,7 @@ from scipy.special import softmax
 import reference
 from senn.actions import Beside, Between, Widen
 from senn.curvature import MapRows
-from senn.growth import SMALL_IN as INPUTS
-from senn.growth import SMALL_OUT, _spread, _spread_factor
+from senn.growth import SMALL_IN, SMALL_OUT, _spread, _spread_factor
 from senn.nn import ACTIVATIONS
 from senn.proposals import (
     AbstractProposer,
@@ -129,8 +128,8 @@ def spread(of):
 
 
 def more(active):
-    """Which of `INPUTS` slots hold units."""
-    return np.pad(active, (0, INPUTS - len(active)))
+    """Which of `SMALL_IN` slots hold units."""
+    return np.pad(active, (0, SMALL_IN - len(active)))
 
 
 def outputs(kind, units, source):
@@ -217,7 +216,7 @@ def test_dormant_slots_and_padding_change_nothing(kind):
     padded, units = problem(kind), found(kind, "random").units
     if square:
         padded, units, units_mask = spread_out(kind, units), padded_units(units), more(units_mask)
-    assert padded.fit.a.shape == (N, INPUTS + 1)
+    assert padded.fit.a.shape == (N, SMALL_IN + 1)
     assert padded.fit.r.shape == (N, SMALL_OUT)
     np.testing.assert_array_equal(padded.fit.root_weight, bare.fit.root_weight)
     slots = np.pad(ACTIVE, (0, units.weight.shape[1] - len(ACTIVE)))
@@ -245,9 +244,9 @@ def spread_out(kind, units):
 
 def padded_units(units):
     """Units of a square layer with more dormant slots."""
-    n = INPUTS - units.bias.shape[1]
+    n = SMALL_IN - units.bias.shape[1]
     return jax.tree.map(
-        lambda u: jnp.pad(u, [(0, n if size == INPUTS - n else 0) for size in u.shape]), units
+        lambda u: jnp.pad(u, [(0, n if size == SMALL_IN - n else 0) for size in u.shape]), units
     )
 
 
@@ -283,7 +282,7 @@ def apart(units):
 @pytest.mark.parametrize("name", ["random", "ascent"])
 def test_scores_in_turn_add_up_to_those_of_all_units_together(kind, name):
     turn = in_turn(kind, name, 4)
-    assert turn.units.weight.shape == (4, INPUTS, 1)
+    assert turn.units.weight.shape == (4, SMALL_IN, 1)
     assert (turn.fit_score >= 0).all()
     source, reader = samples(kind)
     before = np.zeros(N)
@@ -358,7 +357,7 @@ def random_direction(seed):
     """Weights for the active inputs, zeros for the padding, and last a bias."""
     draw = np.random.default_rng(seed)
     weight = draw.normal(size=len(ACTIVE)) * ACTIVE
-    return np.concatenate([weight, np.zeros(INPUTS - len(ACTIVE)), draw.normal(size=1)])
+    return np.concatenate([weight, np.zeros(SMALL_IN - len(ACTIVE)), draw.normal(size=1)])
 
 
 def best(activation, sample, w, ridge=0.0):
@@ -414,7 +413,7 @@ def test_a_ridge_keeps_coefficients_bounded():
 def test_projection_proposes_more_than_random_units(kind):
     few = Projection(candidates=8, screened=128, steps=2)
     turn = few.propose(problem(kind), key, 2)
-    assert turn.units.weight.shape == (2, INPUTS, 1)
+    assert turn.units.weight.shape == (2, SMALL_IN, 1)
     assert turn.fit_score[0] > found(kind, "random").fit_score[0]
     assert (turn.fit_score >= 0).all()
 

@@ -89,11 +89,10 @@ class Widen(AbstractAction):
 
     def apply(self, network, state, weight, bias, theta, limit=None, born=None):
         """With more slots if those there do not last."""
-        needed, there = (
-            sizes[self.position] for sizes in (network.hidden_sizes, network.capacities)
-        )
-        if needed + len(bias) > there:
-            capacity = next_capacity(needed + len(bias), there, limit)
+        needed = network.hidden_sizes[self.position] + len(bias)
+        there = network.capacities[self.position]
+        if needed > there:
+            capacity = next_capacity(needed, there, limit)
             grow = partial(grow_capacity, layer=self.position, capacity=capacity)
             network, state = grow(network), grow(state)
         return add_width(network, self.position, weight, bias, theta, born=born), state

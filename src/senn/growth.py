@@ -214,8 +214,9 @@ def _source(
         [start + np.flatnonzero(used) for start, used in zip(starts, in_use, strict=False)]
     )
     n = len(columns)
-    room = max(n, SMALL_IN)
-    columns = np.pad(columns, (0, room - n), constant_values=starts[-1]).astype(np.int32)
+    columns = np.pad(columns, (0, max(SMALL_IN - n, 0)), constant_values=starts[-1]).astype(
+        np.int32
+    )
     join = _joined.shapes if shapes else _joined
     joined_of = _both(lambda of: join(tuple(of.maps[m] for m in maps), columns), samples)
     return joined_of, np.arange(n)

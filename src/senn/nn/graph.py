@@ -217,7 +217,7 @@ class AbstractTapped(eqx.Module):
     @property
     def n_parameters(self) -> int:
         """Active parameters: those of units in use alone."""
-        used: dict[str, Any] = dict(_in_use(self))
+        used: Mapping[str, Any] = _in_use(self)
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_inexact_array))
         return sum(math.prod(used.get(path_of(path), leaf.shape)) for path, leaf in leaves)
 
@@ -226,11 +226,6 @@ class AbstractLayered(AbstractTapped):
     """A network into which whole layers can be inserted, all of one activation."""
 
     activation: eqx.AbstractVar[Any]
-
-    @property
-    def architecture(self) -> dict[str, Any] | None:
-        """All that is to be known to make another like it, as JSON; None if that is not enough."""
-        return None
 
     @property
     def insertions(self) -> range:
