@@ -217,7 +217,7 @@ class AbstractTapped(eqx.Module):
     @property
     def n_parameters(self) -> int:
         """Active parameters: those of units in use alone."""
-        used: Mapping[str, Any] = _in_use(self)
+        used: dict[str, Any] = dict(_in_use(self))
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_inexact_array))
         return sum(math.prod(used.get(path_of(path), leaf.shape)) for path, leaf in leaves)
 
