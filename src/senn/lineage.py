@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senn.history import Addition, History
-from senn.nn.graph import AbstractTapped, births
+from senn.nn.spaces import births
+from senn.nn.tapped import AbstractTapped
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn.activation import Activation
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.proposals import Proposal
 from senn.score import max_additions
 from senn.words import quoted

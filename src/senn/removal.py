@@ -9,7 +9,9 @@ from jaxtyping import Array, Float
 from senn.arrays import to_device
 from senn.compilation import QUICK, program
 from senn.evaluation import blocks
-from senn.nn.graph import AbstractTapped, births, erase, leaf_at
+from senn.nn.edits import erase
+from senn.nn.spaces import births, leaf_at
+from senn.nn.tapped import AbstractTapped
 from senn.words import counted, quoted
 
 Net = TypeVar("Net", bound=AbstractTapped)

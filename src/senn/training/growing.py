@@ -10,7 +10,7 @@ from senn.growth import first_layer, look, propose_all
 from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 from senn.training.phases import end_growth
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
