@@ -22,10 +22,10 @@ from threadpoolctl import threadpool_limits
 
 import senn
 from senn import Policy, SENNClassifier, SENNRegressor
-from senn.export import numpy_predict
 from senn.loaded import LoadedClassifier
 from senn.models import plain
 from senn.nn.activation import ACTIVATIONS
+from senn.standalone import numpy_predict
 from strategies import random_network
 
 FILES = Path(__file__).parent / "files"
@@ -132,7 +132,7 @@ def test_a_row_gives_the_same_bits_wherever_it_stands(seed, dtype):
 KERNELS = ("Prescott", "Nehalem", "Sandybridge", "Haswell", "Zen", "SkylakeX")
 ALIKE = """
 import numpy as np
-from senn.export import numpy_predict as p
+from senn.standalone import numpy_predict as p
 
 rng, shape = np.random.default_rng(0), (p.ROWS, p.COLUMNS)
 for dtype in (np.float32, np.float64):

@@ -70,7 +70,9 @@ class Persistent:
         """The network (a perceptron); predictions are made without it."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} is not fitted yet.")
-        return self._plain.network()
+        from senn.nn.stored import network_of  # loads JAX
+
+        return network_of(self._plain)
 
     @network_.setter
     def network_(self, network: Any) -> None:

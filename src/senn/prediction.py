@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from senn.export.numpy_predict import log_softmax, softmax
 from senn.plain import PlainNetwork
 from senn.readers import DataError
+from senn.standalone.numpy_predict import log_softmax, softmax
 
 LARGEST = float(np.finfo(np.float32).max)
 

@@ -83,6 +83,8 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         **style,
     )
     _add_options(parser)
+    add_machine_options(parser)
+    _add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -131,8 +133,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--metric", type=choice(METRICS), choices=METRICS, metavar="NAME",
         help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
 
-    add_machine_options(parser)
 
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     completes(add("--out", metavar="RUN",
         help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
@@ -232,6 +234,8 @@ def _usual() -> dict[str, Any]:
     """What the options are if nobody says."""
     parser = argparse.ArgumentParser()
     _add_options(parser)
+    add_machine_options(parser)
+    _add_output_options(parser)
     return vars(parser.parse_args([]))
 
 

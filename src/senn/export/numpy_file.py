@@ -8,16 +8,16 @@ from typing import Any
 import numpy as np
 
 from senn import __version__
-from senn.export import numpy_predict
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
+from senn.standalone import numpy_predict
 
 
 def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as `path`, a .npz file, and beside it how to predict with it.
 
-    For `model.npz` that is `model_predict.py`, a copy of `senn.export.numpy_predict`, which needs
-    NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators, and a
+    For `model.npz` that is `model_predict.py`, a copy of `senn.standalone.numpy_predict`, which
+    needs NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators, and a
     `ValueError` for an activation of one's own, which that program does not have.
     """
     parts, file = parts_of(estimator), io.BytesIO()
