@@ -17,8 +17,8 @@ def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as `path`, a .npz file, and beside it how to predict with it.
 
     For `model.npz` that is `model_predict.py`, a copy of `senn.standalone.numpy_predict`, which
-    needs NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators, and a
-    `ValueError` for an activation of one's own, which that program does not have.
+    needs NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators,
+    and a `ValueError` for an activation of one's own, which that program does not have.
     """
     parts, file = parts_of(estimator), io.BytesIO()
     if parts.activation not in numpy_predict.BUILT_IN:
