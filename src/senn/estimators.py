@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from senn.columns import Table
 from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
@@ -14,15 +15,23 @@ from senn.loading import Stored
 class _Estimator(BaseEstimator, Learner):
     """A learner whose columns and parameters scikit-learn looks after."""
 
-    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
-        """X as an array, once its values, and the number and names of its columns, are right."""
+    def _checked(self, X: Any, *, first: bool, **rows: Any) -> np.ndarray:
+        """X as inputs, once its values, and the number and names of its columns, are right."""
+        if isinstance(X, Table):  # of our own making
+            return super()._checked(X, first=first, **rows)
         named = hasattr(X, "columns")
         if named:  # before all else: columns that are missing may be why values are
             validate_data(self, X, reset=first, skip_check_array=True)
-        x = super()._checked(X, first=first, min_rows=min_rows)
+        x = super()._checked(X, first=first, **rows)
         if not named:
             validate_data(self, X, reset=first, skip_check_array=True)
         return x
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        return tags
 
 
 class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  it is composed
@@ -39,6 +48,7 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`.
@@ -59,6 +69,7 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`; its losses are of standardised targets.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`; its outputs are standardised.

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 
 from senn.callbacks.base import Callback
+from senn.inputs import TableInputs
 from senn.persistence import Persistent, ScalerAttribute, scale_arrays
 from senn.prediction import ClassPredictor, NumberPredictor, Predictor
-from senn.preparation import MIN_ROWS, Rows, check_array, refuse_huge
-from senn.readers import DataError
+from senn.preparation import MIN_ROWS, Rows, refuse_huge
 
 Own = TypeVar("Own")  # the type of the object itself
 
@@ -54,6 +54,10 @@ PARAMETERS = """Parameters
     standardize : bool, default=True
         Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
         images whose pixels are in [0, 1].
+    categorical_features : "from_dtype", names, positions, a mask or None, default="from_dtype"
+        Columns of categories, besides those of pandas' and polars' types of categories and of
+        text that says neither numbers nor dates. None takes no column for one, and refuses
+        such text.
     verbose : int, default=0
         1 shows progress: a live display on a terminal, lines elsewhere.
     callbacks : sequence of `senn.Callback`, default=()
@@ -66,7 +70,7 @@ PARAMETERS = """Parameters
 
 
 @dataclass(eq=False, repr=False)
-class Learner(Predictor, Persistent):
+class Learner(TableInputs, Predictor, Persistent):
     """What classifier and regressor share."""
 
     hidden_sizes: Sequence[int] = (10,)
@@ -86,6 +90,7 @@ class Learner(Predictor, Persistent):
     tol: float = 1e-3
     validation_fraction: float = 0.1
     standardize: bool = True
+    categorical_features: Any = "from_dtype"
     verbose: int = 0
     callbacks: Sequence[Callback] = ()
     warm_start: bool = False
@@ -124,24 +129,16 @@ class Learner(Predictor, Persistent):
 
         return learning.fit_anew(self, X, y, sample_weight, checkpoint)
 
-    def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
-        """Rows to learn from: the first that this estimator sees, or such as it knows."""
-        x = self._checked(X, first=first, min_rows=min_rows)
-        if not self.standardize:
-            refuse_huge(x, self.feature_names_)
-        return Rows.of(x, sample_weight)
+    def _rows(self, X: Any, sample_weight: Any, *, first: bool, at_once: bool = True) -> Rows:
+        """Rows to learn from: the first that this estimator sees, or such as it knows.
 
-    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
-        """X as an array, once its values, and the number of its columns, are right."""
-        x, names = check_array(X, min_rows)
-        if first:
-            self.n_features_in_, self.feature_names_ = x.shape[1], list(names)
-        elif x.shape[1] != self.n_features_in_:
-            raise DataError(
-                f"X has {x.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return x
+        `at_once` says that there will be no others.
+        """
+        rows = {"min_rows": MIN_ROWS if at_once else 1, "at_once": at_once}
+        x = self._checked(X, first=first, sample_weight=sample_weight, **rows)
+        if not self.standardize:
+            refuse_huge(x, self._columns.input_names if self._columns else self.feature_names_)
+        return Rows.of(x, sample_weight)
 
     # --- prediction -----------------------------------------------------------------------
 

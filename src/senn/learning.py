@@ -75,7 +75,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
             "{label: weight} or sample_weight."
         )
     first = not estimator.__sklearn_is_fitted__()
-    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     labels, found = check_labels(y, rows, min_classes=1)
     rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
     merged = merged_classes(None if first else estimator.classes_, found, classes)
@@ -90,7 +90,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
 def go_on_with_numbers(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Any:
     """`partial_fit` of a regressor; the estimator."""
     first = not estimator.__sklearn_is_fitted__()
-    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     targets = _targets(estimator, y, rows, first=first)
     if first:
         _start(estimator, rows, targets.shape[1])
@@ -124,7 +124,7 @@ def _fit(
         for part in (train, held_out)
     ]
     estimator.network_, estimator.history_ = fit(
-        estimator.network_ if warm else _network(estimator, out_size, seed, policy),
+        estimator.network_ if warm else _network(estimator, rows, out_size, seed, policy),
         data.pop(0),  # not held here any more: `fit` makes a copy of its own
         validation=data[0] if len(held_out) else None,
         loss=loss,
@@ -174,7 +174,7 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
 def _start(estimator: Any, rows: Rows, out_size: int) -> None:
     """A network that has seen nothing yet; the first rows set the scale of the inputs."""
     estimator.scaler_ = _scale(estimator, rows.x, rows.weight)
-    estimator.network_ = _network(estimator, out_size, _seed(estimator), _policy(estimator))
+    estimator.network_ = _network(estimator, rows, out_size, _seed(estimator), _policy(estimator))
     estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
 
 
@@ -182,10 +182,10 @@ def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
     return scale_of(x, weight) if estimator.standardize else None
 
 
-def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
+def _network(estimator: Any, rows: Rows, out_size: int, seed: int, policy: Policy) -> MLP:
     sizes = tuple(estimator.hidden_sizes)
     return MLP(
-        estimator.n_features_in_,
+        rows.x.shape[1],
         out_size,
         sizes,
         key=key_of(seed),

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from senn.columns.encoder import Columns
 from senn.history import History
 from senn.model_file import write_model
 from senn.plain import PlainNetwork
@@ -58,6 +59,7 @@ class Persistent:
 
     kind: ClassVar[str]  # as files call it
     _plain: PlainNetwork
+    _columns: Columns | None
     _input_scale: Scale | None
     feature_names_: list[str]
     history_: History
@@ -103,6 +105,7 @@ class Persistent:
             "named_features": hasattr(self, "feature_names_in_"),
             "n_samples_seen": self.n_samples_seen_,
             "standardize": self._input_scale is not None,
+            **_columns(self._columns),
             **self._extra(),
         }
         arrays = {**scale_arrays("input", self._input_scale), **self._extra_arrays()}
@@ -113,6 +116,13 @@ class Persistent:
 
     def _extra_arrays(self) -> dict[str, np.ndarray]:
         return {}
+
+
+def _columns(columns: Columns | None) -> dict[str, Any]:
+    """What a file keeps of how a table becomes inputs."""
+    if columns is None:
+        return {}
+    return {"columns": list(columns.specs), "single": columns.single}
 
 
 def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from senn.columns.encoder import Columns
 from senn.export.numpy_predict import log_softmax, softmax
 from senn.plain import PlainNetwork
 from senn.readers import DataError
@@ -19,6 +20,7 @@ class Predictor:
     _plain: PlainNetwork
     _input_scale: Scale | None
     n_features_in_: int
+    _columns: Columns | None = None  # how a table becomes inputs; None in files of before
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs [N, O] in float64, computed in the type of X.
@@ -47,12 +49,13 @@ class Predictor:
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and X.shape[1] == self.n_features_in_
+            and (self._columns is None or self._columns.are_plain)
             and len(X) > 0
             and "feature_names_in_" not in vars(self)  # of which arrays have none
             and bool(X.min() >= -LARGEST and X.max() <= LARGEST)  # neither is true of NaN
         )
 
-    def _checked(self, X: Any, *, first: bool) -> np.ndarray:
+    def _checked(self, X: Any, *, first: bool, **rows: Any) -> np.ndarray:
         """X as an array, once its values, and the number and names of its columns, are right."""
         raise NotImplementedError
 

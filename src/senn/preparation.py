@@ -36,14 +36,21 @@ def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """X as an array [N, I] of float32 if that holds its type exactly, else float64; and names."""
     small = getattr(X, "dtype", None)
     exact = isinstance(small, np.dtype) and np.can_cast(small, np.float32)
-    features = check_features(X, min_rows=min_rows, dtype=np.float32 if exact else np.float64)
-    if max(-float(features.x.min()), float(features.x.max())) > LARGEST:
-        size = np.abs(features.x).max(axis=0)
+    dtype = np.float32 if exact else np.float64
+    features = check_features(X, min_rows=min_rows, dtype=dtype, gaps=True)
+    refuse_large(features.x, features.names)
+    return features.x, features.names
+
+
+def refuse_large(x: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse inputs [N, I], of columns of these names, that networks cannot be trained on."""
+    if len(x) and np.fmax(-np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)) > LARGEST:
+        size = np.fmax.reduce(np.abs(x), axis=0)
         raise DataError(
-            f"X has values up to {size.max():.3g} in column {features.names[size.argmax()]!r}, "
+            f"X has values up to {np.fmax.reduce(size):.3g} in column "
+            f"{names[np.nanargmax(size)]!r}, "
             f"beyond the {LARGEST:.3g} of float32, in which networks are trained: rescale first."
         )
-    return features.x, features.names
 
 
 def refuse_huge(x: np.ndarray, names: Sequence[str]) -> None:

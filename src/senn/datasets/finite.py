@@ -39,13 +39,21 @@ def stack(columns: Sequence[Column], names: Sequence[str], what: str) -> np.ndar
 
 
 def finite(
-    table: np.ndarray, names: Sequence[str], what: str, dtype: type[np.floating]
+    table: np.ndarray,
+    names: Sequence[str],
+    what: str,
+    dtype: type[np.floating],
+    *,
+    gaps: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The table [N, I] as `dtype`, once every value is finite and within its range, and notes."""
+    """The table [N, I] as `dtype`, once every value is finite and within its range, and notes.
+
+    With `gaps` values may be NaN.
+    """
     # Extremes alone show NaN, infinity and overflow: no temporary as large as the table.
-    low, high = table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64)
+    low, high = _extremes(table, gaps)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        refuse_gaps([table[:, index] for index in range(table.shape[1])], names, what)
+        refuse_gaps([table[:, index] for index in range(table.shape[1])], names, what, gaps=gaps)
     size = np.maximum(np.abs(low), np.abs(high))
     limit, eps = float(np.finfo(dtype).max), float(np.finfo(dtype).eps)
     if (size > limit).any():
@@ -79,12 +87,23 @@ def _gaps(values: np.ndarray) -> tuple[int, int]:
     return 0, 0
 
 
-def refuse_gaps(columns: Sequence[np.ndarray], names: Sequence[str], what: str) -> None:
-    """Raise a `DataError` that names the columns with missing or infinite values."""
+def _extremes(table: np.ndarray, gaps: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest value of every column; without NaN, if there may be gaps."""
+    if not gaps or table.dtype.kind != "f":
+        return table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64)
+    low, high = (f.reduce(table, axis=0).astype(np.float64) for f in (np.fmin, np.fmax))
+    empty = np.isnan(low)
+    return np.where(empty, 0, low), np.where(empty, 0, high)
+
+
+def refuse_gaps(
+    columns: Sequence[np.ndarray], names: Sequence[str], what: str, *, gaps: bool = False
+) -> None:
+    """Raise a `DataError` that names the columns with infinite values, or missing ones."""
     found: dict[str, list[str]] = {"missing values (NaN)": [], "infinity": []}
     for name, values in zip(names, columns, strict=True):
         for word, count in zip(found, _gaps(values), strict=True):
-            if count:
+            if count and not (gaps and word.startswith("missing")):
                 found[word].append(f"{short(name)} ({count} of {counted(len(values), 'row')})")
     phrases = [
         f"{word} in column{'s' if where[1:] else ''} {joined(where)}"
