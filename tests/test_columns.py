@@ -300,7 +300,7 @@ def test_what_cannot_be_read_is_named_with_its_row():
 
 
 def test_no_categories_if_that_is_wanted():
-    with pytest.raises(DataError, match="text .such as 'a'.*categorical_features"):
+    with pytest.raises(DataError, match=r"text .such as 'a'.*categorical_features"):
         spec_of(times("a", "b"), categorical=None)
     assert spec_of(times("1", "2"), categorical=None)["kind"] == "number"
     assert spec_of(pd.Categorical(times(1, 2)), categorical=None)["kind"] == "number"

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from senn.columns import Columns, Table, Wishes, is_table, learn, table_of
+from senn.columns import Columns, Table, Wishes, is_table, learn, table_of, treatments
 from senn.columns.encoder import plain_columns
+from senn.columns.shape import check_shape
 from senn.columns.table import as_rows
 from senn.datasets.features import check_features
-from senn.datasets.shape import check_shape
-from senn.preparation import check_array, check_weights, refuse_large
+from senn.preparation import check_array, check_weights
 from senn.readers import DataError
 from senn.words import quoted
 
@@ -29,8 +29,6 @@ class TableInputs:
     @property
     def columns_(self) -> list[dict[str, Any]]:
         """Of each column its name and kind, how many inputs it became, and how, in words."""
-        from senn.columns import treatments
-
         self._check_fitted()  # pyright: ignore[reportAttributeAccessIssue]
         return [] if self._columns is None else treatments(self._columns)
 
@@ -47,9 +45,7 @@ class TableInputs:
                 self._learn(table, Wishes(self._categories(table), at_once), sample_weight)
             self._check_count(table.shape[1])
             assert self._columns is not None
-            x = self._columns.encode(table)
-            refuse_large(x, self._columns.input_names)
-            return x
+            return self._columns.encode(table)
         x, names = check_array(numbers, min_rows)
         if first and np.isnan(x).any():
             self._learn(table_of(x), Wishes(at_once=at_once), sample_weight)
@@ -81,7 +77,7 @@ class TableInputs:
 
     def _learn(self, table: Table, wishes: Wishes, sample_weight: Any) -> None:
         if sample_weight is not None:
-            table = table.rows(np.flatnonzero(check_weights(sample_weight, len(table))))
+            table = table[np.flatnonzero(check_weights(sample_weight, len(table)))]
         self._columns = learn(table, wishes)
         self.n_features_in_, self.feature_names_ = table.shape[1], list(table.names)
 
@@ -92,6 +88,12 @@ class TableInputs:
             kept = x[np.flatnonzero(check_weights(sample_weight, len(x)))]
         fills = np.median(kept[:: -(-len(kept) // ROWS_FOR_FILLS)], axis=0)
         self._columns = plain_columns(self.feature_names_, fills, x.dtype == np.float32)
+
+    def name_columns(self, names: Iterable[str]) -> None:
+        """Say what the columns are called, of which X had no names."""
+        self.feature_names_ = list(names)
+        if self._columns is not None:
+            self._columns = self._columns.named(self.feature_names_)
 
     def _check_count(self, n_columns: int) -> None:
         if n_columns != self.n_features_in_:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from senn.columns.encoder import Columns
+from senn.columns.table import Table
 from senn.export.numpy_predict import log_softmax, softmax
 from senn.plain import PlainNetwork
 from senn.readers import DataError
@@ -39,6 +40,9 @@ class Predictor:
 
     def _rows_to_predict(self, X: Any) -> np.ndarray:
         """Rows [N, I] of float32 or float64, if X can be predicted at all."""
+        if isinstance(X, Table) and self._columns is not None:
+            x = self._columns.encode(X)
+            return x.astype(np.float32) if self._columns.single else x
         rows = _numbers(X) if type(X) in (list, tuple) else X
         return rows if self._is_plain(rows) else self._checked(X, first=False)
 
@@ -55,7 +59,10 @@ class Predictor:
             and bool(X.min() >= -LARGEST and X.max() <= LARGEST)  # neither is true of NaN
         )
 
-    def _checked(self, X: Any, *, first: bool, **rows: Any) -> np.ndarray:
+    def _checked(
+        self, X: Any, *, first: bool, min_rows: int = 1, at_once: bool = True,
+        sample_weight: Any = None,
+    ) -> np.ndarray:  # fmt: skip
         """X as an array, once its values, and the number and names of its columns, are right."""
         raise NotImplementedError
 

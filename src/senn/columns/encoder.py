@@ -27,6 +27,11 @@ class Columns:
         """What the columns are called."""
         return tuple(spec["name"] for spec in self.specs)
 
+    def named(self, names: Sequence[str]) -> "Columns":
+        """The same by other names."""
+        specs = ({**spec, "name": name} for spec, name in zip(self.specs, names, strict=True))
+        return Columns(tuple(specs), self.single)
+
     @property
     def input_names(self) -> tuple[str, ...]:
         """The column of each input [I]."""
@@ -46,7 +51,7 @@ class Columns:
     def encode(self, table: Table) -> np.ndarray:
         """Inputs [N, I] in float64; a `DataError` names what cannot be read."""
         try:
-            return numpy_columns.encode(self.specs, table.columns)
+            return numpy_columns.encode(self.specs, table.columns, table.first)
         except ValueError as error:
             raise DataError(str(error)) from error
 

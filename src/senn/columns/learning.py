@@ -13,13 +13,10 @@ from senn.columns.dates import cycles_of, style_of
 from senn.columns.encoder import Columns
 from senn.columns.levels import category
 from senn.columns.table import Table
-from senn.datasets.errors import DataTypeError
-from senn.datasets.finite import refuse_gaps
-from senn.datasets.wording import columns_phrase
 from senn.export import numpy_columns
 from senn.export.numpy_columns import MARKS, TRUTH, is_missing
-from senn.readers import DataError
-from senn.words import short
+from senn.readers import DataError, DataTypeError
+from senn.words import columns_phrase, counted, short
 
 MOSTLY = 0.9  # share of the words that are numbers, from which on the others count as gaps
 MOST_ODD = 5  # different words that may count as gaps
@@ -47,7 +44,7 @@ def learn(table: Table, wishes: Wishes | None = None) -> Columns:
     """
     wishes = wishes or Wishes()
     cells = [_cells(values, name) for name, values in zip(table.names, table.columns, strict=True)]
-    marks = _marks(cells)
+    marks = decimal_marks(cells)
     specs = []
     for place, (name, values) in enumerate(zip(table.names, cells, strict=True)):
         named = wishes.categorical is not None and place in wishes.categorical
@@ -66,7 +63,11 @@ def _cells(values: np.ndarray, name: str) -> np.ndarray:
     """The values of a column, once they are of a type that can be learned from."""
     if values.dtype.kind in "fiub":
         if values.dtype.kind == "f" and np.isinf(values).any():
-            refuse_gaps([np.where(np.isnan(values), 0, values)], [name], "features")
+            n = int(np.isinf(values).sum())
+            raise DataError(
+                f"The features have infinity in column {short(name)} ({n} of "
+                f"{counted(len(values), 'row')}): drop those rows, or leave the cells empty."
+            )
         return values
     if values.dtype.kind == "c":
         raise DataError(
@@ -152,12 +153,12 @@ def _dates(values: np.ndarray, spec: Spec, wishes: Wishes) -> Spec:
 # --- Text -----------------------------------------------------------------------------------
 
 
-def _marks(cells: Sequence[np.ndarray]) -> tuple[str, ...]:
+def decimal_marks(cells: Sequence[np.ndarray]) -> tuple[str, ...]:
     """Decimal marks, the likelier first: a comma where some column can be read in no other way."""
     for values in cells:
         if values.dtype.kind == "O":
             counts = _counted(values)
-            if counts and _odd(counts, ".") and not _odd(counts, ","):
+            if counts and odd_words(counts, ".") and not odd_words(counts, ","):
                 return MARKS[::-1]
     return MARKS
 
@@ -167,9 +168,16 @@ def _counted(values: np.ndarray) -> Counter[str]:
     return Counter(word for word in numpy_columns.texts(values) if word is not None)
 
 
-def _odd(counts: Counter[str], mark: str) -> list[str]:
+def odd_words(counts: Counter[str], mark: str) -> list[str]:
     """The words that are no numbers."""
     return [word for word in counts if not _says_number(word, mark)]
+
+
+def is_mostly_numbers(counts: Counter[str], others: Sequence[str]) -> bool:
+    """Whether all words but a few `others` are numbers."""
+    share = sum(counts[word] for word in others) / counts.total()
+    numbers = len(counts) - len(others)
+    return share <= 1 - MOSTLY and len(others) <= min(MOST_ODD, numbers / 4)
 
 
 def _says_number(word: str, mark: str) -> bool:
@@ -209,14 +217,12 @@ def _flags(values: np.ndarray, counts: Counter[str], _: Any, wishes: Wishes) -> 
 def _numbers(
     values: np.ndarray, counts: Counter[str], marks: Sequence[str], wishes: Wishes
 ) -> Spec | None:
-    odd = {mark: _odd(counts, mark) for mark in marks}
+    odd = {mark: odd_words(counts, mark) for mark in marks}
     mark = min(marks, key=lambda mark: len(odd[mark]))
     others = odd[mark]
     spec: Spec = {"mark": mark}
     if others:
-        share = sum(counts[word] for word in others) / counts.total()
-        numbers = len(counts) - len(others)
-        if share > 1 - MOSTLY or len(others) > min(MOST_ODD, numbers / 4):
+        if not is_mostly_numbers(counts, others):
             return None
         spec |= {"odd": True, "note": _told(values, others)}
     elif all(word.lower() in numpy_columns.NO_NUMBER for word in counts):

@@ -2,13 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from senn.datasets.columns import as_array
-from senn.datasets.shape import check_shape
+from senn.columns.shape import check_shape
 from senn.readers import DataError, check_memory, first_sentence
 
 
@@ -20,6 +19,7 @@ class Table:
     columns: tuple[np.ndarray, ...]
     categorical: tuple[bool, ...]  # whether a column's own type says that it is one of categories
     named: bool = True  # whether the names are the table's own
+    first: int = 1  # the number of the first row, for messages
 
     def __len__(self) -> int:  # noqa: D105
         return len(self.columns[0])
@@ -29,10 +29,15 @@ class Table:
         """Rows and columns, as an array has it."""
         return len(self), len(self.columns)
 
-    def rows(self, kept: Any) -> "Table":
+    def __getitem__(self, kept: Any) -> "Table":
         """Some rows."""
-        columns = tuple(column[kept] for column in self.columns)
-        return Table(self.names, columns, self.categorical, self.named)
+        return replace(self, columns=tuple(column[kept] for column in self.columns))
+
+    def select(self, places: Sequence[int]) -> "Table":
+        """Some columns."""
+        parts = (self.names, self.columns, self.categorical)
+        names, columns, categorical = (tuple(part[i] for i in places) for part in parts)
+        return replace(self, names=names, columns=columns, categorical=categorical)
 
 
 def is_table(X: Any) -> bool:
@@ -52,7 +57,8 @@ def table_of(X: Any) -> Table:
         return _made(X.columns, [_polars(series) for series in X.get_columns()])
     array = as_rows(X)
     names = tuple(f"column_{index}" for index in range(array.shape[1]))
-    return Table(names, tuple(array.T), (False,) * array.shape[1], named=False)
+    columns = tuple(_plain(column) for column in array.T)
+    return Table(names, columns, (False,) * array.shape[1], named=False)
 
 
 def _made(names: Iterable[object], found: Sequence[tuple[np.ndarray, bool]]) -> Table:
@@ -67,6 +73,22 @@ def as_rows(X: Any) -> np.ndarray:
         return X.toarray()
     array = as_array(X, "X")
     check_shape(array.shape)
+    return array
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """An array-like as an array; columns of mixed kinds keep theirs, as objects."""
+    if hasattr(values, "toarray"):
+        raise DataError(f"{name} is a sparse matrix: make it dense with {name}.toarray().")
+    try:
+        array = np.asarray(values)
+        # NumPy turns [[1, "a"]] into text throughout, which hides which column is to blame.
+        if array.dtype.kind in "US" and not hasattr(values, "dtype"):
+            array = np.asarray(values, dtype=object)
+    except (ValueError, TypeError) as error:
+        raise DataError(
+            f"{name} is no array ({first_sentence(error)}): give rows of equal length."
+        ) from error
     return array
 
 

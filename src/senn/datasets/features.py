@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senn.datasets.columns import as_array, columns_of, is_pandas
+from senn.columns.shape import check_shape
+from senn.columns.table import as_array
+from senn.datasets.columns import columns_of, is_pandas
 from senn.datasets.finite import finite, stack
-from senn.datasets.shape import check_shape
 from senn.readers import DataError
 from senn.words import counted
 
@@ -15,7 +16,7 @@ from senn.words import counted
 class Features(NamedTuple):
     """Checked features: `x` [N, I], the names of its columns, and notes for the user."""
 
-    x: np.ndarray
+    x: Any
     names: tuple[str, ...]
     notes: tuple[str, ...]
 

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from senn.datasets.columns import Column, example, is_missing
-from senn.datasets.errors import DataTypeError
-from senn.datasets.wording import SUBJECTS, columns_phrase
-from senn.readers import DataError
-from senn.words import counted, joined, short
+from senn.datasets.wording import SUBJECTS
+from senn.readers import DataError, DataTypeError
+from senn.words import columns_phrase, counted, joined, short
 
 
 def stack(columns: Sequence[Column], names: Sequence[str], what: str) -> np.ndarray:
@@ -66,8 +65,7 @@ def finite(
     constant = low == high
     if constant.any():
         notes.append(f"{SUBJECTS[what]} a single value in {columns_phrase(names, constant)}.")
-    # Below 1000 steps of `dtype` from the lowest to the highest value, rounding shows.
-    coarse = ~constant & (high / 2 - low / 2 < 500 * eps * size)
+    coarse = ~constant & _is_coarse(low, high, eps)
     if coarse.any():
         notes.append(
             f"{SUBJECTS[what]} values too close together for their size to be told apart well in "
@@ -85,6 +83,17 @@ def _gaps(values: np.ndarray) -> tuple[int, int]:
     if values.dtype.kind == "O":
         return sum(is_missing(value) for value in values), 0
     return 0, 0
+
+
+def is_coarse(table: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+    """Whether `dtype` tells the values of each column apart badly [I]."""
+    low, high = _extremes(table, True)
+    return (low < high) & _is_coarse(low, high, float(np.finfo(dtype).eps))
+
+
+def _is_coarse(low: np.ndarray, high: np.ndarray, eps: float) -> np.ndarray:
+    # Below 1000 steps from the lowest to the highest value, rounding shows.
+    return high / 2 - low / 2 < 500 * eps * np.maximum(np.abs(low), np.abs(high))
 
 
 def _extremes(table: np.ndarray, gaps: bool) -> tuple[np.ndarray, np.ndarray]:

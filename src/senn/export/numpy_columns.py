@@ -25,6 +25,12 @@ MISSING = (
 NO_NUMBER = ("none", "na", "n.a.", "-", "--", "---", ".", "..", "missing")
 TRUTH = {"true": 1.0, "false": 0.0}
 DAY = 86_400_000_000  # microseconds
+LARGEST = float(np.finfo(np.float32).max)  # of what networks compute with
+WANTED = {
+    "number": f"a number of at most {LARGEST:.3g} in size",
+    "flag": "true or false",
+    "date": "a date",
+}
 LEFT_OUT = ("constant", "empty", "text")
 
 _UNIT = r"(?:[$€£¥₹]|USD|EUR|GBP|CHF|JPY)?"
@@ -42,15 +48,15 @@ _NUMBERS = {
 MARKS = tuple(_NUMBERS)
 
 
-def encode(columns, table):
+def encode(columns, table, first=1):
     """The inputs [N, I] of a network, in float64, for a table: an array [N] for each column.
 
-    A `ValueError` names the column and the row, counted from 1, of what cannot be read.
+    A `ValueError` names the column and the row, counted from `first`, of what cannot be read.
     """
     parts = [
         part
         for column, values in zip(columns, table, strict=True)
-        for part in _parts(column, values)
+        for part in _parts(column, values, first)
     ]
     n = len(table[0])
     return np.concatenate([p.reshape(n, -1) for p in parts], axis=1) if parts else np.empty((n, 0))
@@ -66,7 +72,7 @@ def width(column):
     return 1 + 2 * len(column.get("cycles", ())) + bool(column["gaps"])
 
 
-def _parts(column, values):
+def _parts(column, values, first):
     kind = column["kind"]
     if kind in LEFT_OUT:
         return []
@@ -74,11 +80,14 @@ def _parts(column, values):
         return [category_values(column)[category_codes(column, values)]]
     read = {"number": numbers, "flag": flags, "date": days}[kind]
     x, wrong = read(column, values)
-    if wrong is not None and not column.get("odd"):
-        wanted = {"number": "a number", "flag": "true or false", "date": "a date"}[kind]
+    if column.get("odd"):
+        wrong = None
+    huge = np.abs(x) > LARGEST
+    if wrong is not None or huge.any():
+        place = int(huge.argmax()) if wrong is None else wrong
         raise ValueError(
-            f"row {wrong + 1} has {str(values[wrong])[:40]!r} in column {column['name']!r}, where "
-            f"the model needs {wanted}: mend that value, or leave it empty."
+            f"row {first + place} has {str(values[place])[:40]!r} in column {column['name']!r}, "
+            f"where the model needs {WANTED[kind]}: mend that value, or leave it empty."
         )
     gap = np.isnan(x)
     x = np.where(gap, column["fill"], x)
