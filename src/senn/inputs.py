@@ -109,7 +109,7 @@ class TableInputs:
             return None
         if isinstance(given, str):
             given = () if given == "from_dtype" else (given,)
-        chosen = np.asarray(given).tolist()
+        chosen = np.atleast_1d(np.array(given)).tolist()
         if len(chosen) == n and all(isinstance(value, bool) for value in chosen):
             return frozenset(np.flatnonzero(chosen).tolist())
         places = {name: place for place, name in enumerate(table.names)}

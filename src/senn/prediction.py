@@ -43,7 +43,7 @@ class Predictor:
         if isinstance(X, Table) and self._columns is not None:
             x = self._columns.encode(X)
             return x.astype(np.float32) if self._columns.single else x
-        rows = _numbers(X) if type(X) in (list, tuple) else X
+        rows: Any = _numbers(X) if type(X) in (list, tuple) else X
         return rows if self._is_plain(rows) else self._checked(X, first=False)
 
     def _is_plain(self, X: Any) -> bool:

@@ -45,7 +45,7 @@ def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
 def refuse_large(x: np.ndarray, names: Sequence[str]) -> None:
     """Refuse inputs [N, I], of columns of these names, that networks cannot be trained on."""
     if len(x) and np.fmax(-np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)) > LARGEST:
-        size = np.atleast_1d(np.fmax.reduce(np.abs(x), axis=0))
+        size: Any = np.fmax.reduce(np.abs(x), axis=0)
         raise DataError(
             f"X has values up to {np.nanmax(size):.3g} in column "
             f"{names[np.nanargmax(size)]!r}, "

@@ -1,5 +1,6 @@
 """Files as tables: text, spreadsheets, Parquet and Feather, by one rule for all commands."""
 
+import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, islice
@@ -88,7 +89,8 @@ def _read_excel(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
     """The first sheet as a DataFrame, without the rows in which nothing stands."""
     with zipfile.ZipFile(path) as archive:
         check_memory(sum(member.file_size for member in archive.infolist()))
-    with pandas.ExcelFile(path, engine="openpyxl") as book:
+    with warnings.catch_warnings(), pandas.ExcelFile(path, engine="openpyxl") as book:
+        warnings.simplefilter("ignore")  # openpyxl's, on what it leaves out and on itself
         sheets = book.sheet_names
         frame = book.parse(0, keep_default_na=False, na_values=[""]).dropna(how="all")
     notes = ()

@@ -3,6 +3,7 @@
 Neither pandas nor JAX is needed.
 """
 
+import codecs
 import csv
 import gzip
 import io
@@ -131,7 +132,7 @@ def fitted(row: list[str], width: int, number: int) -> list[str]:
 def _encoding(path: Path, start: bytes, said: str | None, notes: list[str]) -> str:
     if said is not None:
         try:
-            b"".decode(said)
+            codecs.lookup(said)
         except LookupError as error:
             raise DataError(
                 f"there is no encoding {said!r}: say utf-8, cp1252, latin-1 or utf-16."

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from senn.columns.learning import learn
 from senn.columns.shape import check_shape
 from senn.columns.table import Table
 from senn.datasets.dataset import Dataset, make_dataset
@@ -70,7 +71,9 @@ def features_of(table: Table, categorical: Sequence[str] = ()) -> Features:
                 )
             )
         return features
-    return Features(replace(table, categorical=flags), table.names, ())
+    table = replace(table, categorical=flags)
+    learn(table)  # what cannot be learned from is refused now
+    return Features(table, table.names, ())
 
 
 def _is_whole(values: np.ndarray) -> bool:

@@ -120,7 +120,15 @@ def texts(values, numeric=False):
 
     With `numeric`, words that say a number are that number: 3, 3.0 and "3.0" are one level.
     """
-    return [_word(value, numeric) for value in values.tolist()]
+    known, words = {}, []
+    for value in values.tolist():
+        if type(value) is not str:  # of others some are equal and not alike, as 1 and True
+            words.append(_word(value, numeric))
+            continue
+        if value not in known:
+            known[value] = _word(value, numeric)
+        words.append(known[value])
+    return words
 
 
 def _word(value, numeric):
