@@ -1,5 +1,6 @@
 """SENN for people who know scikit-learn: what learns, as scikit-learn's own estimators do."""
 
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from senn.columns import Table
 from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
+from senn.policy import Policy
+from senn.words import quoted
 
 
 class _Estimator(BaseEstimator, Learner):
@@ -26,6 +29,41 @@ class _Estimator(BaseEstimator, Learner):
         if not named:
             validate_data(self, X, reset=first, skip_check_array=True)
         return x
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; with `deep`, the fields of those that are dataclasses too.
+
+        Those of the policy are `policy__tau`, `policy__alpha`, ..., also while it is None.
+        """
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in [*params.items()]:
+                value = Policy() if name == "policy" and value is None else value
+                if is_dataclass(value) and not isinstance(value, type):
+                    params |= {f"{name}__{f.name}": getattr(value, f.name) for f in fields(value)}
+                elif hasattr(value, "get_params") and not isinstance(value, type):
+                    params |= {f"{name}__{k}": v for k, v in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, and as `policy__alpha` the fields of those that are dataclasses."""
+        whole = {name: value for name, value in params.items() if "__" not in name}
+        super().set_params(**whole)
+        known = self.get_params()
+        for name in params.keys() - whole.keys():
+            outer, _, inner = name.partition("__")
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {type(self).__name__}; valid ones "
+                    f"are {quoted(sorted(known), 80)}."
+                )
+            value = getattr(self, outer)
+            value = Policy() if outer == "policy" and value is None else value
+            if is_dataclass(value):  # frozen, and shared by clones
+                setattr(self, outer, replace(value, **{inner: params[name]}))
+            else:
+                value.set_params(**{inner: params[name]})
+        return self
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -5,14 +5,14 @@ the methods import that train: it loads JAX, and who only predicts does without.
 which takes a second to import, is asked only by what few fits need.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from senn.callbacks.base import Callback
 from senn.inputs import TableInputs
+from senn.labels import written_labels
 from senn.persistence import Persistent, ScalerAttribute, scale_arrays
 from senn.prediction import ClassPredictor, NumberPredictor, Predictor
 from senn.preparation import MIN_ROWS, Rows, refuse_huge
@@ -22,8 +22,9 @@ Own = TypeVar("Own")  # the type of the object itself
 # What both estimators say of their parameters.
 PARAMETERS = """Parameters
     ----------
-    hidden_sizes : tuple of int, default=(10,)
-        Units per hidden layer to start with; `()` starts from a linear model.
+    hidden_sizes : tuple of int, or int, default=(10,)
+        Units per hidden layer to start with, fewer if budgets allow no more; `()` starts from a
+        linear model.
     activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
         Activation of the hidden units.
     max_units, max_layers, max_parameters, max_seconds : default=None
@@ -39,7 +40,7 @@ PARAMETERS = """Parameters
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
         own.
-    batch_size : int, default=512
+    batch_size : int or "auto", default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
         Most passes over the data; None leaves it to `n_iter_no_change`.
@@ -60,7 +61,7 @@ PARAMETERS = """Parameters
         such text.
     verbose : int, default=0
         1 shows progress: a live display on a terminal, lines elsewhere.
-    callbacks : sequence of `senn.Callback`, default=()
+    callbacks : sequence of `senn.Callback`, one, or None, default=()
         Told what happens during training.
     warm_start : bool, default=False
         Let `fit` start from the network of the `fit` before, grown as it is, with its scaling of
@@ -73,7 +74,7 @@ PARAMETERS = """Parameters
 class Learner(TableInputs, Predictor, Persistent):
     """What classifier and regressor share."""
 
-    hidden_sizes: Sequence[int] = (10,)
+    hidden_sizes: Any = (10,)
     _: KW_ONLY
     activation: str = "rational"
     max_units: int | None = None
@@ -84,7 +85,7 @@ class Learner(TableInputs, Predictor, Persistent):
     metric: str | None = None
     proposer: Any = None
     policy: Any = None
-    batch_size: int = 512
+    batch_size: Any = 512
     max_iter: int | None = None
     n_iter_no_change: int | None = None
     tol: float = 1e-3
@@ -92,7 +93,7 @@ class Learner(TableInputs, Predictor, Persistent):
     standardize: bool = True
     categorical_features: Any = "from_dtype"
     verbose: int = 0
-    callbacks: Sequence[Callback] = ()
+    callbacks: Any = ()
     warm_start: bool = False
     random_state: Any = None
 
@@ -185,7 +186,7 @@ class ClassLearner(ClassPredictor, Learner):
         return learning.go_on_with_labels(self, X, y, classes, sample_weight)
 
     def _extra(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist()}
+        return written_labels(self.classes_)
 
 
 class NumberLearner(NumberPredictor, Learner):

@@ -1,5 +1,6 @@
 """How the learners of `senn.learner` train. This loads JAX; predictions do without."""
 
+import sys
 import warnings
 from dataclasses import replace
 from numbers import Integral
@@ -8,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from senn import settings
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
@@ -133,13 +135,15 @@ def _fit(
         proposer=estimator.proposer,
         policy=policy,
         schedule=schedule,
-        callbacks=[*estimator.callbacks, *_progress(estimator)],
+        callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
     estimator.validation_rows_ = rows.kept[held_out]
     estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
     estimator._online = None
+    if estimator.history_.ended_by == Ending.INTERRUPTED and _is_part_of_more():
+        raise KeyboardInterrupt
     if estimator.history_.ended_by == Ending.NOT_FINITE:
         from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
 
@@ -149,6 +153,20 @@ def _fit(
             ConvergenceWarning,
             stacklevel=5,
         )
+
+
+def _is_part_of_more() -> bool:
+    """Whether scikit-learn or joblib called, which have more to do: Ctrl-C is to end that too.
+
+    A search would go on with the next candidate, and take the score of a half-trained one for its
+    own. Whoever calls `fit` themselves keeps what was learned.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in ("sklearn", "joblib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
@@ -165,8 +183,8 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
         optimizer=make_optimizer(estimator.optimizer),
         proposer=estimator.proposer,
         policy=_policy(estimator),
-        batch_size=estimator.batch_size,
-        callbacks=[*estimator.callbacks, *_progress(estimator)],
+        batch_size=settings.batch_size(estimator.batch_size),
+        callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
     )
     estimator.n_samples_seen_ += len(rows.x)
 
@@ -183,13 +201,15 @@ def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
 
 
 def _network(estimator: Any, rows: Rows, out_size: int, seed: int, policy: Policy) -> MLP:
-    sizes = tuple(estimator.hidden_sizes)
+    in_size, activation = rows.x.shape[1], estimator.activation
+    sizes = settings.hidden_sizes(estimator.hidden_sizes)
+    sizes = settings.within_budgets(sizes, policy, activation, in_size, out_size)
     return MLP(
-        rows.x.shape[1],
+        in_size,
         out_size,
         sizes,
         key=key_of(seed),
-        activation=estimator.activation,
+        activation=activation,
         capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
     )
 
@@ -220,7 +240,7 @@ def _schedule(estimator: Any) -> Schedule:
     schedule = Schedule(
         max_epochs=_float(estimator.max_iter),
         max_seconds=_float(estimator.max_seconds),
-        batch_size=estimator.batch_size,
+        batch_size=settings.batch_size(estimator.batch_size),
         tolerance=float(estimator.tol),
     )
     if estimator.optimizer == "natural_gradient":  # the paper keeps its rate, a low one

@@ -7,6 +7,7 @@ import numpy as np
 
 from senn.columns.encoder import Columns, columns_from
 from senn.history import History
+from senn.labels import read_labels
 from senn.model_file import ModelFileError, read_model
 from senn.plain import PlainNetwork
 from senn.prediction import Scale
@@ -72,7 +73,7 @@ def _columns(header: dict[str, Any], names: Any) -> Columns | None:
 
 
 def _of_classifier(network: PlainNetwork, header: dict[str, Any], _: Arrays) -> dict[str, Any]:
-    classes = np.array(header["classes"])
+    classes = read_labels(header)
     if classes.shape != (network.out_size,):
         raise ValueError(f"its classes have shape {classes.shape}")
     return {"classes_": classes}

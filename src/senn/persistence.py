@@ -11,6 +11,7 @@ from senn.history import History
 from senn.model_file import write_model
 from senn.plain import PlainNetwork
 from senn.prediction import Scale
+from senn.settings import hidden_sizes
 
 
 class ScalerAttribute:
@@ -132,6 +133,6 @@ def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
 
 def _json_params(estimator: Any) -> dict[str, Any]:
     params = {field.name: getattr(estimator, field.name) for field in fields(estimator)}
-    params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
+    params["hidden_sizes"] = list(hidden_sizes(params["hidden_sizes"]))
     plain = (str, int, float, bool, list, type(None))
     return {k: v for k, v in params.items() if isinstance(v, plain)}

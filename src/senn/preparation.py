@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senn.datasets import DataError, check_features, check_targets, split_rows
+from senn.labels import check_kind
 from senn.prediction import LARGEST, Scale
 
 MIN_ROWS = 2
@@ -48,7 +49,7 @@ def refuse_large(x: np.ndarray, names: Sequence[str]) -> None:
         size: Any = np.fmax.reduce(np.abs(x), axis=0)
         raise DataError(
             f"X has values up to {np.nanmax(size):.3g} in column "
-            f"{names[np.nanargmax(size)]!r}, "
+            f"{names[int(np.nanargmax(size))]!r}, "
             f"beyond the {LARGEST:.3g} of float32, in which networks are trained: rescale first."
         )
 
@@ -92,6 +93,7 @@ def check_labels(y: Any, rows: Rows, min_classes: int) -> tuple[np.ndarray, np.n
         kept = targets.classes[targets.y][rows.kept]
         targets = check_targets(kept, task=task, min_classes=min_classes)
     assert targets.classes is not None
+    check_kind(targets.classes)
     return targets.classes[targets.y], targets.classes
 
 
@@ -119,7 +121,8 @@ def merged_classes(*parts: Any) -> np.ndarray:
 
 
 def _kind(labels: np.ndarray) -> str:
-    return {"b": "booleans", **dict.fromkeys("iuf", "numbers")}.get(labels.dtype.kind, "text")
+    kinds = {"b": "booleans", "S": "bytes", "M": "dates", **dict.fromkeys("iuf", "numbers")}
+    return kinds.get(labels.dtype.kind, "text")
 
 
 def split(fraction: float, classes: np.ndarray | None, n: int, seed: int):

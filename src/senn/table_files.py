@@ -15,6 +15,7 @@ from senn.readers import DataError, check_memory, first_sentence, is_number
 from senn.text_files import TEXT_SUFFIXES, Dialect, dialect_of, fitted, rows_of
 
 ROWS_AT_ONCE = 2**14
+GAPS = frozenset(MISSING) - {"?"}
 SEPARATOR = "\0"  # between cells kept as one text: no file of text holds it
 ADVICE = {
     ".xlsx": "save it again, or as csv",
@@ -89,10 +90,11 @@ def _read_excel(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
     """The first sheet as a DataFrame, without the rows in which nothing stands."""
     with zipfile.ZipFile(path) as archive:
         check_memory(sum(member.file_size for member in archive.infolist()))
-    with warnings.catch_warnings(), pandas.ExcelFile(path, engine="openpyxl") as book:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's, on what it leaves out and on itself
-        sheets = book.sheet_names
-        frame = book.parse(0, keep_default_na=False, na_values=[""]).dropna(how="all")
+        with pandas.ExcelFile(path, engine="openpyxl") as book:
+            sheets = book.sheet_names
+            frame = book.parse(0, keep_default_na=False, na_values=[""]).dropna(how="all")
     notes = ()
     if len(sheets) > 1:
         notes = (f"Of the {len(sheets)} sheets the first is read, {sheets[0]!r}.",)
@@ -183,7 +185,7 @@ def _columns(names: Sequence[str], rows: Iterator[list[str]]) -> list[np.ndarray
 
 def _typed(cells: list[str]) -> np.ndarray:
     """Cells as whole numbers, numbers with NaN for gaps, booleans, or text as it is."""
-    sample = next((cell for cell in cells if cell.strip() not in MISSING), "")
+    sample = next((cell for cell in cells if cell.strip() not in GAPS), "")
     if is_number(sample) or not sample:
         for kind in (np.int64, np.float64):
             try:
@@ -204,7 +206,8 @@ def _floats(cells: list[str]) -> np.ndarray:
     try:
         return np.array(cells, float)
     except ValueError:
-        return np.array(["nan" if cell.strip() in MISSING else cell for cell in cells], float)
+        # A question mark stays as it is, so that it can be named if it stands in a target.
+        return np.array(["nan" if cell.strip() in GAPS else cell for cell in cells], float)
 
 
 def _joined(top: np.ndarray, column: np.ndarray, cell: str) -> np.ndarray:

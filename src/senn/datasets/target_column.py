@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from senn.columns.dates import style_of
 from senn.columns.learning import decimal_marks, is_mostly_numbers, odd_words
 from senn.columns.table import Table
 from senn.datasets.targets import Task
@@ -53,9 +54,17 @@ def _left_out(values: np.ndarray, gaps: np.ndarray, name: str) -> tuple[str, ...
     stands = f" ({str(values[row])!r})" if isinstance(values[row], str) and values[row] else ""
     rows = f"{counted(n, 'row')} without a target {'is' if n == 1 else 'are'} left out"
     return (
-        f"{rows}: in column {name!r}, {'the first is ' if n > 1 else ''}row {row + 1}{stands} has "
-        "none; fill it in if it should count.",
+        f"{rows}, {'the first of them ' if n > 1 else ''}row {row + 1}{stands}: fill in column "
+        f"{name!r} there if {'it' if n == 1 else 'they'} should count.",
     )
+
+
+def _refuse_dates(name: str, counts: Counter[str]) -> None:
+    if style_of(list(counts))[0] is not None:
+        raise DataError(
+            f"the target {name!r} holds dates, such as {next(iter(counts))[:40]!r}, which are "
+            "neither numbers nor classes: choose another with --target, or say --task classification."
+        )
 
 
 def _numbers(
@@ -76,6 +85,7 @@ def _numbers(
                 f"{words.index(first) + 1} ({counted(n, 'such row')} of {len(words)}): mend or "
                 "drop it, or say --task classification if all of them are classes."
             )
+        _refuse_dates(name, counts)
         return values
     if all(word.lower() in numpy_columns.NO_NUMBER for word in counts):
         return values

@@ -98,7 +98,7 @@ def _network(graph: Graph, parts: Parts, x: str) -> str:
 def _labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
     """The most probable label, and the probabilities of all."""
     assert parts.classes is not None
-    labels = graph.constant("classes", parts.classes, LABELS[parts.classes.dtype.kind])
+    labels = graph.constant("classes", parts.classes, _label_type(parts.classes))
     code = graph.node("ArgMax", y, axis=1, keepdims=0)
     graph.node("Gather", labels, code, name="label")
     graph.node("Softmax", y, axis=1, name="probabilities")
@@ -107,6 +107,21 @@ def _labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
         helper.make_tensor_value_info("label", kind, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", n]),
     ]
+
+
+def _label_type(classes: Any) -> Any:
+    kind = LABELS.get(classes.dtype.kind)
+    if kind is None:
+        raise ValueError(
+            f"Labels of type {classes.dtype} have no place in ONNX, whose labels are numbers, "
+            "booleans or text: train with such labels."
+        )
+    if kind is np.int64 and classes.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"The label {classes.max()} is beyond the 64 bits with a sign that ONNX has: train "
+            "with smaller numbers, or with text."
+        )
+    return kind
 
 
 def _regression(graph: Graph, parts: Parts, y: str) -> list[Any]:
