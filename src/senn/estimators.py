@@ -11,8 +11,14 @@ from senn.columns import Table
 from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
-from senn.policy import Policy
 from senn.words import quoted
+
+
+def default_policy() -> Any:
+    """What None stands for."""
+    from senn.policy import Policy  # loads JAX
+
+    return Policy()
 
 
 class _Estimator(BaseEstimator, Learner):
@@ -38,7 +44,7 @@ class _Estimator(BaseEstimator, Learner):
         params = super().get_params(deep=False)
         if deep:
             for name, value in [*params.items()]:
-                value = Policy() if name == "policy" and value is None else value
+                value = default_policy() if name == "policy" and value is None else value
                 if is_dataclass(value) and not isinstance(value, type):
                     params |= {f"{name}__{f.name}": getattr(value, f.name) for f in fields(value)}
                 elif hasattr(value, "get_params") and not isinstance(value, type):
@@ -58,11 +64,11 @@ class _Estimator(BaseEstimator, Learner):
                     f"are {quoted(sorted(known), 80)}."
                 )
             value = getattr(self, outer)
-            value = Policy() if outer == "policy" and value is None else value
+            value = default_policy() if outer == "policy" and value is None else value
             if is_dataclass(value) and not isinstance(value, type):  # frozen, and shared by clones
                 setattr(self, outer, replace(value, **{inner: params[name]}))
             else:
-                value.set_params(**{inner: params[name]})
+                value.set_params(**{inner: params[name]})  # pyright: ignore[reportAttributeAccessIssue]
         return self
 
     def __sklearn_tags__(self):
