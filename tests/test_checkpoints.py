@@ -18,8 +18,8 @@ from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
 from senn.proposals import Random
-from senn.state import ResumeError, RunState, described
 from senn.training import Schedule, fit
+from senn.training.state import ResumeError, RunState, described
 
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(96, 2))

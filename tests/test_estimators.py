@@ -25,7 +25,7 @@ from senn.datasets import DataError
 from senn.models import ModelFileError, write_model
 from senn.optimizers import NaturalGradient
 from senn.proposals import Random
-from senn.state import ResumeError
+from senn.training import ResumeError
 
 # One shape for all, so that little is compiled.
 N, I = 120, 3  # noqa: E741
@@ -555,7 +555,7 @@ def no_training(monkeypatch):
     def run(_):
         raise AssertionError("training started")
 
-    monkeypatch.setattr(senn.training._Run, "run", run)
+    monkeypatch.setattr(senn.training.fitting, "run_through", run)
 
 
 def spoiled(value) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from scipy.special import expit, softmax
 
 import reference
-import senn.training
+import senn.training.step
 from senn.actions import Beside, Widen
 from senn.arrays import following
 from senn.batches import Batch, InputMoment
@@ -23,7 +23,7 @@ from senn.optimizers import KFAC, make_optimizer
 from senn.optimizers.kfac import Factors
 from senn.policy import Policy
 from senn.proposals import Proposal
-from senn.training import Schedule, fit
+from senn.training import Schedule, fit, train_chunk
 from strategies import random_batch, random_network, random_units
 
 N, SIZES = 8, (3, 4, 3, 2)
@@ -521,7 +521,7 @@ def test_bad_settings(name, value):
 @pytest.fixture
 def told(monkeypatch):
     """The rows seen, and the input factor in use, before every call of several steps."""
-    seen, plain = [], senn.training.train_chunk
+    seen, plain = [], train_chunk
 
     def spy(state, optimizer, loss, metric, batch, rows, scales, n):
         used = np.asarray(rows)[: int(n)].ravel()
@@ -530,7 +530,7 @@ def told(monkeypatch):
         return plain(state, optimizer, loss, metric, batch, rows, scales, n)
 
     spy.prepare = plain.prepare
-    monkeypatch.setattr(senn.training, "train_chunk", spy)
+    monkeypatch.setattr(senn.training.step, "train_chunk", spy)
     return seen
 
 

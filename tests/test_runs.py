@@ -35,7 +35,7 @@ from senn.runs import (
     write_run,
     writing,
 )
-from senn.state import RunState, TrainState
+from senn.training.state import RunState, TrainState
 
 NOBODY = 65534
 SETTINGS = {"data": "digits", "hidden_sizes": (4,), "out": Path("x")}

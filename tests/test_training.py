@@ -12,7 +12,10 @@ import numpy as np
 import optax
 import pytest
 
-import senn.training
+import senn.growth
+import senn.training.growing
+import senn.training.run
+import senn.training.step
 from senn.batches import Batch
 from senn.callbacks import Callback
 from senn.evaluation import evaluate
@@ -23,15 +26,9 @@ from senn.nn import MLP
 from senn.optimizers import KFAC, AbstractOptimizer, NaturalGradient, Optax, StepInfo
 from senn.policy import Policy
 from senn.proposals import Proposal, Random
-from senn.training import (
-    EVALUATE_EVERY,
-    MAX_RECOVERIES,
-    RECOVERY_FACTOR,
-    Schedule,
-    TrainState,
-    fit,
-    train_chunk,
-)
+from senn.training import Schedule, TrainState, fit, train_chunk
+from senn.training.schedule import EVALUATE_EVERY
+from senn.training.stretch import MAX_RECOVERIES, RECOVERY_FACTOR
 
 rng = np.random.default_rng(7)
 N = 96  # three batches of 32
@@ -252,10 +249,10 @@ def test_what_suits_the_optimiser_is_used_if_nobody_says(
         assert isinstance(metric, used)
         return train(state, optimizer, loss, metric, *rest)
 
-    propose, train = senn.training.propose_all, senn.training.train_chunk
+    propose, train = senn.training.growing.propose_all, senn.training.train_chunk
     train_chunk.prepare = train.prepare
-    monkeypatch.setattr(senn.training, "propose_all", propose_all)
-    monkeypatch.setattr(senn.training, "train_chunk", train_chunk)
+    monkeypatch.setattr(senn.training.growing, "propose_all", propose_all)
+    monkeypatch.setattr(senn.training.step, "train_chunk", train_chunk)
     for wanted, policy in ((scale, GROW), (0.7, dataclasses.replace(GROW, unit_scale=0.7))):
         run(network, optimizer=optimizer, metric=metric, policy=policy, schedule=SHORT)
         assert set(seen) == {wanted}
@@ -272,8 +269,8 @@ def test_growth_leaves_the_running_mean_of_the_network_as_it_is_bit_by_bit(netwo
         states.append(new[0])
         return new
 
-    grow = senn.training.add
-    monkeypatch.setattr(senn.training, "add", spy)
+    grow = senn.growth.add
+    monkeypatch.setattr(senn.growth, "add", spy)
     _, history = run(network, validation=VALIDATION, policy=GROW)
     assert len(outputs) == 2 * len(history.additions) >= 4  # the network, and its mean
     assert all(np.array_equal(*pair) for pair in outputs)
@@ -289,7 +286,7 @@ def test_units_are_scored_and_judged_at_the_running_mean(network, monkeypatch):
         seen.append(net)
         return senn.growth.look(net, *rest)
 
-    monkeypatch.setattr(senn.training, "look", look)
+    monkeypatch.setattr(senn.training.growing, "look", look)
     _, history = run(network, validation=VALIDATION, policy=GROW)
     last, _ = run(network, policy=GROW, schedule=dataclasses.replace(SCHEDULE, max_steps=4))
     first = without_spare(seen[0])
@@ -494,7 +491,7 @@ def test_interrupted_while_growing_the_ledger_still_agrees(network, monkeypatch)
             raise KeyboardInterrupt
         return evaluate(*args)
 
-    monkeypatch.setattr(senn.training, "evaluate", interrupted)
+    monkeypatch.setattr(senn.training.growing, "evaluate", interrupted)
     new, history = run(network, policy=GROW)
     assert history.stop_reason == history.ended_by == "interrupted"
     assert new.hidden_sizes == (3 + len(history.additions),)
@@ -591,7 +588,7 @@ def offered(monkeypatch):
                 for place in locations
             ]
 
-        monkeypatch.setattr(senn.training, "propose_all", propose_all)
+        monkeypatch.setattr(senn.training.growing, "propose_all", propose_all)
 
     return start
 
@@ -685,7 +682,7 @@ def test_fewer_units_than_could_be_added_put_off_the_next_look(network, monkeypa
     def propose_all(network, seen, proposer, policy, locations, key):
         return [[offer(network, place, 1, s) for s in (0.5, 0.5, 0.0)] for place in locations]
 
-    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    monkeypatch.setattr(senn.training.growing, "propose_all", propose_all)
     policy = dataclasses.replace(GROW, additions_at_once=4, max_units=None)
     _, history = run(network, policy=policy)
     assert [(a.step, a.units) for a in history.additions] == [(4, 2), (12, 2), (20, 2)]
@@ -698,7 +695,7 @@ def test_what_put_off_the_next_look_goes_on_putting_it_off(network, monkeypatch)
         scores = (0.5, 0.0) if sum(network.hidden_sizes) == 3 else (0.0,)
         return [[offer(network, place, 1, s) for s in scores] for place in locations]
 
-    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    monkeypatch.setattr(senn.training.growing, "propose_all", propose_all)
     policy = dataclasses.replace(GROW, every=2, additions_at_once=2, backoff=2.0, max_units=None)
     _, history = run(network, policy=policy)
     assert [(a.step, a.units) for a in history.additions] == [(2, 1)]
@@ -724,7 +721,7 @@ def test_layers_come_second(network, offered, monkeypatch, layers_last, steps):
     def propose_all(network, seen, proposer, policy, locations, key):
         return [[offer(network, p, 1, 0.5 * p.inserts)] for p in locations]
 
-    monkeypatch.setattr(senn.training, "propose_all", propose_all)
+    monkeypatch.setattr(senn.training.growing, "propose_all", propose_all)
     policy = dataclasses.replace(
         GROW, depth=True, layer_cost=1.0, layer_every=8, layers_last=layers_last,
         max_layers=3, max_units=None,
@@ -801,7 +798,7 @@ def scales(monkeypatch):
         return train_chunk(*args)
 
     recorded.prepare = train_chunk.prepare
-    monkeypatch.setattr(senn.training, "train_chunk", recorded)
+    monkeypatch.setattr(senn.training.step, "train_chunk", recorded)
     return used
 
 
@@ -958,7 +955,7 @@ class Clock(Callback):
 @pytest.fixture
 def clock(monkeypatch):
     clock = Clock()
-    monkeypatch.setattr(senn.training, "time", SimpleNamespace(monotonic=clock.monotonic))
+    monkeypatch.setattr(senn.training.run, "time", SimpleNamespace(monotonic=clock.monotonic))
     return clock
 
 

@@ -1,7 +1,7 @@
 """Checkpoints: the whole state of a run as one file, from which it goes on bit for bit.
 
-`senn.state` says what that is. Arrays are stored under their paths in the state, dormant slots
-included; the header holds all else, and says how the arrays fit together.
+`senn.training.state` says what that is. Arrays are stored under their paths in the state, dormant
+slots included; the header holds all else, and says how the arrays fit together.
 """
 
 import os
@@ -22,7 +22,7 @@ from senn.lineage import lineage
 from senn.nn.graph import AbstractTapped
 from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.readers import first_sentence
-from senn.state import MANY, Annealing, Best, RunState, TrainState, described
+from senn.training.state import MANY, Annealing, Best, RunState, TrainState, described
 
 # Of `RunState`, plain numbers and words; what else it holds has a place of its own below.
 PLAIN = (

@@ -118,7 +118,7 @@ class Learner(Predictor, Persistent):
 
         `senn.runs.RunWriter`, as one of the `callbacks`, keeps checkpoints of a run, and
         `senn.runs.last_checkpoint` reads them. Parameters and data must be those of the run,
-        with a whole number as `random_state`; a `senn.state.ResumeError` says so of other data.
+        with a whole number as `random_state`; a `senn.training.ResumeError` says so of other data.
         """
         from senn import learning  # loads JAX
 

@@ -15,8 +15,8 @@ from senn.history import History
 from senn.nn.graph import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
-from senn.state import MANY, RunState
 from senn.training import Schedule, first_state, fit
+from senn.training.state import MANY, RunState
 
 # Nobody knows where a stream ends: the rate stays as it is, and growth and training go on.
 ENDLESS = {"max_seconds": None, "patience": sys.maxsize, "plateau": sys.maxsize}

@@ -34,7 +34,7 @@ from senn.history import Addition, History
 from senn.readers import first_sentence, plain_arrays
 from senn.run_files import CONFIG, FORMAT, LEDGER, MODEL, PREDICTIONS, read_config
 from senn.run_files import is_run as is_run
-from senn.state import RunState
+from senn.training.state import RunState
 
 try:
     import fcntl

@@ -68,7 +68,7 @@ class Callback:
     def on_pause(self, state: Any) -> None:
         """Between two chunks of steps; a run that goes on from `state` does what this one will.
 
-        It is a `senn.state.RunState`, and changes as soon as this hook returns. Raising
+        It is a `senn.training.state.RunState`, and changes as soon as this hook returns. Raising
         `KeyboardInterrupt` here ends training where it can be resumed.
         """
 

@@ -333,7 +333,7 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
 def _fit(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.checkpoints import CheckpointError
-    from senn.state import ResumeError
+    from senn.training import ResumeError
 
     start, shown = time.monotonic(), estimator.callbacks
     estimator.callbacks = (*shown, *unseen)

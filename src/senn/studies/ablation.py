@@ -19,13 +19,13 @@ from senn import History, Policy, Schedule
 from senn.evaluation import evaluate
 from senn.nn import MLP
 from senn.proposals import AbstractProposer, Projection
-from senn.state import described
 from senn.studies.arms import Draw, GradMax, Split, Tiny
 from senn.studies.intervals import against, over_seeds
 from senn.studies.options import Options, no_stand_ins
 from senn.studies.replay import NEVER, Planned, Replay, full_size, plan_of
 from senn.studies.saving import rounded
 from senn.studies.tasks import Task, by_task, load_task
+from senn.training.state import described
 
 SENN = "SENN"
 MAX_LAYERS = 3  # hidden ones: a random place would else be a new layer most of the time

@@ -14,12 +14,12 @@ from matplotlib.figure import Figure
 from senn import History, Policy, Schedule
 from senn.evaluation import evaluate
 from senn.nn import MLP
-from senn.state import described
 from senn.studies.growing import NO_GROWTH
 from senn.studies.intervals import over_seeds
 from senn.studies.options import Options, no_stand_ins
 from senn.studies.saving import plain_logarithmic
 from senn.studies.tasks import QUICK_STEPS, Task, by_task, load_task
+from senn.training.state import described
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)
 QUICK_SIZES = (2, 8)

@@ -21,7 +21,7 @@ from senn.optimizers import NaturalGradient
 from senn.proposals import AbstractProposer, Proposal
 from senn.proposals.base import join
 from senn.score import max_additions
-from senn.state import described
+from senn.training.state import described
 
 RATE = DAMPING = 0.1  # of the paper's optimiser, everywhere (appendix C)
 NO_GROWTH = Policy(width=False, depth=False)

@@ -1,0 +1,173 @@
+"""Growth within a run: when to look, what to add, and what it did."""
+
+import numpy as np
+
+from senn import growth
+from senn.batches import Batch, Chunk
+from senn.evaluation import ROWS_AT_ONCE, evaluate
+from senn.evaluation import prepare as prepare_evaluation
+from senn.growth import first_layer, look, propose_all
+from senn.history import Addition, Consideration
+from senn.policy import Decision, Verdict
+from senn.proposals import Proposal
+from senn.proposals.base import join
+from senn.training.phases import end_growth
+from senn.training.run import Run
+from senn.training.state import MANY, TrainState
+from senn.training.step import steps
+
+JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
+
+
+def prepare(run: Run) -> None:
+    """Let steps, evaluations and the first look be compiled beside each other."""
+    chunk = run.source.like_chunks(run.schedule.steps_per_call)
+    samples = run.source.sample_shapes(run.schedule.sample_size)
+    if chunk is None or samples is None:
+        return
+    steps(run, chunk, run.now.train, prepared=True)
+    prepare_evaluation(run.now.train.average, run.loss, samples[1])
+    if run.now.growing:
+        growth.prepare(
+            run.now.train.average, run.loss, run.score_metric, samples, run.proposer,
+            run.policy, output_factors(run, stepped=True),
+            run.optimizer.input_factor(run.now.train.optimizer),
+        )  # fmt: skip
+
+
+def prepare_successor(run: Run, chunk: Chunk) -> None:
+    """Without hidden layers there is one way to grow: compile the steps after it, too."""
+    network = run.now.train.network
+    if run.now.step or network.graph.hidden or not run.now.growing:
+        return
+    for action in actions(run)[:1]:
+        successor = grown(run, first_layer(network, run.policy, action))
+        steps(run, chunk, successor, prepared=True)
+
+
+def consider(run: Run) -> None:
+    """Add what the policy accepts."""
+    with run.timed("growth"):
+        decision = decide(run)
+    added, looked = len(decision.accepted), bool(decision.verdicts)
+    run.now.waits = 0 if added else run.now.waits + looked
+    if added:
+        layer = decision.accepted[0].action.inserts
+        run.now.found = MANY if layer else added
+    run.now.next_look = run.policy.next_look(run.now.step, run.now.found, run.now.waits)
+    # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
+    refused = decision.exhausted and looked and not added
+    run.now.refusals = run.now.refusals + 1 if refused else 0
+    if run.now.refusals >= run.policy.patience or not actions(run, rested=True):
+        end_growth(run)
+
+
+def actions(run: Run, *, rested: bool = False):
+    """How the network may grow now, or, if `rested`, once layers may be added again."""
+    limit = run.policy.max_seconds
+    if limit is not None and run.seconds() >= limit:
+        return ()
+    since = run.now.step - run.now.last_layer
+    rested = rested or not run.now.last_layer or since >= run.policy.layer_every
+    return run.policy.actions(run.now.train.network, layers_allowed=rested)
+
+
+def decide(run: Run) -> Decision:
+    """Search, decide, and carry the decision out."""
+    fit_sample, held_out = run.source.two_samples(run.schedule.sample_size, run.now.rng)
+    # At the mean: single steps stray from where the loss is low, and there any unit helps.
+    seen = look(
+        run.now.train.average, run.loss, run.score_metric, fit_sample, held_out,
+        run.draw_key(), output_factors(run),
+        run.optimizer.input_factor(run.now.train.optimizer),
+    )  # fmt: skip
+    judged_on = _first_rows(held_out, JUDGED_ROWS)
+    del fit_sample, held_out  # searches need the memory
+    proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
+    for stage in run.policy.stages(actions(run), run.now.waits):
+        proposals += propose_all(
+            run.now.train.average, seen, run.proposer, run.policy, stage, run.draw_key()
+        )
+        decision = run.policy.decide(proposals, run.now.train.network)
+        if decision.accepted:
+            break
+    considerations = [
+        _consideration(run.now.step, verdict, run.policy.worth(verdict.proposal))
+        for verdict in decision.verdicts
+    ]
+    run.history.records.extend(considerations)
+    run.tell("on_considerations", considerations, decision.reason)
+    if decision.accepted:
+        add(run, join(decision.accepted), decision.reason, judged_on)
+    return decision
+
+
+def output_factors(run: Run, *, stepped: bool | None = None):
+    """S as the optimiser knows it, if that is in the metric of the score."""
+    if run.metric != run.score_metric:
+        return None
+    return run.optimizer.output_factors(run.now.train.optimizer, stepped=stepped)
+
+
+def add(run: Run, proposal: Proposal, reason: str, judged_on: Batch) -> None:
+    """Grow the network and the optimiser's state, and say what it did to the loss."""
+    old, new = run.now.train, grown(run, proposal)
+    before = evaluate(old.average, run.loss, judged_on).loss
+    addition = Addition(
+        step=run.now.step,
+        kind=proposal.action.kind,
+        position=proposal.action.position,
+        place=str(proposal.action),
+        units=proposal.units,
+        score=proposal.score,
+        stderr=proposal.stderr,
+        loss_before=before,
+        loss_after=evaluate(new.average, run.loss, judged_on).loss,
+        hidden_sizes=new.network.hidden_sizes,
+        n_parameters=new.network.n_parameters,
+        reason=reason,
+        seconds=run.seconds(),
+    )
+    # Only now: an interruption finds the network as the ledger says it is.
+    run.now.train = new
+    if proposal.action.inserts:
+        run.now.last_layer = run.now.step
+    run.record("on_addition", addition)
+    run.tell_of(new.average)
+    if new.network.capacities != old.network.capacities:  # there will be other programs
+        prepare(run)
+
+
+def grown(run: Run, proposal: Proposal) -> TrainState:
+    """The networks and the optimiser's state with a proposal's units."""
+    old, number = run.now.train, len(run.history.additions) + 1
+    average, _ = growth.add(old.average, None, proposal, run.policy, number)
+    network, optimizer = growth.add(old.network, old.optimizer, proposal, run.policy, number)
+    optimizer = run.optimizer.grown(optimizer, network)
+    return old._replace(network=network, optimizer=optimizer, average=average)
+
+
+def _consideration(step: int, verdict: Verdict, worth: float) -> Consideration:
+    proposal = verdict.proposal
+    return Consideration(
+        step=step,
+        kind=proposal.action.kind,
+        position=proposal.action.position,
+        place=str(proposal.action),
+        units=proposal.units,
+        fit_score=proposal.fit_score,
+        score=proposal.score,
+        stderr=proposal.stderr,
+        eta=proposal.eta,
+        limit=proposal.limit,
+        reach=proposal.reach,
+        worth=worth,
+        accepted=verdict.accepted,
+        verdict=str(verdict.outcome),
+        reason=verdict.reason,
+    )
+
+
+def _first_rows(batch: Batch, n: int) -> Batch:
+    # On the host, which compiles nothing; copies, for a view would keep all of it.
+    return Batch(*(np.asarray(part)[:n].copy() for part in batch))  # pyright: ignore[reportArgumentType]
