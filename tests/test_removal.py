@@ -159,7 +159,8 @@ def test_prices_after_some_have_left_are_those_of_the_smaller_network(name, seen
         anew = Prices.of(smaller, cut, damping=0.0)
         for layer in range(len(network.graph.hidden)):
             np.testing.assert_allclose(left.at(layer), anew.at(layer), rtol=1e-6)
-        assert left.units == sum(smaller.hidden_sizes)
+        assert left.hidden_sizes == smaller.hidden_sizes
+        assert network.parameters_with(left.hidden_sizes) == smaller.n_parameters
 
 
 def _without(factor, network, m, gone):

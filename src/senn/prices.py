@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from senn.curvature import MapRows
-from senn.nn.graph import AbstractTapped, births, cost, leaf_at
+from senn.nn.graph import AbstractTapped, births, leaf_at
 from senn.nn.sites import AbstractMap
 
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
@@ -94,9 +94,9 @@ class Prices:
         return cls(network, readers, tuple(births(network, space) >= 0 for space in graph.hidden))
 
     @property
-    def units(self) -> int:
-        """How many are left."""
-        return int(sum(map(np.count_nonzero, self.there)))
+    def hidden_sizes(self) -> tuple[int, ...]:
+        """Units that are left, per hidden space."""
+        return tuple(int(np.count_nonzero(there)) for there in self.there)
 
     def at(self, layer: int) -> Float[np.ndarray, " c"]:
         """Of every slot of a hidden space; infinite where no unit is, or none that may leave."""
@@ -144,10 +144,6 @@ class Prices:
         while (unit := left.cheapest(may)) is not None:
             left = left.without(unit.layer, unit.slot)
             yield unit, left
-
-    def parameters_of(self, layer: int) -> int:
-        """Active parameters that leave with a unit of a hidden space, as the network was."""
-        return cost(self.network, self.network.graph.hidden[layer], 1)
 
 
 def matrix_of(tree: Any, site: AbstractMap) -> Float[np.ndarray, "J O"]:

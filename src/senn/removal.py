@@ -108,7 +108,9 @@ def made_up(
             [site.columns(network, graph.hidden[layer])[np.asarray(slots, int)]
              for layer, slots in gone.items() if m in graph.readers(graph.hidden[layer])]
         )  # fmt: skip
-        kept = np.setdiff1d(np.flatnonzero(A.diagonal() > 0), away)
+        used = np.ones(len(A), bool)  # the constant with them
+        used[: len(network.inputs_in_use(m))] = network.inputs_in_use(m)
+        kept = np.setdiff1d(np.flatnonzero(used & (A.diagonal() > 0)), away)
         if not len(kept):
             continue
         W = matrix_of(network, site)

@@ -101,6 +101,7 @@ def summarise(
         "compile_seconds": history.compile_seconds,
         "n_compilations": history.n_compilations,
         "n_additions": len(history.additions),
+        "n_removals": len(history.removals),
         "steps": history.steps,
         "stop_reason": history.stop_reason,
         "interrupted": history.ended_by == Ending.INTERRUPTED,

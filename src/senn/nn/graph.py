@@ -217,7 +217,11 @@ class AbstractTapped(eqx.Module):
     @property
     def n_parameters(self) -> int:
         """Active parameters: those of units in use alone."""
-        used: dict[str, Any] = dict(_in_use(self))
+        return self.parameters_with(self.hidden_sizes)
+
+    def parameters_with(self, hidden_sizes: Sequence[int]) -> int:
+        """Active parameters if there were so many units in the hidden spaces."""
+        used: dict[str, Any] = dict(_in_use(self, hidden_sizes))
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_inexact_array))
         return sum(math.prod(used.get(path_of(path), leaf.shape)) for path, leaf in leaves)
 
@@ -305,11 +309,14 @@ def cost(network: AbstractTapped, space: Space, count: int) -> int:
     )
 
 
-def _in_use(network: AbstractTapped) -> dict[str, list[int]]:
-    """The shapes of the leaves at ports, of what is in use."""
+def _in_use(
+    network: AbstractTapped, hidden_sizes: Sequence[int] | None = None
+) -> dict[str, list[int]]:
+    """The shapes of the leaves at ports, of what is in use, or would be with such sizes."""
     shapes: dict[str, list[int]] = {}
+    given = dict(zip(network.graph.hidden, hidden_sizes or (), strict=False))
     for space in network.graph.spaces:
-        count = units(network, space)
+        count = given[space] if space in given else units(network, space)
         for port in space.ports:
             shape = shapes.setdefault(port.leaf, list(leaf_at(network, port.leaf).shape))
             shape[port.axis] = count * port.outer * port.inner

@@ -11,7 +11,9 @@ from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
 from senn.proposals.base import join
+from senn.pruning import among
 from senn.training.phases import end_growth
+from senn.training.pruning import leaving, remove
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
 from senn.training.step import steps
@@ -46,7 +48,7 @@ def prepare_successor(run: Run, chunk: Chunk) -> None:
 
 
 def consider(run: Run) -> None:
-    """Add what the policy accepts."""
+    """Remove and add what the policy says."""
     with run.timed("growth"):
         decision = decide(run)
     added, looked = len(decision.accepted), bool(decision.verdicts)
@@ -58,7 +60,11 @@ def consider(run: Run) -> None:
     # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
     refused = decision.exhausted and looked and not added
     run.now.refusals = run.now.refusals + 1 if refused else 0
-    if run.now.refusals >= run.policy.patience or not actions(run, rested=True):
+    network = run.now.train.network
+    over = run.policy.over_budget(network, network.hidden_sizes)
+    full = not run.policy.actions(network)
+    patience = run.policy.swap_patience if full else run.policy.patience
+    if not over and (run.now.refusals >= patience or not actions(run, rested=True)):
         end_growth(run)
 
 
@@ -69,7 +75,8 @@ def actions(run: Run, *, rested: bool = False):
         return ()
     since = run.now.step - run.now.last_layer
     rested = rested or not run.now.last_layer or since >= run.policy.layer_every
-    return run.policy.actions(run.now.train.network, layers_allowed=rested)
+    network = run.now.train.network
+    return run.policy.actions(network, layers_allowed=rested) or run.policy.swaps(network)
 
 
 def decide(run: Run) -> Decision:
@@ -83,12 +90,14 @@ def decide(run: Run) -> Decision:
     )  # fmt: skip
     judged_on = _first_rows(held_out, JUDGED_ROWS)
     del fit_sample, held_out  # searches need the memory
-    proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
+    going, factors = leaving(run, seen)
+    proposals = []
+    decision = Decision((), "no place to add: the budgets are used up", True, going)
     for stage in run.policy.stages(actions(run), run.now.waits):
         proposals += propose_all(
             run.now.train.average, seen, run.proposer, run.policy, stage, run.draw_key()
         )
-        decision = run.policy.decide(proposals, run.now.train.network)
+        decision = run.policy.decide(proposals, run.now.train.network, going)
         if decision.accepted:
             break
     considerations = [
@@ -97,8 +106,12 @@ def decide(run: Run) -> Decision:
     ]
     run.history.records.extend(considerations)
     run.tell("on_considerations", considerations, decision.reason)
+    before = run.now.train.network
+    if decision.going is not None and decision.leaving:
+        remove(run, decision.going, factors, judged_on)
     if decision.accepted:
-        add(run, join(decision.accepted), decision.reason, judged_on)
+        proposal = among(join(decision.accepted), before, run.now.train.network)
+        add(run, proposal, decision.reason, judged_on)
     return decision
 
 

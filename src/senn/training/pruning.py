@@ -1,0 +1,70 @@
+"""Removals within a run: which units may leave, and what it did."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from senn.actions import Drop
+from senn.batches import Batch
+from senn.evaluation import evaluate
+from senn.growth import Seen
+from senn.history import Removal
+from senn.nn.graph import births
+from senn.prices import Factor, Prices, factors_of
+from senn.pruning import Going
+from senn.training.run import Run
+from senn.training.state import TrainState
+
+Factors = Mapping[int, Factor]
+
+
+def may_leave(run: Run) -> list[np.ndarray]:
+    """Of every hidden space, which slots hold units that have been trained for long enough."""
+    network, latest = run.now.train.network, run.now.step - run.policy.trial
+    born = np.array([0, *(a.step for a in run.history.additions)])
+    at = (births(network, space) for space in network.graph.hidden)
+    return [(b >= 0) & (born[np.maximum(b, 0)] <= latest) for b in at]
+
+
+def leaving(run: Run, seen: Seen) -> tuple[Going, Factors]:
+    """The units that leave whatever else is decided, and the factors of which their prices are."""
+    network = run.now.train.average
+    factors = factors_of(network, [seen.fit.maps, seen.held_out.maps])
+    prices = Prices.of(network, factors)
+    return run.policy.leaving(prices, may_leave(run), float(seen.fit.reach)), factors
+
+
+def remove(run: Run, going: Going, factors: Factors, judged_on: Batch) -> None:
+    """Let units go, a hidden space at a time, and say what it did to the loss."""
+    moments = {m: factor.A for m, factor in factors.items()}
+    before = evaluate(run.now.train.average, run.loss, judged_on).loss
+    for drop, price, reason in going.drops:
+        new = without(run, drop, moments)
+        after = evaluate(new.average, run.loss, judged_on).loss
+        removal = Removal(
+            step=run.now.step,
+            kind=drop.kind,
+            position=drop.position,
+            place=str(drop),
+            units=len(drop.slots),
+            slots=drop.slots,
+            price=price,
+            loss_before=before,
+            loss_after=after,
+            hidden_sizes=new.network.hidden_sizes,
+            n_parameters=new.network.n_parameters,
+            reason=reason,
+            seconds=run.seconds(),
+        )
+        run.now.train, before = new, after
+        run.record("on_removal", removal)
+    run.tell_of(run.now.train.average)
+
+
+def without(run: Run, drop: Drop, moments: Mapping[int, np.ndarray]) -> TrainState:
+    """The networks and the optimiser's state without some units."""
+    old = run.now.train
+    average, _ = drop.apply(old.average, None, moments)
+    network, optimizer = drop.apply(old.network, old.optimizer, moments)
+    optimizer = run.optimizer.grown(optimizer, network)
+    return old._replace(network=network, optimizer=optimizer, average=average)
