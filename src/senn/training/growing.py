@@ -1,24 +1,21 @@
 """Growth within a run: when to look, what to add, and what it did."""
 
-import numpy as np
-
 from senn import growth
 from senn.batches import Batch, Chunk
-from senn.evaluation import ROWS_AT_ONCE, evaluate
+from senn.evaluation import evaluate
 from senn.evaluation import prepare as prepare_evaluation
-from senn.growth import first_layer, look, propose_all
+from senn.growth import first_layer, propose_all
 from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
 from senn.proposals.base import join
 from senn.pruning import among
+from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth
 from senn.training.pruning import leaving, remove
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
 from senn.training.step import steps
-
-JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
 
 
 def prepare(run: Run) -> None:
@@ -81,15 +78,7 @@ def actions(run: Run, *, rested: bool = False):
 
 def decide(run: Run) -> Decision:
     """Search, decide, and carry the decision out."""
-    fit_sample, held_out = run.source.two_samples(run.schedule.sample_size, run.now.rng)
-    # At the mean: single steps stray from where the loss is low, and there any unit helps.
-    seen = look(
-        run.now.train.average, run.loss, run.score_metric, fit_sample, held_out,
-        run.draw_key(), output_factors(run),
-        run.optimizer.input_factor(run.now.train.optimizer),
-    )  # fmt: skip
-    judged_on = _first_rows(held_out, JUDGED_ROWS)
-    del fit_sample, held_out  # searches need the memory
+    seen, judged_on = look(run)
     going, factors = leaving(run, seen)
     proposals = []
     decision = Decision((), "no place to add: the budgets are used up", True, going)
@@ -113,13 +102,6 @@ def decide(run: Run) -> Decision:
         proposal = among(join(decision.accepted), before, run.now.train.network)
         add(run, proposal, decision.reason, judged_on)
     return decision
-
-
-def output_factors(run: Run, *, stepped: bool | None = None):
-    """S as the optimiser knows it, if that is in the metric of the score."""
-    if run.metric != run.score_metric:
-        return None
-    return run.optimizer.output_factors(run.now.train.optimizer, stepped=stepped)
 
 
 def add(run: Run, proposal: Proposal, reason: str, judged_on: Batch) -> None:
@@ -179,8 +161,3 @@ def _consideration(step: int, verdict: Verdict, worth: float) -> Consideration:
         verdict=str(verdict.outcome),
         reason=verdict.reason,
     )
-
-
-def _first_rows(batch: Batch, n: int) -> Batch:
-    # On the host, which compiles nothing; copies, for a view would keep all of it.
-    return Batch(*(np.asarray(part)[:n].copy() for part in batch))  # pyright: ignore[reportArgumentType]

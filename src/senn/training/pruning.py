@@ -9,7 +9,7 @@ from senn.batches import Batch
 from senn.evaluation import evaluate
 from senn.growth import Seen
 from senn.history import Removal
-from senn.nn.graph import births
+from senn.nn.graph import AbstractTapped, births
 from senn.prices import Factor, Prices, factors_of
 from senn.pruning import Going
 from senn.training.run import Run
@@ -21,17 +21,34 @@ Factors = Mapping[int, Factor]
 def may_leave(run: Run) -> list[np.ndarray]:
     """Of every hidden space, which slots hold units that have been trained for long enough."""
     network, latest = run.now.train.network, run.now.step - run.policy.trial
-    born = np.array([0, *(a.step for a in run.history.additions)])
+    return [(step >= 0) & (step <= latest) for step in steps_of_birth(run, network)]
+
+
+def steps_of_birth(run: Run, network: AbstractTapped) -> list[np.ndarray]:
+    """Of every hidden space, at which step the unit of each slot came; -1 where there is none."""
+    steps = np.array([-1, 0, *(a.step for a in run.history.additions)])
     at = (births(network, space) for space in network.graph.hidden)
-    return [(b >= 0) & (born[np.maximum(b, 0)] <= latest) for b in at]
+    return [steps[np.minimum(b, len(steps) - 2) + 1] for b in at]
+
+
+def trained_at(run: Run) -> int:
+    """The step from which on all units there are have been trained for long enough."""
+    latest = max((int(s.max(initial=0)) for s in steps_of_birth(run, run.now.train.network)),
+                 default=0)  # fmt: skip
+    return latest + run.policy.trial
 
 
 def leaving(run: Run, seen: Seen) -> tuple[Going, Factors]:
     """The units that leave whatever else is decided, and the factors of which their prices are."""
     network = run.now.train.average
-    factors = factors_of(network, [seen.fit.maps, seen.held_out.maps])
+    factors = factors_seen(network, seen)
     prices = Prices.of(network, factors)
     return run.policy.leaving(prices, may_leave(run), float(seen.fit.reach)), factors
+
+
+def factors_seen(network: AbstractTapped, seen: Seen) -> Factors:
+    """The factors of both samples of a look."""
+    return factors_of(network, [seen.fit.maps, seen.held_out.maps])
 
 
 def remove(run: Run, going: Going, factors: Factors, judged_on: Batch) -> None:
