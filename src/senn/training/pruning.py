@@ -18,9 +18,9 @@ from senn.training.state import TrainState
 Factors = Mapping[int, Factor]
 
 
-def may_leave(run: Run) -> list[np.ndarray]:
-    """Of every hidden space, which slots hold units that have been trained for long enough."""
-    network, latest = run.now.train.network, run.now.step - run.policy.trial
+def may_leave(run: Run, network: AbstractTapped, step: int) -> list[np.ndarray]:
+    """Which slots of every hidden space hold units trained for long enough at that step."""
+    latest = step - run.policy.trial
     return [(step >= 0) & (step <= latest) for step in steps_of_birth(run, network)]
 
 
@@ -43,7 +43,9 @@ def leaving(run: Run, seen: Seen) -> tuple[Going, Factors]:
     network = run.now.train.average
     factors = factors_seen(network, seen)
     prices = Prices.of(network, factors)
-    return run.policy.leaving(prices, may_leave(run), float(seen.fit.reach)), factors
+    return run.policy.leaving(
+        prices, may_leave(run, network, run.now.step), float(seen.fit.reach)
+    ), factors
 
 
 def factors_seen(network: AbstractTapped, seen: Seen) -> Factors:

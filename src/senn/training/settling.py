@@ -1,7 +1,6 @@
 """The size at the end: down the prices, judged on the validation rows, and the right one kept."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -23,22 +22,32 @@ REASON = {
 }
 
 
+Stage = tuple[Going, Factors]
+
+
 @dataclass(frozen=True)
 class Size:
     """A network on the way down, and what it takes to get there."""
 
-    stages: tuple[tuple[Going, Factors], ...]
+    network: AbstractTapped
+    stages: tuple[Stage, ...]
     losses: np.ndarray  # of every validation example [N]
     weight: np.ndarray
 
     @property
+    def loss(self) -> float:
+        """Their weighted mean."""
+        return float(np.average(self.losses, weights=self.weight))
+
+    @property
     def units(self) -> int:
         """How many there are."""
-        return sum(self.stages[-1][0].hidden_sizes)
+        return sum(self.network.hidden_sizes)
 
-    def above(self, best: "Size") -> tuple[float, float]:
-        """How much higher the mean loss is, and the standard error of that, by example."""
-        return paired(self.losses - best.losses, self.weight)
+    def within(self, best: "Size", errors: float) -> bool:
+        """Whether the loss is higher by no more than so many standard errors, by example."""
+        mean, error = paired(self.losses - best.losses, self.weight)
+        return mean <= errors * error
 
 
 def paired(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
@@ -50,52 +59,49 @@ def paired(difference: np.ndarray, weight: np.ndarray) -> tuple[float, float]:
 
 
 def settle(run: Run) -> None:
-    """Go down the prices, and keep the size that the policy prefers, for training to go on with."""
-    slots = may_leave(run)
-    if not any(map(np.any, slots)):
-        return
+    """Go down the prices, and keep the size that the policy prefers, for training to go on with.
+
+    What was best before, if that was earlier, goes down its own, so that it is returned if
+    training does not come by a better one, and is no larger than what was asked for.
+    """
+    network, best = run.now.train.average, run.now.best
     with run.timed("growth"):
         seen, judged_on = look(run)
-        chosen = preferred(run, way_down(run, factors_seen(run.now.train.average, seen), slots))
+        sizes = way_down(run, network, factors_seen(network, seen), run.now.step)
+        chosen = preferred(run, sizes)
+        kept = Best(chosen.loss, chosen.network, run.now.step)
+        if best.network is not None and best.loss < min(size.loss for size in sizes):
+            factors = factors_seen(best.network, look(run, best.network)[0])
+            before = preferred(run, way_down(run, best.network, factors, best.step))
+            if before.loss < kept.loss:
+                kept = Best(before.loss, before.network, best.step)
+        run.now.best, run.now.stale = kept, 0
         for going, factors in chosen.stages:
             if going.departures:
                 remove(run, going, factors, judged_on)
-                # What was best before is larger: it is not what was asked for.
-                run.now.best, run.now.stale = Best(np.inf, None, 0), 0
 
 
 def preferred(run: Run, sizes: list[Size]) -> Size:
     """The smallest within one standard error of the best, or the best."""
-    best = min(sizes, key=lambda size: (float(np.average(size.losses, weights=size.weight)),
-                                        size.units))  # fmt: skip
+    best = min(sizes, key=lambda size: (size.loss, size.units))
     if run.policy.prefer == "best":
         return best
-    near = [size for size in sizes if _within(size, best, 1.0)]
-    return min(near, key=lambda size: size.units)
+    return min((s for s in sizes if s.within(best, 1.0)), key=lambda size: size.units)
 
 
-def _within(size: Size, best: Size, errors: float) -> bool:
-    mean, error = size.above(best)
-    return mean <= errors * error
-
-
-def way_down(run: Run, factors: Factors, may: list[np.ndarray]) -> list[Size]:
-    """Sizes from that which has grown downwards, until the loss has risen beyond doubt."""
-    network = run.now.train.average
+def way_down(run: Run, network: AbstractTapped, factors: Factors, step: int) -> list[Size]:
+    """Sizes from a network as it was at a step downwards, until the loss has risen beyond doubt."""
+    may = may_leave(run, network, step)
     going = everywhere(Prices.of(network, factors), may)
-    stages: tuple[tuple[Going, Factors], ...] = ()
+    stages: tuple[Stage, ...] = ()
     sizes = [_judged(run, network, ((going, factors),))]
-    best = sizes[0]
     while (lower := _lower(going, REASON[run.policy.prefer])) is not None:
         smaller = _without(network, lower, factors)
         sizes.append(_judged(run, smaller, (*stages, (lower, factors))))
-        best = min(best, sizes[-1], key=lambda size: float(np.average(size.losses,
-                                                           weights=size.weight)))  # fmt: skip
-        if not _within(sizes[-1], best, HOPELESS):
+        if not sizes[-1].within(min(sizes, key=lambda size: size.loss), HOPELESS):
             break
         going = lower
-        left, there = sum(lower.hidden_sizes), sum(network.hidden_sizes)
-        if left <= (1 - STAGE) * there:  # far from where the moments are known
+        if sizes[-1].units <= (1 - STAGE) * sum(network.hidden_sizes):  # moments are of long ago
             stages = (*stages, (lower, factors))
             network, factors = smaller, factors_seen(smaller, look(run, smaller)[0])
             going = everywhere(Prices.of(network, factors), may)
@@ -113,14 +119,14 @@ def _lower(going: Going, reason: str) -> Going | None:
     return None if lower is going else lower
 
 
-def _without(network: AbstractTapped, going: Going, factors: Factors) -> Any:
+def _without(network: AbstractTapped, going: Going, factors: Factors) -> AbstractTapped:
     moments = {m: factor.A for m, factor in factors.items()}
     for drop, _, _ in going.drops:
         network, _ = drop.apply(network, None, moments)
     return network
 
 
-def _judged(run: Run, network: AbstractTapped, stages: tuple[tuple[Going, Factors], ...]) -> Size:
+def _judged(run: Run, network: AbstractTapped, stages: tuple[Stage, ...]) -> Size:
     assert run.validation is not None
     _, losses = outputs_and_losses(network, run.loss, run.validation)
-    return Size(stages, losses, np.asarray(run.validation.weight, np.float64))
+    return Size(network, stages, losses, np.asarray(run.validation.weight, np.float64))
