@@ -13,10 +13,13 @@ from senn.prices import Prices
 from senn.proposals import Proposal
 from senn.pruning import Going, everywhere
 from senn.score import max_additions
-from senn.verdicts import Decision, Outcome, Verdict
+from senn.verdicts import Decision, Outcome, Verdict, percent, times
 from senn.words import quoted
 
 __all__ = ["Decision", "Outcome", "Policy", "Verdict"]
+
+
+SHRINK_AT_ONCE = 0.1  # of the units, at one look, where there are too many
 
 
 @dataclass(frozen=True)
@@ -195,16 +198,21 @@ class Policy:
         sizes = network.hidden_sizes
         return self.swap is not None and sum(sizes) > 1 and not self.over_budget(network, sizes)
 
-    def leaving(self, prices: Prices, may: Sequence[np.ndarray], reach: float) -> Going:
+    def leaving(
+        self,
+        prices: Prices,
+        may: Sequence[np.ndarray],
+        reach: float,
+        at_once: float = SHRINK_AT_ONCE,
+    ) -> Going:
         """The units that leave whatever comes: those that cost too little, and those too many.
 
         `may` says of every hidden space which slots hold units that may leave. Of what is over a
-        budget `SHRINK_AT_ONCE` leaves at once, so that training can make up for it.
+        budget a share of all units leaves `at_once`, so that training can make up for it.
         """
         going, network = everywhere(prices, may), prices.network
         going = going.below(self.least_price(reach), f"cost less to lose than {self.prune:g} α")
-        most = max(round(SHRINK_AT_ONCE * sum(network.hidden_sizes)), 1)
-        for _ in range(most):
+        for _ in range(max(round(at_once * sum(network.hidden_sizes)), 1)):
             if not self.over_budget(network, going.hidden_sizes):
                 break
             unit = going.left.cheapest()
@@ -335,7 +343,7 @@ class Policy:
         return verdicts, going
 
     def _no_room(self, proposal: Proposal) -> Verdict:
-        gained = f"a unit gains {_percent(self.worth(proposal), proposal.reach)} of what is left"
+        gained = f"a unit gains {percent(self.worth(proposal), proposal.reach)} of what is left"
         asked = "" if self.swap is None else f", not {self.swap:g} times what would have to leave"
         return Verdict(proposal, Outcome.SWAP, f"{gained}{asked}, and the budget is used up")
 
@@ -362,8 +370,8 @@ class Policy:
     def _verdict(self, proposal: Proposal) -> Verdict:
         """By the thresholds alone."""
         worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
-        gained = f"a unit gains {_percent(worth, reach)} of what is left"
-        raised = f"raises η_c {_times(worth, eta)}-fold"
+        gained = f"a unit gains {percent(worth, reach)} of what is left"
+        raised = f"raises η_c {times(worth, eta)}-fold"
         if not worth > 0:
             outcome = Outcome.NOISE
             said = f"({proposal.score:.2g} ± {proposal.stderr:.2g})"
@@ -384,7 +392,6 @@ class Policy:
         return f"best, {closest.proposal.action}: {closest.reason}"
 
 
-SHRINK_AT_ONCE = 0.1  # of the units, at one look, where there are too many
 LAYERS = {"residual": Beside, "identity": Between}  # by `layer_kind`
 _LEAST: dict[str, int] = dict.fromkeys(
     (
@@ -393,11 +400,3 @@ _LEAST: dict[str, int] = dict.fromkeys(
     ),
     1,
 )  # fmt: skip
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{part / whole:.2%}" if whole > 0 else "0.00%"
-
-
-def _times(worth: float, eta: float) -> str:
-    return f"{1 + worth / eta:.3g}" if eta > 0 else "∞"

@@ -50,3 +50,13 @@ class Decision:
     def leaving(self) -> bool:
         """Whether any units leave."""
         return self.going is not None and bool(self.going.departures)
+
+
+def percent(part: float, whole: float) -> str:
+    """A part of a whole, in words."""
+    return f"{part / whole:.2%}" if whole > 0 else "0.00%"
+
+
+def times(worth: float, eta: float) -> str:
+    """How many times η_c there is with this, in words."""
+    return f"{1 + worth / eta:.3g}" if eta > 0 else "∞"

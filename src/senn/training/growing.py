@@ -12,7 +12,7 @@ from senn.proposals.base import join
 from senn.pruning import among
 from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth
-from senn.training.pruning import leaving, remove
+from senn.training.pruning import NONE_BEST, leaving, over_budget, remove
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
 from senn.training.step import steps
@@ -57,11 +57,11 @@ def consider(run: Run) -> None:
     # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
     refused = decision.exhausted and looked and not added
     run.now.refusals = run.now.refusals + 1 if refused else 0
-    network = run.now.train.network
-    over = run.policy.over_budget(network, network.hidden_sizes)
-    full = not run.policy.actions(network)
+    if over_budget(run):
+        return
+    full = not run.policy.actions(run.now.train.network)
     patience = run.policy.swap_patience if full else run.policy.patience
-    if not over and (run.now.refusals >= patience or not actions(run, rested=True)):
+    if run.now.refusals >= patience or not actions(run, rested=True):
         end_growth(run)
 
 
@@ -96,6 +96,8 @@ def decide(run: Run) -> Decision:
     run.history.records.extend(considerations)
     run.tell("on_considerations", considerations, decision.reason)
     before = run.now.train.network
+    if over_budget(run):  # what was best before is too large, and stays so for some looks
+        run.now.best, run.now.stale = NONE_BEST, 0
     if decision.going is not None and decision.leaving:
         remove(run, decision.going, factors, judged_on)
     if decision.accepted:

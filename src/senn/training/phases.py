@@ -1,7 +1,7 @@
 """The phases of a run, growth, settling and annealing, and by what each of them ends."""
 
 from senn.history import Ending
-from senn.training.pruning import trained_at
+from senn.training.pruning import cut, over_budget, trained_at
 from senn.training.run import Run
 from senn.training.settling import settle
 from senn.training.state import Annealing
@@ -35,6 +35,8 @@ def rest_in_time(run: Run, end: int | None) -> int | None:
         end_growth(run)
     if run.now.growing:
         return latest
+    if over_budget(run):
+        cut(run)
     if run.now.settle_at is not None and run.now.step < run.now.settle_at and not pressed:
         return run.now.settle_at if latest is None else min(run.now.settle_at, latest)
     if run.now.settle_at is not None:

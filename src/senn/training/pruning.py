@@ -10,11 +10,14 @@ from senn.evaluation import evaluate
 from senn.growth import Seen
 from senn.history import Removal
 from senn.nn.graph import AbstractTapped, births
+from senn.policy import SHRINK_AT_ONCE
 from senn.prices import Factor, Prices, factors_of
 from senn.pruning import Going
+from senn.training.looking import look
 from senn.training.run import Run
-from senn.training.state import TrainState
+from senn.training.state import Best, TrainState
 
+NONE_BEST = Best(np.inf, None, 0)
 Factors = Mapping[int, Factor]
 
 
@@ -38,14 +41,27 @@ def trained_at(run: Run) -> int:
     return latest + run.policy.trial
 
 
-def leaving(run: Run, seen: Seen) -> tuple[Going, Factors]:
+def leaving(run: Run, seen: Seen, at_once: float = SHRINK_AT_ONCE) -> tuple[Going, Factors]:
     """The units that leave whatever else is decided, and the factors of which their prices are."""
     network = run.now.train.average
     factors = factors_seen(network, seen)
-    prices = Prices.of(network, factors)
-    return run.policy.leaving(
-        prices, may_leave(run, network, run.now.step), float(seen.fit.reach)
-    ), factors
+    may, reach = may_leave(run, network, run.now.step), float(seen.fit.reach)
+    return run.policy.leaving(Prices.of(network, factors), may, reach, at_once), factors
+
+
+def over_budget(run: Run) -> bool:
+    """Whether the network is larger than it may be, as one may be that a run starts with."""
+    network = run.now.train.network
+    return run.policy.over_budget(network, network.hidden_sizes)
+
+
+def cut(run: Run) -> None:
+    """Let all leave that is over a budget, at once, where there is no time to train in between."""
+    with run.timed("growth"):
+        seen, judged_on = look(run)
+        going, factors = leaving(run, seen, at_once=1.0)
+        remove(run, going, factors, judged_on)
+        run.now.best, run.now.stale = NONE_BEST, 0  # what was best before is too large
 
 
 def factors_seen(network: AbstractTapped, seen: Seen) -> Factors:
