@@ -36,7 +36,8 @@ from senn.nn import MLP
 from senn.nn.activation import Rational
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import GradientAscent, Projection, Random
-from senn.proposals.base import Problem, Sample, draw_units, residuals, search_keys
+from senn.proposals.base import Sample, search_keys
+from senn.proposals.problem import Problem, residuals
 from senn.proposals.projection import (
     RATE_GAIN,
     RATE_LOSS,
@@ -44,6 +45,7 @@ from senn.proposals.projection import (
     THETA_RIDGE,
     nearly_normal,
 )
+from senn.proposals.units import draw_units
 from senn.score import network_expansion_score
 from senn.training import TrainState, train_chunk, train_large_chunk
 

@@ -5,8 +5,8 @@ import numpy as np
 
 from senn.batches import Batch
 from senn.nn import ACTIVATIONS, Dense, Hidden
-from senn.nn.graph import first_units
 from senn.nn.network import assemble
+from senn.nn.spaces import first_units
 
 LOSS_METRICS = [
     ("softmax_cross_entropy", "euclidean"),

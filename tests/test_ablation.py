@@ -22,7 +22,7 @@ from senn.history import Evaluation
 from senn.losses import Fisher, SquaredError
 from senn.nn import MLP
 from senn.proposals import Projection
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 from senn.studies import ablation, automatic_size, tasks
 from senn.studies.ablation import SENN, arms, loss_after
 from senn.studies.arms import Draw, GradMax, Split, Tiny, top_directions

@@ -22,10 +22,14 @@ from senn.lineage import lineage, lineage_of
 from senn.losses import SquaredError, make_loss, make_metric
 from senn.models import ModelFileError, read_model, write_model
 from senn.nn import MLP
-from senn.nn.graph import births
+from senn.nn.connections import connections
+from senn.nn.edits import write
+from senn.nn.spaces import births, leaf_at, units
 from senn.optimizers import KFAC, Optax
 from senn.policy import Policy
 from senn.proposals import Random
+from senn.report import render
+from senn.runs import read_run, write_run
 from senn.score import score_increase, score_increase_bound
 from senn.training import Schedule
 from strategies import random_network
@@ -57,6 +61,11 @@ SCHEDULE = Schedule(max_steps=16, batch_size=45, evaluate_every=8, steps_per_cal
 outputs = eqx.filter_jit(lambda network: network(jnp.asarray(X)))
 every_network = pytest.mark.parametrize("name", NETWORKS)
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS)
+
+
+def small_towers():
+    """Of another size, and other numbers, than any that is stored."""
+    return Towers((2, 3, 1, 1, 1, 2), 1, seed=9)
 
 
 class Keeper(Callback):
@@ -111,7 +120,7 @@ def test_a_run_grows_and_disturbs_nothing(name, optimizer, runs):
 def test_a_run_that_is_taken_up_again_ends_as_it_would_have(name, optimizer, runs):
     network, history, paths = runs(name, optimizer)
     path = paths[len(paths) // 2]
-    like = None if isinstance(network, MLP) else Towers((2, 3, 1, 1, 1, 2), 1, seed=9)
+    like = None if isinstance(network, MLP) else small_towers()
     state = read_checkpoint(path).state(OPTIMIZERS[optimizer], like)
     assert 0 < state.step < history.steps
     assert state.history.additions
@@ -132,7 +141,7 @@ def test_a_checkpoint_of_a_network_of_ones_own_asks_for_one_like_it(runs):
 def test_files_hold_a_network(name, runs, tmp_path):
     network, history, _ = runs(name, "adam")
     write_model(tmp_path / "model", network, {"owner": "me"}, {"mean": np.arange(3.0)})
-    like = None if isinstance(network, MLP) else Towers((2, 3, 1, 1, 1, 2), 1)
+    like = None if isinstance(network, MLP) else small_towers()
     stored, header, arrays = read_model(tmp_path / "model", like)
     assert (stored.hidden_sizes, stored.n_parameters) == (
         network.hidden_sizes,
@@ -295,13 +304,13 @@ def copied(network, layer):
         weights.append(matrix[: len(network.inputs_in_use(m))][network.inputs_in_use(m), :1])
         bias = matrix[-1, :1] if site.bias is not None else bias
     thetas = [leaf for leaf in leaves if leaf.endswith("theta")]
-    theta = np.asarray(senn.nn.graph.leaf_at(network, thetas[0]))[:, :1]
+    theta = np.asarray(leaf_at(network, thetas[0]))[:, :1]
     grown = senn.add_width(network, layer, np.vstack(weights), bias, theta)
     halves = {}
     for port in space.read:
-        w = np.asarray(senn.nn.graph.leaf_at(network, port.leaf))
+        w = np.asarray(leaf_at(network, port.leaf))
         halves[port] = np.repeat(w[:1] / 2, 2, axis=0)
-    return senn.nn.graph.write(grown, space, [0, slot], halves)
+    return write(grown, space, [0, slot], halves)
 
 
 @pytest.mark.parametrize(
@@ -351,3 +360,66 @@ def test_squared_error_runs_too():
     )  # fmt: skip
     assert history.additions
     assert np.isfinite(outputs(network)).all()
+
+
+class Saved:
+    """What a run's folder asks of an estimator."""
+
+    def __init__(self, network, history):
+        self.network, self.history_ = network, history
+
+    def save(self, path):
+        write_model(path, self.network, {}, {})
+
+
+@every_network
+def test_a_report_tells_of_every_unit(name, runs, tmp_path):
+    network, history, _ = runs(name, "kfac")
+    write_run(tmp_path, Saved(network, history), {"data": "made up"}, {"task": "classification"})
+    page = render(read_run(tmp_path), None if isinstance(network, MLP) else small_towers())
+    for layer, (space, count) in enumerate(
+        zip(network.graph.hidden, network.hidden_sizes, strict=True)
+    ):
+        drawn = [f'data-node="h{layer}-{unit}"' for unit in range(count + 1)]
+        assert [node in page for node in drawn] == [True] * count + [False]
+        assert page.count(f"{space.name}, unit ") >= count
+    for i in range(5):
+        assert f'data-node="i{i}"' in page
+    for addition in lineage_of(network, history).additions:
+        assert addition.reason in page
+
+
+@every_network
+def test_connections_are_what_a_network_computes_with(name):
+    network = NETWORKS[name]()
+    for connection in connections(network):
+        changed = silenced(network, connection)
+        assert not np.allclose(outputs(changed), outputs(network))
+    read = {(c.source, c.target): c.weight.shape for c in connections(network)}
+    for (source, target), shape in read.items():
+        assert shape == (units(network, source), units(network, target))
+    silent = network
+    for connection in connections(network):
+        silent = silenced(silent, connection)
+    np.testing.assert_array_equal(np.ptp(np.asarray(outputs(silent)), axis=0), 0)
+
+
+def silenced(network, connection):
+    """Without the weights of one connection."""
+    for site in network.graph.maps:
+        writes = {port.leaf for port in connection.target.written}
+        if connection.source in site.reads and set(site.leaves) & writes:
+            matrix = np.asarray(site.matrix(network)).copy()
+            matrix[site.columns(network, connection.source)] = 0
+            network = site.put(network, jnp.asarray(matrix))
+    return network
+
+
+@every_network
+def test_drawings_show_every_space(name):
+    plt = pytest.importorskip("matplotlib.pyplot")
+    network = NETWORKS[name]()
+    ax = senn.plot.architecture(network, ax=plt.figure().subplots())
+    sizes = (network.in_size, *network.hidden_sizes, network.out_size)
+    assert [t.get_text() for t in ax.texts] == list(map(str, sizes))
+    plt.close("all")

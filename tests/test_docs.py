@@ -11,7 +11,9 @@ import runpy
 from fnmatch import fnmatch
 from pathlib import Path
 
+import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -151,16 +153,20 @@ def run(snippet: str) -> dict:
     return runpy.run_path(str(DOCS / "snippets" / f"{snippet}.py"))
 
 
+GREEDY = {"every": 2, "depth": False, "alpha": 1e-9, "tau": 1 + 1e-9, "confidence": 0}
+
+
 def steps(**settings):
     """A few steps with growth, on data that compile once for all."""
     x = np.random.default_rng(0).normal(size=(1024, 3))
     hurry = {
         "optimizer": "adam",
         "proposer": senn.proposals.Random(candidates=64),
-        "policy": senn.Policy(every=2, depth=False, alpha=1e-9, tau=1 + 1e-9, confidence=0),
+        "policy": senn.Policy(**GREEDY),
         "schedule": senn.Schedule(max_steps=6, batch_size=64, sample_size=512, steps_per_call=2),
     }
-    network = senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), capacity=8)
+    network = settings.pop("network", None)
+    network = network or senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), capacity=8)
     return senn.fit(network, (x, (x[:, 0] * x[:, 1] > 0).astype(int)), **{**hurry, **settings})
 
 
@@ -248,23 +254,21 @@ def test_a_name_is_taken_once(wave):
         activation.register(type("Other", (wave,), {}))
 
 
-class Mixing(activation.AbstractFixed):
-    """Silent where z is 0, but every slot depends on all others."""
-
-    @staticmethod
-    def function(z):
-        return z * (1 + z.sum(axis=-1, keepdims=True))
-
-
 def test_snippet_layer():
-    check = run("layer")["check_dormant_slots"]
-    hidden = senn.nn.MLP(3, 2, (2,), key=jax.random.key(0), activation="tanh", capacity=4).hidden[0]
-    x = jax.random.normal(jax.random.key(1), (5, 3))
-    awake = jax.tree.map(lambda leaf: leaf + 1, hidden.dense)
-    with pytest.raises(AssertionError, match="puts something out"):
-        check(senn.nn.Hidden(awake, hidden.activation, hidden.born), x)
+    snippet = run("layer")
+    network, history = steps(network=snippet["Passed"](3, 2, units=2), optimizer="kfac")
+    assert history.additions
+    assert {a.place for a in history.additions} == {"hidden"}
+    snippet["check_dormant_slots"](network, jnp.ones((5, 3)))
+    woken = eqx.tree_at(lambda n: n.out, network, network.out.at[-1].set(1.0))
     with pytest.raises(AssertionError, match="would wake"):
-        check(senn.nn.Hidden(hidden.dense, Mixing(), hidden.born), x)
+        snippet["check_dormant_slots"](woken, jnp.ones((5, 3)))
+
+
+def test_snippet_action():
+    network, history = steps(policy=run("action")["SnugPolicy"](**GREEDY))
+    assert history.additions
+    assert network.capacities == network.hidden_sizes
 
 
 def test_snippet_researcher():

@@ -18,7 +18,7 @@ from senn.expand import (
     raise_singular_values,
 )
 from senn.nn import ACTIVATIONS, MLP
-from senn.nn.graph import next_capacity
+from senn.nn.spaces import next_capacity
 from strategies import random_network, random_units
 
 SIZES = (5, 4, 3, 2)

@@ -12,22 +12,11 @@ import pytest
 from senn.batches import InputMoment
 from senn.curvature import moments, through
 from senn.losses import SoftmaxCrossEntropy, make_metric
-from senn.nn.graph import (
-    AbstractTapped,
-    Graph,
-    Port,
-    Space,
-    arrange,
-    births,
-    cost,
-    erase,
-    leaf_at,
-    resize,
-    slots,
-    units,
-    write,
-)
+from senn.nn.edits import arrange, erase, resize, write
+from senn.nn.graph import Graph, cost
 from senn.nn.sites import UnitwiseSite
+from senn.nn.spaces import Port, Space, births, leaf_at, slots, units
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import KFAC
 from strategies import random_batch, random_network
 from towers import Towers

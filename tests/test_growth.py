@@ -17,7 +17,7 @@ from senn.nn import MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
 from senn.proposals import Proposal, Random
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 
 rng = np.random.default_rng(6)
 N = 16

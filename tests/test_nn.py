@@ -18,7 +18,7 @@ from senn.nn import (
     register,
 )
 from senn.nn.activation import Rational
-from senn.nn.graph import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
+from senn.nn.spaces import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
 
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(6, 3)))

@@ -12,7 +12,7 @@ from senn.actions import Beside, Between, Widen
 from senn.nn import MLP
 from senn.policy import Policy
 from senn.proposals import Proposal
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 
 rng = np.random.default_rng(4)
 

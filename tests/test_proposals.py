@@ -23,19 +23,18 @@ from senn.proposals import (
     Projection,
     Random,
 )
-from senn.proposals.base import (
-    Units,
+from senn.proposals.base import search_keys
+from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
+from senn.proposals.problem import Units, problem_at
+from senn.proposals.projection import THETA_RIDGE, Fit
+from senn.proposals.units import (
     activations,
     fit_score,
     held_out_gains,
     mask_units,
     objective,
-    problem_at,
     rescale,
-    search_keys,
 )
-from senn.proposals.langevin import _log_move, adapt, mala_start, mala_step
-from senn.proposals.projection import THETA_RIDGE, Fit
 from senn.score import score_increase_bound
 
 N, OUT, DAMPING = 24, 2, 1e-2  # examples, outputs of the reading map

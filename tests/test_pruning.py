@@ -13,7 +13,7 @@ from senn.callbacks import Callback
 from senn.checkpoints import read_checkpoint, write_checkpoint
 from senn.history import History
 from senn.lineage import lineage, lineage_of, sizes_before
-from senn.nn.graph import births
+from senn.nn.spaces import births
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.policy import Policy
 from senn.prices import Factor, Prices

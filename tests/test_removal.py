@@ -10,7 +10,8 @@ import reference
 from senn.batches import Batch
 from senn.growth import look
 from senn.losses import make_loss, make_metric
-from senn.nn.graph import births, leaf_at, write
+from senn.nn.edits import write
+from senn.nn.spaces import births, leaf_at
 from senn.prices import Factor, Prices, factors_of, matrix_of
 from senn.removal import take_out
 from senn.score import removal_price, score_increase

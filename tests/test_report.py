@@ -21,7 +21,7 @@ from senn.cli import main
 from senn.history import Addition, Consideration, Evaluation, History
 from senn.lineage import lineage
 from senn.models import write_model
-from senn.nn.graph import write
+from senn.nn.edits import write
 from senn.report import render
 from senn.report.pictures import coloured
 from senn.report.png import data_uri

@@ -28,8 +28,10 @@ from senn.models import plain, write_model
 from senn.nn import ACTIVATIONS, MLP
 from senn.optimizers import KFAC, NaturalGradient, Optax
 from senn.proposals import Projection
-from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units, features
+from senn.proposals.base import AbstractMaximizer, Sample
+from senn.proposals.problem import Problem, Units
 from senn.proposals.projection import THETA_RIDGE, Fit
+from senn.proposals.units import features
 from senn.score import score_increase_bound
 from senn.training import TrainState, train_chunk
 from strategies import LOSS_METRICS, random_batch, random_network

@@ -13,8 +13,10 @@ from jaxtyping import Array
 
 from senn.arrays import to_device
 from senn.nn.activation import Rational
-from senn.nn.graph import AbstractTapped, Graph, Port, Space, Taps, first_units
+from senn.nn.graph import Graph
 from senn.nn.sites import DenseSite, UnitwiseSite
+from senn.nn.spaces import Port, Space, first_units
+from senn.nn.tapped import AbstractTapped, Taps
 
 NAMES = ("left", "right", "deep", "shared", "extra", "outputs")
 ENDS = ((0, 3), (1, 2), (2, 3), (3, 4), (3, 5), (4, 5))  # L, D, R, E, O, P: read and written

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from senn.proposals.base import AbstractMaximizer, Problem, Units
+from senn.proposals import AbstractMaximizer, Problem, Units
 
 
 class Differences(AbstractMaximizer):

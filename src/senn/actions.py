@@ -10,7 +10,9 @@ import numpy as np
 
 from senn.expand import InsertKind, add_width, grow_capacity, insert_layer, insert_zeros
 from senn.nn.activation import Activation
-from senn.nn.graph import AbstractLayered, AbstractTapped, Space, cost, next_capacity
+from senn.nn.graph import cost
+from senn.nn.spaces import Space, next_capacity
+from senn.nn.tapped import AbstractLayered, AbstractTapped
 from senn.removal import take_out
 from senn.words import place
 

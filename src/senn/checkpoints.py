@@ -19,7 +19,7 @@ from senn.files import FileError, Format, read_file, write_file
 from senn.history import History
 from senn.leaves import arrays_of, filled, network_at, shape_of
 from senn.lineage import lineage
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.readers import first_sentence
 from senn.training.state import MANY, Annealing, Best, RunState, TrainState, described

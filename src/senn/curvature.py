@@ -16,7 +16,7 @@ from senn.losses import (
     among_metric,
     mean_loss,
 )
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 
 EXACT_OUTPUTS = 32  # up to here S is summed over the outputs instead of drawn
 

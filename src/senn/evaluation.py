@@ -11,7 +11,7 @@ from senn.arrays import blank
 from senn.batches import Batch
 from senn.compilation import QUICK, program
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, among_loss
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 
 ROWS_AT_ONCE = 4096
 BLOCK = 1024  # rows at once

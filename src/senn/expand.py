@@ -15,20 +15,9 @@ import equinox as eqx
 import numpy as np
 
 from senn.arrays import to_device, zeros_like
-from senn.nn.graph import (
-    AbstractLayered,
-    AbstractTapped,
-    Space,
-    arrange,
-    births,
-    leaf_at,
-    map_networks,
-    newest,
-    next_capacity,
-    resize,
-    slots,
-    write,
-)
+from senn.nn.edits import arrange, map_networks, newest, resize, write
+from senn.nn.spaces import Space, births, leaf_at, next_capacity, slots
+from senn.nn.tapped import AbstractLayered, AbstractTapped
 
 SINGULAR_VALUE_FLOOR = 1e-3  # of the mean singular value (appendix C)
 

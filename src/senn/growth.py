@@ -18,25 +18,16 @@ from senn.compilation import QUICK, program
 from senn.curvature import MapRows, Moments, moments
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
 from senn.nn.sites import AbstractMap
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Proposal
-from senn.proposals.base import (
-    Found,
-    Problem,
-    Units,
-    found_by,
-    join,
-    outputs,
-    problem_at,
-    read_by,
-    rescale,
-    residuals,
-    search_keys,
-)
+from senn.proposals.base import found_by, outputs, read_by, search_keys
 from senn.proposals.choice import Choice
+from senn.proposals.problem import Found, Problem, Units, problem_at, residuals
+from senn.proposals.proposal import join
+from senn.proposals.units import rescale
 
 Net = TypeVar("Net", bound=AbstractTapped)
 

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn.arrays import path_of, to_device
-from senn.nn.graph import AbstractTapped, erase, resize, slots
+from senn.nn.edits import erase, resize
+from senn.nn.spaces import slots
 from senn.nn.stored import perceptron
+from senn.nn.tapped import AbstractTapped
 
 
 def arrays_of(tree: Any) -> dict[str, np.ndarray]:

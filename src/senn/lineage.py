@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from senn.history import Addition, History, Removal
-from senn.nn.graph import AbstractTapped, births
+from senn.nn.spaces import births
+from senn.nn.tapped import AbstractTapped
 
 START = -1  # what brought units that were there from the start
 

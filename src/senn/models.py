@@ -16,8 +16,10 @@ from senn.leaves import arrays_of, network_at, shape_of
 from senn.model_file import MODEL_FORMAT as MODEL_FORMAT
 from senn.model_file import ModelFileError as ModelFileError
 from senn.model_file import owned, owner_of
-from senn.nn.graph import AbstractTapped, arrange, births, next_capacity, resize, units
+from senn.nn.edits import arrange, resize
+from senn.nn.spaces import births, next_capacity, units
 from senn.nn.stored import plain as plain
+from senn.nn.tapped import AbstractTapped
 from senn.readers import first_sentence
 
 

@@ -12,7 +12,7 @@ from senn.batches import StreamSource
 from senn.callbacks import Callback
 from senn.expand import add_outputs
 from senn.history import History
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.training import Schedule, first_state, fit

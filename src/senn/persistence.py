@@ -67,7 +67,7 @@ class Persistent:
 
     @property
     def network_(self) -> Any:
-        """The `senn.nn.MLP`; predictions are made without it."""
+        """The network (a perceptron); predictions are made without it."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} is not fitted yet.")
         return self._plain.network()

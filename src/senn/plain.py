@@ -23,7 +23,7 @@ class PlainNetwork:
             there from the start (None if that is not known).
         arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [F, O] if units have
             coefficients.
-        network: the `senn.nn.MLP` that these are of, where there is one.
+        network: the one that these are of, where there is one.
     """
 
     def __init__(  # noqa: D107
@@ -68,7 +68,7 @@ class PlainNetwork:
         return numpy_predict.forward(self._layers[x.dtype], x, scale)
 
     def network(self) -> Any:
-        """The `senn.nn.MLP`: the one that these arrays are of, or one with room to grow."""
+        """The network that these arrays are of, or one with room to grow."""
         if self._network is None:
             # Here, because it loads JAX, which predictions do without.
             from senn.nn.stored import mlp_from

@@ -3,6 +3,7 @@
 Every function takes `ax`, by default the current axes, and returns it.
 """
 
+from collections.abc import Mapping
 from itertools import product
 from typing import Any
 
@@ -18,12 +19,13 @@ from senn.curvature import moments
 from senn.history import History
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
-from senn.nn import MLP
 from senn.nn.activation import Activation
-from senn.nn.network import active_blocks
+from senn.nn.connections import connections
+from senn.nn.spaces import Space, units
+from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
-from senn.proposals.base import Sample
 from senn.proposals.projection import Fit
+from senn.proposals.sample import Sample
 from senn.score import residual
 
 try:
@@ -113,7 +115,7 @@ def decision_boundary(
 
 
 def score_landscape(
-    network: MLP,
+    network: AbstractTapped,
     data: Any,
     *,
     layer: int = 0,
@@ -141,7 +143,7 @@ def score_landscape(
         raise ValueError(
             f"score_landscape shows units of one input; the network has {network.in_size}."
         )
-    if not 0 <= layer < len(network.hidden) or network.sources[layer] != (0,):
+    if not _reads_the_input_alone(network, layer):
         raise ValueError(f"layer={layer!r} is no hidden layer that reads the input alone.")
     ax, batch, loss = plt.gca() if ax is None else ax, Batch.of(*data), make_loss(loss)
     low, high = float(batch.x.min()), float(batch.x.max())
@@ -153,7 +155,7 @@ def score_landscape(
     sample = Sample(source.dense[0], fit(a, g), source.root_weight)
     at, scale = (g.ravel() for g in np.meshgrid(locations, scales))
     w = jnp.asarray(np.stack([1 / scale, -at / scale], axis=1), sample.a.dtype)
-    scores = _best_scores(network.activation, sample, w) / fit.score
+    scores = _best_scores(network.graph.hidden[layer].activation, sample, w) / fit.score
     mesh = ax.pcolormesh(
         locations, scales, np.asarray(scores).reshape(len(scales), len(locations)), shading="auto"
     )
@@ -162,7 +164,16 @@ def score_landscape(
     return ax
 
 
-def _moments(network: MLP, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, layer: int):
+def _reads_the_input_alone(network: AbstractTapped, layer: int) -> bool:
+    graph = network.graph
+    if not 0 <= layer < len(graph.hidden):
+        return False
+    return all(graph.maps[m].reads == graph.inputs for m in graph.writers(graph.hidden[layer]))
+
+
+def _moments(
+    network: AbstractTapped, loss: AbstractLoss, metric: AbstractMetric, batch: Batch, layer: int
+):
     """The moments of the map that makes a layer, and of the nearest that reads it: of it alone."""
     maps = eqx.filter_jit(moments)(network, loss, metric, batch, jax.random.key(0)).maps
     return maps[layer], maps[network.readers(layer)[0]]
@@ -175,22 +186,25 @@ def _best_scores(
     return Fit.of(activation, sample, w, ridge=0.0).score
 
 
-def architecture(network: MLP, history: History | None = None, *, ax: Axes | None = None) -> Axes:
+def architecture(
+    network: AbstractTapped, history: History | None = None, *, ax: Axes | None = None
+) -> Axes:
     """The network's units and strongest connections; lines are dashed where weights are negative.
 
     With the `history` of its run, units have the colour of the step at which they came; grey
     ones were there from the start.
     """
     ax = plt.gca() if ax is None else ax
-    sizes = (network.in_size, *network.hidden_sizes, network.out_size)
-    places = [_column(column, n) for column, n in enumerate(sizes)]
+    sizes, places = (network.in_size, *network.hidden_sizes, network.out_size), _places(network)
     _draw_connections(ax, network, places)
-    for column, place in enumerate(places):
+    for place in places.values():
         ax.scatter(*place.T, s=30, color=AT_START, edgecolors="white", lw=0.5, zorder=2)
-        ax.annotate(str(sizes[column]), (column, 0.57), ha="center")
+    for column, size in enumerate(sizes):
+        ax.annotate(str(size), (column, 0.57), ha="center")
+    hidden = network.graph.hidden
     if history is not None:
-        _colour_units(ax, lineage_of(network, history), places[1:-1])
-    names = ["inputs", *(f"hidden {n}" for n in range(len(network.hidden))), "outputs"]
+        _colour_units(ax, lineage_of(network, history), [places[space] for space in hidden])
+    names = ["inputs", *(space.name.removesuffix(" layer") for space in hidden), "outputs"]
     ax.set(xticks=range(len(sizes)), xticklabels=names, yticks=[], ylim=(-0.55, 0.65))
     ax.set_frame_on(False)
     return ax
@@ -202,13 +216,24 @@ def _column(column: int, n: int) -> np.ndarray:
     return np.stack([np.full(n, float(column)), heights], axis=1)
 
 
-def _draw_connections(ax: Axes, network: MLP, places: list[np.ndarray]) -> None:
+def _places(network: AbstractTapped) -> dict[Space, np.ndarray]:
+    """Places [n, 2] of the units of every space: all inputs, each hidden space, the outputs."""
+    graph = network.graph
+    ends = np.cumsum([units(network, space) for space in graph.inputs])[:-1]
+    places = dict(zip(graph.inputs, np.split(_column(0, network.in_size), ends), strict=True))
+    for column, space in enumerate((*graph.hidden, graph.outputs), 1):
+        places[space] = _column(column, units(network, space))
+    return places
+
+
+def _draw_connections(
+    ax: Axes, network: AbstractTapped, places: Mapping[Space, np.ndarray]
+) -> None:
     lines, weights = [], []
-    for m, (nodes, blocks) in enumerate(zip(network.sources, active_blocks(network), strict=True)):
-        for node, block in zip(nodes, blocks, strict=True):
-            ends = np.broadcast_arrays(places[node][:, None], places[m + 1][None])
-            lines.append(np.stack(ends, axis=2).reshape(-1, 2, 2))
-            weights.append(block.ravel() / (np.abs(block).max(initial=0.0) or 1.0))
+    for source, target, block in connections(network):
+        ends = np.broadcast_arrays(places[source][:, None], places[target][None])
+        lines.append(np.stack(ends, axis=2).reshape(-1, 2, 2))
+        weights.append(block.ravel() / (np.abs(block).max(initial=0.0) or 1.0))
     segments, weight = np.concatenate(lines), np.concatenate(weights)
     order = np.argsort(-np.abs(weight), kind="stable")[:MOST_CONNECTIONS]
     order = order[np.abs(weight[order]) > LEAST_CONNECTION]

@@ -8,7 +8,7 @@ import numpy as np
 
 from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn.activation import Activation
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.prices import Prices
 from senn.proposals import Proposal
 from senn.pruning import Going, everywhere

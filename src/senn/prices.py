@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from senn.curvature import MapRows
-from senn.nn.graph import AbstractTapped, births, leaf_at
 from senn.nn.sites import AbstractMap
+from senn.nn.spaces import births, leaf_at
+from senn.nn.tapped import AbstractTapped
 
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from senn.actions import Drop
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.prices import Leaving, Prices
 from senn.proposals import Proposal
 from senn.words import counted

@@ -10,7 +10,9 @@ from jaxtyping import Array, Float
 from senn.arrays import to_device
 from senn.compilation import QUICK, program
 from senn.evaluation import blocks
-from senn.nn.graph import AbstractTapped, births, erase, leaf_at
+from senn.nn.edits import erase
+from senn.nn.spaces import births, leaf_at
+from senn.nn.tapped import AbstractTapped
 from senn.prices import DAMPING, matrix_of
 from senn.words import counted, quoted
 

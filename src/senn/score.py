@@ -30,7 +30,7 @@ from senn.linalg import (
     tree_dot,
 )
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 
 
 class Residual(NamedTuple):

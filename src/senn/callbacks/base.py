@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
 
 if TYPE_CHECKING:  # importing JAX takes seconds, and nothing here computes
-    from senn.nn.graph import AbstractTapped
+    from senn.nn.tapped import AbstractTapped
 
 
 class StopTraining(Exception):  # noqa: N818  no error, like StopIteration

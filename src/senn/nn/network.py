@@ -14,17 +14,10 @@ from scipy.special import ndtr, ndtri
 from senn.arrays import to_device, zeros
 from senn.nn.activation import AbstractActivation, Activation, activation_called
 from senn.nn.dense import Dense
-from senn.nn.graph import (
-    AbstractLayered,
-    Graph,
-    Port,
-    Space,
-    Taps,
-    births,
-    first_units,
-    next_capacity,
-)
+from senn.nn.graph import Graph
 from senn.nn.sites import DenseSite, UnitwiseSite
+from senn.nn.spaces import Port, Space, births, first_units, next_capacity
+from senn.nn.tapped import AbstractLayered, Taps
 from senn.plain import source_nodes
 
 CUT_NORMAL_STD = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -257,18 +250,6 @@ def rebuild(network: MLP, maps: Sequence[Dense], activations: Sequence[AbstractA
         for dense, sigma, layer in zip(maps, activations, network.hidden, strict=False)
     ]
     return assemble(hidden, maps[-1], network.activation, network.inputs, network.outputs)
-
-
-def active_blocks(network: MLP) -> list[list[np.ndarray]]:
-    """For every linear map its active weights [I_j, O], one block for each node that it reads."""
-    used = [np.flatnonzero(births(network, space) >= 0) for space in network.graph.spaces]
-    return [
-        [
-            np.asarray(block)[np.ix_(used[node], used[m + 1])]
-            for node, block in zip(nodes, dense.weights, strict=True)
-        ]
-        for m, (dense, nodes) in enumerate(zip(network.maps, network.sources, strict=True))
-    ]
 
 
 def _init_dense(

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from senn.nn.graph import Space, alive, leaf_at
+from senn.nn.spaces import Space, alive, leaf_at
 
 Tree = TypeVar("Tree")
 

@@ -10,8 +10,8 @@ import numpy as np
 from senn.arrays import key_of, to_device
 from senn.nn.activation import activation_called
 from senn.nn.dense import Dense
-from senn.nn.graph import first_units, next_capacity
 from senn.nn.network import MLP, Hidden, assemble
+from senn.nn.spaces import first_units, next_capacity
 from senn.plain import PlainNetwork, source_nodes
 
 

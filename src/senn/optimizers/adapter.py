@@ -11,7 +11,7 @@ from jaxtyping import Array, Float
 from senn.batches import Batch
 from senn.curvature import loss_gradient
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
 from senn.optimizers.kfac import KFAC
 from senn.optimizers.natural_gradient import NaturalGradient

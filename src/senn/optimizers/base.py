@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int
 from senn.batches import Batch, InputMoment
 from senn.factors import InputFactor
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 
 
 class StepInfo(NamedTuple):

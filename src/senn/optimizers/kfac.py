@@ -14,8 +14,8 @@ from senn.curvature import second_moment, through
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
 from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
 
 Tree = TypeVar("Tree")

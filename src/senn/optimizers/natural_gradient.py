@@ -11,7 +11,7 @@ from senn.batches import Batch
 from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import conjugate_gradients, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
 
 

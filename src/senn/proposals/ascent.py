@@ -4,14 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
-from senn.proposals.base import (
-    AbstractMaximizer,
-    Problem,
-    Units,
-    draw_units,
-    mask_units,
-    objective,
-)
+from senn.proposals.base import AbstractMaximizer
+from senn.proposals.problem import Problem, Units
+from senn.proposals.units import draw_units, mask_units, objective
 
 
 class GradientAscent(AbstractMaximizer):

@@ -8,15 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from senn.proposals.base import (
-    AbstractProposer,
-    Problem,
-    Units,
-    draw_coordinates,
-    mask_units,
-    objective,
-    to_units,
-)
+from senn.proposals.base import AbstractProposer
+from senn.proposals.problem import Problem, Units
+from senn.proposals.units import draw_coordinates, mask_units, objective, to_units
 
 ADAPT_EVERY = 10  # steps between changes of the step size (appendix C)
 ADAPT_FACTOR = 3.0

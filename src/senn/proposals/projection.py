@@ -10,14 +10,9 @@ from senn.factors import AbstractFactor, DenseFactor
 from senn.linalg import diagonal, leading_eigenpairs, relative_ridge, whiteners
 from senn.nn.activation import Activation
 from senn.proposals.ascent import GradientAscent
-from senn.proposals.base import (
-    AbstractMaximizer,
-    Problem,
-    Sample,
-    Units,
-    combined,
-    features,
-)
+from senn.proposals.base import AbstractMaximizer, Sample
+from senn.proposals.problem import Problem, Units
+from senn.proposals.units import combined, features
 
 FIT, CHECK = slice(0, None, 2), slice(1, None, 2)  # rows that only fill a sample up come last
 THETA_RIDGE = 0.03  # of the correlations of a unit's three features

@@ -2,7 +2,9 @@
 
 from jaxtyping import PRNGKeyArray
 
-from senn.proposals.base import AbstractMaximizer, Problem, Units, draw_units
+from senn.proposals.base import AbstractMaximizer
+from senn.proposals.problem import Problem, Units
+from senn.proposals.units import draw_units
 
 
 class Random(AbstractMaximizer):

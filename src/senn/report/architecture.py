@@ -6,7 +6,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from senn.nn.network import active_blocks
+from senn.nn.connections import beside_its_inputs, coefficients, connections
+from senn.nn.spaces import Space, units
+from senn.nn.tapped import AbstractTapped
 from senn.report.axis import short
 from senn.report.colour import birth_colour, colour
 from senn.report.markup import figure, section, svg, tag, tip
@@ -104,22 +106,34 @@ def _column(prefix: str, n: int, x: float, middle: float, *, block: bool) -> lis
 
 def _edges(story: Story) -> list[Edge]:
     """All connections; those with a block have the length of the unit's weights as theirs."""
-    network, found = story.network, []
-    prefixes = ["i", *(f"h{n}-" for n in range(len(network.hidden_sizes)))]
-    targets = [*prefixes[1:], "o"]
-    for m, (target, weights) in enumerate(zip(targets, active_blocks(network), strict=True)):
-        for source, weight in zip(network.sources[m], weights, strict=True):
-            found += _block_edges(prefixes[source], target, weight)
-    return found
+    names = _names(story.network)
+    return [
+        edge
+        for source, target, weight in connections(story.network)
+        for edge in _block_edges(names[source], names[target], weight)
+    ]
 
 
-def _block_edges(source: str, target: str, weight: np.ndarray) -> list[Edge]:
-    if source == "i" and weight.shape[0] > MOST_NODES:
+def _names(network: AbstractTapped) -> dict[Space, list[str]]:
+    """The node of every unit; one alone where a block stands for all inputs, or all outputs."""
+    graph, names, before = network.graph, {}, 0
+    for space in graph.inputs:
+        numbers = range(before, before := before + units(network, space))
+        names[space] = [f"i{n}" for n in numbers] if network.in_size <= MOST_NODES else ["i0"]
+    for layer, space in enumerate(graph.hidden):
+        names[space] = [f"h{layer}-{n}" for n in range(units(network, space))]
+    many = network.out_size > MOST_NODES
+    names[graph.outputs] = ["o0"] if many else [f"o{n}" for n in range(network.out_size)]
+    return names
+
+
+def _block_edges(sources: list[str], targets: list[str], weight: np.ndarray) -> list[Edge]:
+    if len(sources) < len(weight):
         weight = np.linalg.norm(weight, axis=0, keepdims=True)
-    if target == "o" and weight.shape[1] > MOST_NODES:
+    if len(targets) < weight.shape[1]:
         weight = np.linalg.norm(weight, axis=1, keepdims=True)
     scaled = weight / (np.abs(weight).max(initial=0.0) or 1.0)  # blocks are of different scales
-    return [Edge(f"{source}{i}", f"{target}{o}", float(w)) for (i, o), w in np.ndenumerate(scaled)]
+    return [Edge(sources[i], targets[o], float(w)) for (i, o), w in np.ndenumerate(scaled)]
 
 
 def _edge(edge: Edge, nodes: dict[str, Node]) -> Element:
@@ -138,9 +152,10 @@ def _edge(edge: Edge, nodes: dict[str, Node]) -> Element:
 
 def _layer(story: Story, layer: int, nodes: list[Node]) -> list[Element]:
     x = sum(n.x for n in nodes) / len(nodes)
-    beside = "beside its inputs" if story.network.hidden[layer].residual else None
+    space = story.network.graph.hidden[layer]
+    beside = "beside its inputs" if beside_its_inputs(story.network, space) else None
     words = [
-        tag("text", f"hidden layer {layer}", x=x, y=16, class_="panel middle"),
+        tag("text", space.name, x=x, y=16, class_="panel middle"),
         tag("text", counted(len(nodes), "unit"), x=x, y=31, class_="tick middle"),
         beside and tag("text", beside, x=x, y=45, class_="tick middle"),
     ]
@@ -163,7 +178,8 @@ def _unit(story: Story, layer: int, unit: int, node: Node) -> Element:
 def about(story: Story, layer: int, unit: int) -> str:
     """Where a unit is, when and why it came, and its activation."""
     born = story.lineage.addition(layer, unit)
-    lines = [f"hidden layer {layer}, unit {unit}", _when(story, layer, unit)]
+    name = story.network.graph.hidden[layer].name
+    lines = [f"{name}, unit {unit}", _when(story, layer, unit)]
     if born is not None:
         lines.append(born.reason)
     return "\n".join([*lines, activation(story, layer, unit)])
@@ -183,13 +199,13 @@ def _when(story: Story, layer: int, unit: int) -> str:
 
 def theta_of(story: Story, layer: int, unit: int) -> np.ndarray | None:
     """θ [F] of a unit; None for activations without."""
-    theta = story.network.hidden[layer].activation.theta
-    return None if theta is None else np.asarray(theta)[:, unit]
+    theta = coefficients(story.network, story.network.graph.hidden[layer])
+    return None if theta is None else theta[:, unit]
 
 
 def activation(story: Story, layer: int, unit: int) -> str:
     """A unit's activation as a formula, or its name."""
-    sigma = story.network.activation
+    sigma = story.network.graph.hidden[layer].activation
     return sigma.formula(theta_of(story, layer, unit)) or f"activation {sigma.name}"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from senn.files import write_atomically
+from senn.nn.tapped import AbstractTapped
 from senn.report.additions import additions
 from senn.report.architecture import architecture
 from senn.report.budget import budget
@@ -25,17 +26,18 @@ SECTIONS: tuple[Callable[[Story], Element | None], ...] = (
 )  # fmt: skip
 
 
-def write_report(run: Run, path: Path) -> None:
+def write_report(run: Run, path: Path, like: AbstractTapped | None = None) -> None:
     """Write the report of a run to a file, whole or not at all."""
-    write_atomically(path, render(run).encode("utf-8", "replace"))
+    write_atomically(path, render(run, like).encode("utf-8", "replace"))
 
 
-def render(run: Run) -> str:
+def render(run: Run, like: AbstractTapped | None = None) -> str:
     """The report of a run: one HTML document that holds all it needs.
 
-    Raises a `senn.models.ModelFileError` if the run's model cannot be read.
+    The run of a network of another kind than our own needs one `like` it, of any sizes. Raises a
+    `senn.models.ModelFileError` if the run's model cannot be read.
     """
-    story = read_story(run)
+    story = read_story(run, like)
     made = [build(story) for build in SECTIONS]
     body = [_headline(story), *(s for s in made if s is not None), _settings(story)]
     here = files("senn.report")

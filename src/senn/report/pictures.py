@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 import jax.numpy as jnp
 import numpy as np
 
-from senn.nn.network import active_blocks
+from senn.nn.connections import connections
 from senn.report.architecture import about, theta_of
 from senn.report.colour import birth_colour
 from senn.report.markup import section, svg, tag
@@ -26,12 +26,12 @@ def pictures(story: Story) -> Element | None:
     shape, cards = story.image_shape, []
     if shape is None:
         return None
-    network = story.network
-    for m, blocks in enumerate(active_blocks(network)[:-1]):
-        if 0 in network.sources[m]:
-            weight = blocks[network.sources[m].index(0)]
+    graph = story.network.graph
+    for source, target, weight in connections(story.network):
+        if graph.inputs == (source,) and target in graph.hidden:
+            layer = graph.hidden.index(target)
             cards += [
-                (story.lineage.layers[m][u], m, u, weight[:, u].reshape(shape))
+                (story.lineage.layers[layer][u], layer, u, weight[:, u].reshape(shape))
                 for u in range(weight.shape[1])
             ]
     if not cards:
@@ -70,7 +70,8 @@ def coloured(weight: np.ndarray) -> np.ndarray:
 def _curve(story: Story, layer: int, unit: int) -> Element:
     theta = theta_of(story, layer, unit)
     shaped = None if theta is None else jnp.asarray(theta)[:, None]
-    a = np.asarray(story.network.activation.of(shaped)(jnp.asarray(CURVE)[:, None]))
+    sigma = story.network.graph.hidden[layer].activation
+    a = np.asarray(sigma.of(shaped)(jnp.asarray(CURVE)[:, None]))
     most = np.abs(a).max() or 1.0
     points = "L".join(
         f"{30 + 6 * z:.1f},{15 - 13 * v / most:.1f}" for z, v in zip(CURVE, a[:, 0], strict=True)

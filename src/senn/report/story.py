@@ -8,7 +8,7 @@ import numpy as np
 
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
-from senn.nn import MLP
+from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
 from senn.runs import Run
 
@@ -21,7 +21,7 @@ class Story:
     """A run, its network, and who is who in it."""
 
     run: Run
-    network: MLP
+    network: AbstractTapped
     features: tuple[str, ...]
     outputs: tuple[str, ...]
     born_known: bool  # whether the network's file says when its units were born
@@ -63,13 +63,15 @@ class Story:
         return np.array(steps), np.array([known[s] for s in steps])
 
 
-def read_story(run: Run) -> Story:
-    """The story of a run; a `senn.models.ModelFileError` if its model cannot be read."""
-    network, header, _ = read_model(run.model)
-    assert isinstance(network, MLP)
+def read_story(run: Run, like: AbstractTapped | None = None) -> Story:
+    """The story of a run; a `senn.models.ModelFileError` if its model cannot be read.
+
+    A network of another kind than our own is read into one `like` it, of any sizes.
+    """
+    network, header, _ = read_model(run.model, like)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
-    born_known = header.get("born") is not None
+    born_known = header.get("born") is not None or network.architecture is None
     return Story(run, network, tuple(map(str, features)), tuple(map(str, names)), born_known)

@@ -19,7 +19,8 @@ from senn.curvature import MapRows
 from senn.linalg import inverse_root, relative_ridge
 from senn.nn import MLP, Hidden
 from senn.proposals import AbstractProposer
-from senn.proposals.base import Problem, Units, draw_units
+from senn.proposals.problem import Problem, Units
+from senn.proposals.units import draw_units
 from senn.score import residual_gradient
 
 

@@ -26,7 +26,8 @@ from senn.nn import MLP
 from senn.nn.activation import Rational
 from senn.optimizers import NaturalGradient
 from senn.proposals import Langevin, Proposal
-from senn.proposals.base import AbstractMaximizer, Problem, Sample, Units
+from senn.proposals.base import AbstractMaximizer, Sample
+from senn.proposals.problem import Problem, Units
 from senn.proposals.projection import Fit
 from senn.score import residual
 from senn.studies.growing import DAMPING, PAPER, RATE, Look, Recipe, passed

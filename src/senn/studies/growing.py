@@ -19,7 +19,7 @@ from senn.losses import AbstractLoss, AbstractMetric, make_metric
 from senn.nn import MLP
 from senn.optimizers import NaturalGradient
 from senn.proposals import AbstractProposer, Proposal
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 from senn.score import max_additions
 from senn.training.state import described
 

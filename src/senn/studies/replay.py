@@ -12,11 +12,11 @@ from jaxtyping import PRNGKeyArray
 from senn import History, Policy, growth
 from senn.actions import AbstractAction, Beside, Widen
 from senn.nn import MLP, Dense
-from senn.nn.graph import AbstractTapped
 from senn.nn.network import lecun_normal, rebuild
+from senn.nn.tapped import AbstractTapped
 from senn.policy import Decision, Outcome, Verdict
 from senn.proposals import Proposal
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 from senn.pruning import Going
 
 NEVER = 10**9

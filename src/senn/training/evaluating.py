@@ -5,7 +5,7 @@ import numpy as np
 from senn.evaluation import evaluate as score_on
 from senn.expand import without_spare
 from senn.history import Ending, Evaluation
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import StepInfo
 from senn.training.run import Run
 from senn.training.state import Best

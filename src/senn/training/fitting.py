@@ -32,7 +32,8 @@ from senn.losses import (
     make_metric,
     takes_spares,
 )
-from senn.nn.graph import AbstractLayered, AbstractTapped, from_the_start
+from senn.nn.edits import from_the_start
+from senn.nn.tapped import AbstractLayered, AbstractTapped
 from senn.optimizers import AbstractOptimizer, make_optimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer, Projection

@@ -8,7 +8,7 @@ from senn.growth import first_layer, propose_all
 from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
-from senn.proposals.base import join
+from senn.proposals.proposal import join
 from senn.pruning import among
 from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth

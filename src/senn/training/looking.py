@@ -6,7 +6,7 @@ from senn import growth
 from senn.batches import Batch
 from senn.evaluation import ROWS_AT_ONCE
 from senn.growth import Seen
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.training.run import Run
 
 JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after a change is compared

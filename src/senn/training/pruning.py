@@ -9,7 +9,8 @@ from senn.batches import Batch
 from senn.evaluation import evaluate
 from senn.growth import Seen
 from senn.history import Removal
-from senn.nn.graph import AbstractTapped, births
+from senn.nn.spaces import births
+from senn.nn.tapped import AbstractTapped
 from senn.policy import SHRINK_AT_ONCE
 from senn.prices import Factor, Prices, factors_of
 from senn.pruning import Going

@@ -14,7 +14,7 @@ from senn.compilation import compilations
 from senn.expand import without_spare
 from senn.history import Ending
 from senn.losses import AbstractLoss, AbstractMetric, make_metric
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
 from senn.proposals import AbstractProposer

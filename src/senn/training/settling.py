@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from senn.evaluation import outputs_and_losses
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.prices import Prices
 from senn.pruning import Going, everywhere
 from senn.training.looking import look

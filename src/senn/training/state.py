@@ -31,7 +31,7 @@ from jaxtyping import Array, Float, Int
 from senn.arrays import to_device
 from senn.batches import Position
 from senn.history import History
-from senn.nn.graph import AbstractTapped
+from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer, StepInfo
 
 MANY = sys.maxsize  # units: so many that no look is put off for them

@@ -1,0 +1,50 @@
+"""Who reads whom in a network, and with which weights: for drawings."""
+
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from senn.nn.spaces import Space, births, leaf_at
+from senn.nn.tapped import AbstractTapped
+
+
+class Connection(NamedTuple):
+    """The weights with which the units of one space read those of another; units in use alone."""
+
+    source: Space
+    target: Space
+    weight: Float[np.ndarray, "I O"]
+
+
+def connections(network: AbstractTapped) -> list[Connection]:
+    """Those of every linear map, block by block."""
+    graph = network.graph
+    found = []
+    for number, site in enumerate(graph.maps):
+        matrix, target = np.asarray(site.matrix(network)), graph.written_by(number)
+        for source in site.reads:
+            rows = site.columns(network, source)[in_use(network, source)]
+            found.append(Connection(source, target, matrix[np.ix_(rows, in_use(network, target))]))
+    return found
+
+
+def in_use(network: AbstractTapped, space: Space) -> np.ndarray:
+    """The slots that hold units."""
+    return np.flatnonzero(births(network, space) >= 0)
+
+
+def beside_its_inputs(network: AbstractTapped, space: Space) -> bool:
+    """Whether a map that reads a space reads all that its units do, too."""
+    maps = network.graph.maps
+    read = {source for w in network.graph.writers(space) for source in maps[w].reads}
+    return any(read < set(maps[r].reads) for r in network.graph.readers(space))
+
+
+def coefficients(network: AbstractTapped, space: Space) -> np.ndarray | None:
+    """θ [F, units in use] of a space; None of activations without."""
+    carried = {port.leaf for port in space.carried}
+    for site in network.graph.unitwise:
+        if site.weight in carried:
+            return np.asarray(leaf_at(network, site.weight))[:, in_use(network, space)]
+    return None
