@@ -63,24 +63,24 @@ def lineage(history: History, hidden_sizes: Sequence[int] | None = None) -> Line
     return Lineage(tuple(taken), layers)
 
 
-def sizes_over_time(history: History) -> list[tuple[int, tuple[int, ...]]]:
-    """Steps, and units per layer from then on; the layers are those that there are in the end.
+def sizes_over_time(
+    history: History, otherwise: Sequence[int] | None = None
+) -> dict[int, tuple[int, ...]]:
+    """At every step with a change, and at 0, the units per layer from then on.
 
-    A layer has no units before it came.
+    The layers are those that there are in the end; before a layer came it has no units.
     """
     made = changes(history)
-    sizes = [(0, starting_sizes(history)), *((c.step, c.hidden_sizes) for c in made)]
-    # walked backwards: of every layer at the end the number that it had at that time
+    sizes = [(0, starting_sizes(history, otherwise)), *((c.step, c.hidden_sizes) for c in made)]
+    # Walked backwards: the number that every layer of the end had at that time.
     numbers: list[int | None] = list(range(len(sizes[-1][1])))
-    found = []
+    found: dict[int, tuple[int, ...]] = {}
     for (step, known), change in zip(reversed(sizes), [*reversed(made), None], strict=True):
-        found.append((step, tuple(0 if n is None else known[n] for n in numbers)))
+        found.setdefault(step, tuple(0 if n is None else known[n] for n in numbers))
         if change is not None and change.inserts:
-            numbers = [
-                None if n is None or n == change.position else n - (n > change.position)
-                for n in numbers
-            ]
-    return found[::-1]
+            at = change.position
+            numbers = [None if n in (None, at) else n - (n > at) for n in numbers]
+    return dict(sorted(found.items()))
 
 
 def changes(history: History) -> list[Addition | Removal]:
