@@ -32,8 +32,8 @@ RNG = np.random.default_rng(0)
 KEYS = {
     "data", "task", "seed", "hidden_sizes", "n_parameters", "metric", "train_score",
     "validation_score", "test_score", "seconds", "training_seconds", "growth_seconds",
-    "compile_seconds", "n_compilations", "n_additions", "steps", "stop_reason", "interrupted",
-    "version",
+    "compile_seconds", "n_compilations", "n_additions", "n_removals", "steps", "stop_reason",
+    "interrupted", "version",
 }  # fmt: skip
 
 

@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from senn.learner import Learner
 from senn.policy import Policy
-from senn.words import counted
 
 Own = TypeVar("Own", bound=Learner)
 
@@ -72,6 +71,6 @@ def check_budgets(estimator: Any, max_units: int | None, max_parameters: int | N
     ):
         if most is not None and most < smallest:
             raise ValueError(
-                f"{name} must be at least {smallest:,}, for each of the "
-                f"{counted(len(sizes), 'hidden layer')} keeps a unit; got {most!r}."
+                f"{name} must be at least {smallest:,}, for of each hidden layer a unit stays; "
+                f"got {most!r}."
             )

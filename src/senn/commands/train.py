@@ -32,6 +32,7 @@ from senn.commands.resuming import (
     warn,
 )
 from senn.commands.summary import (
+    COMPARED,
     SCORES,
     WORDS,
     introduction,
@@ -162,7 +163,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "say what to train on, such as senn train digits; senn train --help tells more."
         )
-    _check_out(arguments, create=False)
+    check_out(arguments, create=False)
     return _train(arguments)
 
 
@@ -171,27 +172,32 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     use_machine(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        data = _load(arguments)
+        data = load_data(arguments)
         estimator = _estimator(arguments, data, console)
-    with nullcontext() if checkpoint else _folder(arguments):
+    with nullcontext() if checkpoint else folder(arguments):
         if not arguments.quiet:
             for line in introduction(arguments, data, estimator, checkpoint):
                 tell(console, line)
         writer = _writer(arguments, checkpoint)
         stop = GracefulStop(writer and writer.write)
         with stop.listening():  # what was learned is saved, whenever the signal comes
-            seconds = _fit(estimator, data, checkpoint, [writer, stop] if writer else [stop])
-            return _save(arguments, data, estimator, seconds, console)
+            seconds = fitted(estimator, data, checkpoint, [writer, stop] if writer else [stop])
+            return save(arguments, data, estimator, seconds, console)
 
 
-def _save(
+def save(
     arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float,
-    console: PatientConsole,
+    console: PatientConsole, before: dict[str, Any] | None = None,
 ) -> int:  # fmt: skip
-    """Write the run, and report whether it can be written or not; the exit code."""
+    """Write the run, and report whether it can be written or not; the exit code.
+
+    `before` is the summary of the run that this one made smaller, if it did.
+    """
     from senn.runs import RunFolderError, remove_checkpoints, strict_json, write_run
 
     out, summary = arguments.out, summarise(arguments, data, estimator, seconds)
+    if before is not None:
+        summary["before"] = {key: before.get(key) for key in COMPARED}
     try:
         if out is not None:
             settings, test = _settings(arguments, estimator), predictions(estimator, data)
@@ -200,9 +206,11 @@ def _save(
                 remove_checkpoints(out)
     except (OSError, RunFolderError) as error:
         reason = getattr(error, "strerror", None) or error
+        again = "run this once more."
+        if before is None:
+            again = f"senn train --resume {out} ends it once more from its last checkpoint."
         raise NotSavedError(
-            f"the run cannot be saved in {out!r} ({reason}): mend that, and senn train --resume "
-            f"{out} ends it once more from its last checkpoint."
+            f"the run cannot be saved in {out!r} ({reason}): mend that, and {again}"
         ) from error
     finally:
         report(console, summary, out)
@@ -217,7 +225,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     """`senn train --resume RUN`."""
     from senn import runs
 
-    check_only_resumed(arguments, _usual())
+    check_only_resumed(arguments, usual())
     with held("--resume", arguments.resume):
         if runs.is_finished(arguments.resume):
             warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
@@ -228,22 +236,22 @@ def _resume(arguments: argparse.Namespace) -> int:
         return _train(resumed(arguments, checkpoint), checkpoint)
 
 
-def _usual() -> dict[str, Any]:
-    """What the options are if nobody says."""
+def usual() -> dict[str, Any]:
+    """What the options of `senn train` are if nobody says."""
     parser = argparse.ArgumentParser()
     _add_options(parser)
     return vars(parser.parse_args([]))
 
 
 @contextmanager
-def _folder(arguments: argparse.Namespace) -> Iterator[None]:
+def folder(arguments: argparse.Namespace) -> Iterator[None]:
     """The folder for the run, made, and kept to this process."""
-    _check_out(arguments, create=True)
+    check_out(arguments, create=True)
     with nullcontext() if arguments.out is None else held("--out", arguments.out):
         yield
 
 
-def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
+def check_out(arguments: argparse.Namespace, *, create: bool) -> None:
     """Refuse a folder for the run; make it, once all else has been checked."""
     if arguments.out is None:
         return
@@ -257,7 +265,8 @@ def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
         raise UsageError(f"--out {error}") from error
 
 
-def _load(arguments: argparse.Namespace) -> Any:
+def load_data(arguments: argparse.Namespace) -> Any:
+    """The data that the arguments name; a `UsageError` where they cannot be had."""
     from senn import datasets
 
     try:
@@ -330,7 +339,7 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
             )
 
 
-def _fit(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
+def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.checkpoints import CheckpointError
     from senn.training import ResumeError

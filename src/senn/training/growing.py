@@ -81,7 +81,8 @@ def decide(run: Run) -> Decision:
     seen, judged_on = look(run)
     going, factors = leaving(run, seen)
     proposals = []
-    decision = Decision((), "no place to add: the budgets are used up", True, going)
+    full = "there is more than they allow" if over_budget(run) else "they are used up"
+    decision = Decision((), f"no place to add within the budgets: {full}", True, going)
     for stage in run.policy.stages(actions(run), run.now.waits):
         proposals += propose_all(
             run.now.train.average, seen, run.proposer, run.policy, stage, run.draw_key()
