@@ -80,7 +80,7 @@ class Prices:
 
     network: AbstractTapped
     readers: Mapping[int, _Reader]  # by the number of the map
-    there: tuple[Bool[np.ndarray, " c"], ...]  # of every hidden space, which slots hold units
+    there: tuple[Bool[np.ndarray, " _"], ...]  # of every hidden space, which slots hold units
 
     @classmethod
     def of(
