@@ -223,3 +223,21 @@ def projected_score(a, g, S, rtol=1e-9):
     keep = values > rtol * values.max()
     white = g @ (vectors[:, keep] / np.sqrt(values[keep]))
     return np.sum((u[:, s > rtol * s.max()].T @ white) ** 2) / len(a)
+
+
+def removal_price(a, W, S, ridge_a):
+    """The least rise of ½ δᵀ((A + ε_A I) ⊗ S)δ with δ = −w at one input and free at all others.
+
+    For every input in turn, the Kronecker product written out; a [N, T, I].
+    """
+    n, t, inputs = a.shape
+    A = sum(np.outer(v, v) for example in a for v in example) / (n * t) + ridge_a * np.eye(inputs)
+    F, owner, prices = np.kron(A, S), np.repeat(np.arange(inputs), len(S)), []
+    for u in range(inputs):
+        held, free = np.flatnonzero(owner == u), np.flatnonzero(owner != u)
+        delta = np.zeros(len(F))
+        delta[held] = -W[u]
+        pull = F[np.ix_(free, held)] @ delta[held]
+        delta[free] = -np.linalg.lstsq(F[np.ix_(free, free)], pull, rcond=1e-12)[0]
+        prices.append(0.5 * delta @ F @ delta)
+    return np.array(prices)

@@ -20,7 +20,7 @@ import senn.persistence
 from command import refused, run
 from senn import cli, losses
 from senn.cli import main
-from senn.commands import COMMANDS, train
+from senn.commands import COMMANDS, train, train_options
 from senn.learner import ClassLearner
 from senn.nn.activation import ACTIVATIONS
 from senn.optimizers.adapter import OPTIMIZERS
@@ -32,8 +32,8 @@ RNG = np.random.default_rng(0)
 KEYS = {
     "data", "task", "seed", "hidden_sizes", "n_parameters", "metric", "train_score",
     "validation_score", "test_score", "seconds", "training_seconds", "growth_seconds",
-    "compile_seconds", "n_compilations", "n_additions", "steps", "stop_reason", "interrupted",
-    "columns", "version",
+    "compile_seconds", "n_compilations", "n_additions", "n_removals", "steps", "stop_reason",
+    "interrupted", "columns", "version",
 }  # fmt: skip
 
 
@@ -205,15 +205,18 @@ def test_where_training_starts(words, line):
 @pytest.mark.usefixtures("no_training")
 def test_defaults_are_the_libraries(monkeypatch):
     """The names and defaults that `train` repeats, so as to check them without importing JAX."""
-    assert tuple(ACTIVATIONS) == train.ACTIVATIONS
-    assert set(train.OPTIMIZERS) == set(OPTIMIZERS)
-    assert set(train.METRICS) == set(losses.METRICS)
+    assert tuple(ACTIVATIONS) == train_options.ACTIVATIONS
+    assert set(train_options.OPTIMIZERS) == set(OPTIMIZERS)
+    assert set(train_options.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters
-    for option, names in (("activation", train.ACTIVATIONS), ("optimizer", train.OPTIMIZERS)):
+    for option, names in (
+        ("activation", train_options.ACTIVATIONS),
+        ("optimizer", train_options.OPTIMIZERS),
+    ):
         assert defaults[option].default == names[0]
     assert defaults["metric"].default is None
     assert defaults["batch_size"].default == 512
-    assert set(train.FIRST_SIZES) <= set(senn.datasets.NAMES)
+    assert set(train_options.FIRST_SIZES) <= set(senn.datasets.NAMES)
 
 
 def test_options_reach_the_estimator(monkeypatch):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from senn.history import RECORDS, Addition, Consideration, Evaluation, History, Recovery
+from senn.history import RECORDS, Addition, Consideration, Evaluation, History, Recovery, Removal
 
 EVALUATION = Evaluation(30, 1.5, 0.25, 0.125, 0.5, None, 1e-300, 7.5, (3, 4), 31)
 SCORES = {
@@ -25,6 +25,9 @@ ACCEPTED = dataclasses.replace(
 ADDITION = Addition(
     30, "layer", 1, "new layer before map 1", 4, 0.25, 0.125, 0.7, 0.7, (3, 4, 4), 55, "yes", 0.5
 )
+REMOVAL = Removal(
+    30, "removal", 0, "hidden layer 0", 2, (4, 1), 1e-9, 0.7, 0.71, (1, 4, 4), 44, "dear", 0.5
+)
 RECOVERY = Recovery(30, 0.1, "not finite")
 OTHER = Evaluation(60, 3.0, 0.5, 0.1, None, None, None, None, (), 3)
 
@@ -33,7 +36,7 @@ def make(*records):
     return History(list(records), 1.5, 0.25, 0.125, 3, 60, 50, "60 steps done")
 
 
-FULL = make(EVALUATION, REFUSED, ACCEPTED, ADDITION, RECOVERY, OTHER)
+FULL = make(EVALUATION, REFUSED, ACCEPTED, ADDITION, REMOVAL, RECOVERY, OTHER)
 
 
 def strict_lines(path):
@@ -49,6 +52,7 @@ def test_views_and_summary():
     assert FULL.evaluations == [EVALUATION, OTHER]
     assert FULL.considerations == [REFUSED, ACCEPTED]
     assert FULL.additions == [ADDITION]
+    assert FULL.removals == [REMOVAL]
     assert FULL.recoveries == [RECOVERY]
     assert FULL.seconds == 1.875
     summary = FULL.summary()
@@ -60,7 +64,8 @@ def test_views_and_summary():
 def test_records_are_plain_and_in_order():
     records = FULL.to_records()
     assert [r["record"] for r in records] == [
-        "evaluation", "consideration", "consideration", "addition", "recovery", "evaluation",
+        "evaluation", "consideration", "consideration", "addition", "removal", "recovery",
+        "evaluation",
     ]  # fmt: skip
     assert {r["record"] for r in records} == set(RECORDS)
     assert records[0]["hidden_sizes"] == (3, 4)

@@ -2,8 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from senn.history import Addition, Evaluation, History
-from senn.lineage import lineage, sizes_before, starting_sizes
+from senn.history import Addition, Evaluation, History, Removal
+from senn.lineage import lineage, sizes_before, sizes_over_time, starting_sizes
 from senn.words import place
 
 
@@ -38,6 +38,39 @@ def test_every_unit_knows_the_addition_it_came_with(sizes, layers):
     assert grown.layers == layers
     assert grown.hidden_sizes == sizes
     assert grown.additions == tuple(ADDITIONS[: len(grown.additions)])
+
+
+def removal(step, position, slots, *sizes) -> Removal:
+    where = place("width", position)
+    return Removal(
+        step, "removal", position, where, len(slots), slots, 0.1, 1.0, 1.0, sizes, 99, "dear", 1.0
+    )
+
+
+WITH_REMOVALS = [
+    *ADDITIONS[:2],  # (5, 1), of which the last two of the first layer are of addition 0
+    removal(25, 0, (3, 0), 3, 1),
+    addition(30, "width", 0, 3, 6, 1),  # into slots 0 and 3, and one behind
+    removal(35, 0, (1,), 5, 1),
+    addition(40, "layer", 0, 2, 2, 5, 1),
+]
+
+
+def test_new_units_take_the_slots_of_those_that_left():
+    grown = lineage(History(records=WITH_REMOVALS))
+    assert grown.layers == ((3, 3), (2, -1, 2, 0, 2), (1,))
+    assert [a.step for a in grown.additions] == [10, 20, 30, 40]
+    assert lineage(History(records=WITH_REMOVALS), (3, 1)).layers == ((-1, -1, 0), (1,))
+
+
+def test_sizes_are_told_over_time_for_the_layers_of_the_end():
+    assert sizes_over_time(History(records=WITH_REMOVALS)) == {
+        0: (0, 3, 0), 10: (0, 5, 0), 20: (0, 5, 1), 25: (0, 3, 1), 30: (0, 6, 1), 35: (0, 5, 1),
+        40: (2, 5, 1),
+    }  # fmt: skip
+    assert sizes_over_time(HISTORY)[40] == (2, 5, 4)
+    assert sizes_over_time(History(), (4, 2)) == {0: (4, 2)}
+    assert [sizes_before(r) for r in WITH_REMOVALS[2:5]] == [(5, 1), (3, 1), (6, 1)]
 
 
 def test_without_sizes_it_is_of_the_last_network():

@@ -18,7 +18,7 @@ import pytest
 import senn
 from senn import words
 from senn.cli import main
-from senn.history import Addition, Consideration, Evaluation, History
+from senn.history import Addition, Consideration, Evaluation, History, Removal
 from senn.lineage import lineage
 from senn.models import write_model
 from senn.nn.edits import write
@@ -309,6 +309,23 @@ def test_a_run_that_returned_an_earlier_network_is_told(tmp_path):
     read = Reader(render(read_run(tmp_path / "run")))
     assert len([a for a in read.of_class("node") if "fill" in a]) == 6
     assert any("later" in text for tag, text in read.texts if tag == "td")
+
+
+def test_removals_are_told_with_their_price(tmp_path):
+    network, history, extra, data, test = images()
+    left = Removal(60, "removal", 0, "hidden layer 0", 3, (5, 0, 2), 1.25e-3, 0.5, 0.5015, (3,), 77,
+                   "3 units <cost> little", 4.0)  # fmt: skip
+    history.records.append(left)
+    write_run(tmp_path / "run", FakeEstimator(network, history, extra), {"data": data}, SUMMARY,
+              test)  # fmt: skip
+    page = render(read_run(tmp_path / "run"))
+    read = Reader(page)
+    cells = [text for tag, text in read.texts if tag == "td"]
+    for told in ("3 units, hidden layer 0", "0.00125", "0.5", "0.5015", "3 units <cost> little"):
+        assert told in cells
+    assert len(read.of_class("removal")) == 2  # in the timeline, and above the lanes
+    assert "What left, and why" in page
+    assert "What left, and why" not in render(read_run(saved(tmp_path / "other", images)))
 
 
 # --- the command -------------------------------------------------------------------------------

@@ -40,7 +40,7 @@ ADAM, STILL = Optax(optax.adam(0.02)), Optax(optax.sgd(0.0))
 GROW = Policy(
     tau=1 + 1e-9, alpha=1e-12, confidence=0.0, depth=False, every=4, max_units=8,
     additions_at_once=1, patience=99, plateau=99, backoff=1.0,
-    metric="euclidean",
+    metric="euclidean", swap=None,
 )  # fmt: skip
 FIXED = Policy(width=False, depth=False)
 SCHEDULE = Schedule(
@@ -284,9 +284,10 @@ def test_units_are_scored_and_judged_at_the_running_mean(network, monkeypatch):
 
     def look(net, *rest):
         seen.append(net)
-        return senn.growth.look(net, *rest)
+        return plain_look(net, *rest)
 
-    monkeypatch.setattr(senn.training.growing, "look", look)
+    plain_look = senn.growth.look
+    monkeypatch.setattr(senn.growth, "look", look)
     _, history = run(network, validation=VALIDATION, policy=GROW)
     last, _ = run(network, policy=GROW, schedule=dataclasses.replace(SCHEDULE, max_steps=4))
     first = without_spare(seen[0])

@@ -25,6 +25,7 @@ from .history import History as History
 from .loaded import load as load
 from .policy import Policy as Policy
 from .removal import remove_units as remove_units
+from .shrinking import shrink as shrink
 from .training import Schedule as Schedule
 from .training import fit as fit
 

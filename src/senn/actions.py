@@ -1,6 +1,7 @@
-"""Actions: what new units read, what will read them, what they cost, and how they come."""
+"""Actions: what new units read, what will read them, what they cost, how they come, and go."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -12,6 +13,7 @@ from senn.nn.activation import Activation
 from senn.nn.graph import cost
 from senn.nn.spaces import Space, next_capacity
 from senn.nn.tapped import AbstractLayered, AbstractTapped
+from senn.removal import take_out
 
 
 @dataclass(frozen=True)
@@ -151,3 +153,26 @@ class Between(AbstractInsertion):
 
     how: ClassVar[InsertKind] = "identity"
     square: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Units leave hidden space `position`, and what reads them makes up for them."""
+
+    position: int
+    slots: tuple[int, ...]
+    name: str = field(default="", compare=False)
+
+    kind: ClassVar[str] = "removal"  # in ledgers
+
+    def __str__(self) -> str:  # noqa: D105
+        return self.name or Widen.words.format(self.position)
+
+    def apply(
+        self, network: Any, state: Any, moments: Mapping[int, np.ndarray] | None = None
+    ) -> tuple[Any, Any]:
+        """The network without them, and the network-shaped parts of `state` without their slots.
+
+        `moments` has A of every map that reads them; None refits nothing.
+        """
+        return take_out(network, state, {self.position: self.slots}, moments)

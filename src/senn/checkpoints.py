@@ -27,7 +27,7 @@ from senn.training.state import MANY, Annealing, Best, RunState, TrainState, des
 # Of `RunState`, plain numbers and words; what else it holds has a place of its own below.
 PLAIN = (
     "step", "next_look", "growing", "last_layer", "refusals", "stale", "waits", "found",
-    "observed", "seconds", "fingerprint", "settings", "annealing",
+    "observed", "seconds", "fingerprint", "settings", "annealing", "settle_at",
 )  # fmt: skip
 
 
@@ -107,7 +107,7 @@ def _state(
     optimizer: AbstractOptimizer,
     like: AbstractTapped | None,
 ) -> RunState:
-    header = {"found": MANY, **header}  # which the first checkpoints did not have
+    header = {"found": MANY, "settle_at": None, **header}  # not in the first checkpoints
     if header["version"] < 3:
         arrays = _by_site(header, arrays)
     if header["version"] < 4:

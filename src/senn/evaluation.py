@@ -46,9 +46,25 @@ def blocks(network: AbstractTapped, x: np.ndarray) -> Iterator[np.ndarray]:
 
 def evaluate(network: AbstractTapped, loss: AbstractLoss, data: Batch) -> Score:
     """Weighted mean loss and score of a network on `data`."""
-    x, targets, weight = map(np.asarray, data)
+    _, targets, weight = map(np.asarray, data)
     if not weight.sum() > 0:
         raise ValueError("An evaluation needs at least one example of a weight above 0.")
+    y, each = outputs_and_losses(network, loss, data)
+    mean_loss = float(np.average(each, weights=weight))
+    if isinstance(loss, SoftmaxCrossEntropy):
+        return Score(mean_loss, float(np.average(y.argmax(1) == targets, weights=weight)))
+    targets = targets.reshape(len(y), -1)[:, : network.out_size]  # without those of spare outputs
+    if isinstance(loss, BinaryCrossEntropy):
+        right = np.mean((y > 0) == (targets > 0.5), axis=1)
+        return Score(mean_loss, float(np.average(right, weights=weight)))
+    return Score(mean_loss, r_squared(targets, y, weight))
+
+
+def outputs_and_losses(
+    network: AbstractTapped, loss: AbstractLoss, data: Batch
+) -> tuple[np.ndarray, np.ndarray]:
+    """The network's outputs [N, O] on `data`, and the loss of every example [N]."""
+    x, targets = np.asarray(data.x), np.asarray(data.y)
     spread = loss.spread(targets, network.out_size, network.out_slots)
     done = [
         _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
@@ -59,15 +75,7 @@ def evaluate(network: AbstractTapped, loss: AbstractLoss, data: Batch) -> Score:
         )
     ]
     y = np.concatenate([np.asarray(y) for y, _ in done])[: len(x), : network.out_size]
-    each = np.concatenate([np.asarray(losses) for _, losses in done])[: len(x)]
-    mean_loss = float(np.average(each, weights=weight))
-    if isinstance(loss, SoftmaxCrossEntropy):
-        return Score(mean_loss, float(np.average(y.argmax(1) == targets, weights=weight)))
-    targets = targets.reshape(len(y), -1)[:, : network.out_size]  # without those of spare outputs
-    if isinstance(loss, BinaryCrossEntropy):
-        right = np.mean((y > 0) == (targets > 0.5), axis=1)
-        return Score(mean_loss, float(np.average(right, weights=weight)))
-    return Score(mean_loss, r_squared(targets, y, weight))
+    return y, np.concatenate([np.asarray(losses) for _, losses in done])[: len(x)]
 
 
 def prepare(network: AbstractTapped, loss: AbstractLoss, like: Batch) -> None:

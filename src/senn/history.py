@@ -86,6 +86,25 @@ class Addition(_Placed):
 
 
 @dataclass(frozen=True)
+class Removal(_Placed):
+    """Units that left. The losses are of the same examples just before and just after."""
+
+    step: int
+    kind: str  # "removal"
+    position: int  # hidden layer
+    place: str
+    units: int
+    slots: tuple[int, ...]  # where they were, in the order in which they left
+    price: float  # what the quadratic model said that losing them would cost, in units of the loss
+    loss_before: float
+    loss_after: float
+    hidden_sizes: tuple[int, ...]  # after it
+    n_parameters: int
+    reason: str
+    seconds: float  # since the start of the run
+
+
+@dataclass(frozen=True)
 class Recovery:
     """A return to the last good state after a step whose loss was not finite."""
 
@@ -112,6 +131,7 @@ RECORDS: dict[str, type] = {
     "evaluation": Evaluation,
     "consideration": Consideration,
     "addition": Addition,
+    "removal": Removal,
     "recovery": Recovery,
 }
 NAMES = {cls: name for name, cls in RECORDS.items()}
@@ -148,6 +168,11 @@ class History:
         return self._of(Addition)
 
     @property
+    def removals(self) -> list[Removal]:
+        """The removals."""
+        return self._of(Removal)
+
+    @property
     def recoveries(self) -> list[Recovery]:
         """The returns to an earlier state after a loss that was not finite."""
         return self._of(Recovery)
@@ -168,7 +193,7 @@ class History:
         return [{"record": NAMES[type(r)], **dataclasses.asdict(r)} for r in self.records]
 
     def to_frame(self, record: str = "evaluation"):
-        """A pandas DataFrame of one type of record: evaluation, consideration, addition, recovery.
+        """A pandas DataFrame of one type of record, such as "evaluation" or "addition" (`RECORDS`).
 
         Needs pandas, which comes with `senn[tables]`.
         """

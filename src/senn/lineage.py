@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from senn.history import Addition, History
+from senn.history import Addition, History, Removal
 from senn.nn.spaces import births
 from senn.nn.tapped import AbstractTapped
+
+START = -1  # what brought units that were there from the start
 
 
 @dataclass(frozen=True)
@@ -44,41 +46,83 @@ def lineage(history: History, hidden_sizes: Sequence[int] | None = None) -> Line
 
     A `ValueError` says so if the run never came by that size.
     """
-    layers = [[-1] * n for n in starting_sizes(history, hidden_sizes)]
+    slots: list[list[int | None]] = [[START] * n for n in starting_sizes(history, hidden_sizes)]
     wanted = None if hidden_sizes is None else list(hidden_sizes)
     taken: list[Addition] = []
-    for addition in history.additions:
-        if list(map(len, layers)) == wanted:
+    for change in changes(history):
+        if list(map(len, _members(slots))) == wanted:
             break
-        _grow(layers, addition, len(taken))
-        taken.append(addition)
+        if isinstance(change, Removal):
+            _shrink(slots, change)
+        else:
+            _grow(slots, change, len(taken))
+            taken.append(change)
+    layers = _members(slots)
     if wanted not in (None, list(map(len, layers))):
         raise ValueError(f"This ledger never comes by hidden sizes {tuple(wanted or ())}.")
-    return Lineage(tuple(taken), tuple(map(tuple, layers)))
+    return Lineage(tuple(taken), layers)
+
+
+def sizes_over_time(
+    history: History, otherwise: Sequence[int] | None = None
+) -> dict[int, tuple[int, ...]]:
+    """At every step with a change, and at 0, the units per layer from then on.
+
+    The layers are those that there are in the end; before a layer came it has no units.
+    """
+    made = changes(history)
+    sizes = [(0, starting_sizes(history, otherwise)), *((c.step, c.hidden_sizes) for c in made)]
+    # Walked backwards: the number that every layer of the end had at that time.
+    numbers: list[int | None] = list(range(len(sizes[-1][1])))
+    found: dict[int, tuple[int, ...]] = {}
+    for (step, known), change in zip(reversed(sizes), [*reversed(made), None], strict=True):
+        found.setdefault(step, tuple(0 if n is None else known[n] for n in numbers))
+        if change is not None and change.inserts:
+            at = change.position
+            numbers = [None if n in (None, at) else n - (n > at) for n in numbers]
+    return dict(sorted(found.items()))
+
+
+def changes(history: History) -> list[Addition | Removal]:
+    """All additions and removals, in order."""
+    return [r for r in history.records if isinstance(r, Addition | Removal)]
 
 
 def starting_sizes(history: History, otherwise: Sequence[int] | None = None) -> tuple[int, ...]:
-    """Units per hidden layer before the first addition; `otherwise` if the ledger is silent."""
-    if history.additions:
-        return sizes_before(history.additions[0])
+    """Units per hidden layer before the first change; `otherwise` if the ledger is silent."""
+    if made := changes(history):
+        return sizes_before(made[0])
     if history.evaluations:
         return history.evaluations[0].hidden_sizes
     return tuple(otherwise or ())
 
 
-def sizes_before(addition: Addition) -> tuple[int, ...]:
-    """Units per hidden layer just before an addition."""
-    sizes = list(addition.hidden_sizes)
-    if addition.inserts:
-        del sizes[addition.position]
+def sizes_before(change: Addition | Removal) -> tuple[int, ...]:
+    """Units per hidden layer just before an addition or a removal."""
+    sizes = list(change.hidden_sizes)
+    if change.inserts:
+        del sizes[change.position]
     else:
-        sizes[addition.position] -= addition.units
+        sizes[change.position] += change.units if isinstance(change, Removal) else -change.units
     return tuple(sizes)
 
 
-def _grow(layers: list[list[int]], addition: Addition, number: int) -> None:
-    units = [number] * addition.units
+def _members(slots: Sequence[Sequence[int | None]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(n for n in layer if n is not None) for layer in slots)
+
+
+def _grow(slots: list[list[int | None]], addition: Addition, number: int) -> None:
+    """Into the first free slots, as units are written."""
     if addition.inserts:
-        layers.insert(addition.position, units)
-    else:
-        layers[addition.position].extend(units)
+        slots.insert(addition.position, [number] * addition.units)
+        return
+    layer = slots[addition.position]
+    free = [slot for slot, n in enumerate(layer) if n is None][: addition.units]
+    for slot in free:
+        layer[slot] = number
+    layer.extend([number] * (addition.units - len(free)))
+
+
+def _shrink(slots: list[list[int | None]], removal: Removal) -> None:
+    for slot in removal.slots:
+        slots[removal.position][slot] = None

@@ -16,8 +16,8 @@ from sklearn.inspection import DecisionBoundaryDisplay
 
 from senn.batches import Batch
 from senn.curvature import moments
-from senn.history import History
-from senn.lineage import Lineage, lineage, lineage_of
+from senn.history import History, Removal
+from senn.lineage import Lineage, changes, lineage_of, sizes_over_time
 from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
 from senn.nn.activation import Activation
 from senn.nn.connections import connections
@@ -42,28 +42,25 @@ MARKERS = {False: ("unit", "o"), True: ("layer", "s")}  # by whether it is a lay
 
 
 def growth(history: History, *, ax: Axes | None = None) -> Axes:
-    """Hidden units over the steps of training, the layers stacked, an addition a dotted line."""
+    """Hidden units over the steps of training, the layers stacked.
+
+    An addition is a dotted line, a removal a dashed one.
+    """
     ax = plt.gca() if ax is None else ax
-    grown = lineage(history)
-    steps = np.unique([0, history.steps, *(a.step for a in grown.additions)])
-    for low, high, label in _bands(grown, steps):
+    sizes = sizes_over_time(history)
+    steps = [*sizes, max(history.steps, *sizes)]
+    heights = np.cumsum([*sizes.values(), list(sizes.values())[-1]], axis=1).T
+    for number, high in enumerate(heights):
+        low = heights[number - 1] if number else np.zeros(len(steps))
+        label = f"hidden layer {number}"
         ax.fill_between(steps, low, high, step="post", label=label, alpha=0.8)
-    for addition in grown.additions:
-        ax.axvline(addition.step, color="0.5", lw=0.6, ls=":")
+    for change in changes(history):
+        style = "--" if isinstance(change, Removal) else ":"
+        ax.axvline(change.step, color="0.5", lw=0.6, ls=style)
     ax.set(xlabel="step", ylabel="hidden units", xlim=(0, max(history.steps, 1)), ylim=(0, None))
-    if grown.layers:
+    if len(heights):
         ax.legend(loc="upper left", frameon=False)
     return ax
-
-
-def _bands(grown: Lineage, steps: np.ndarray):
-    """Lower and upper edge of each layer at every step, and its name."""
-    low = np.zeros(len(steps))
-    for number, layer in enumerate(grown.layers):
-        births = np.array([0 if n < 0 else grown.additions[n].step for n in layer])
-        high = low + (births[:, None] <= steps).sum(axis=0)
-        yield low, high, f"hidden layer {number}"
-        low = high
 
 
 def decisions(history: History, *, policy: Policy | None = None, ax: Axes | None = None) -> Axes:

@@ -1,53 +1,22 @@
 """When and where to add: thresholds and budgets, turned into decisions with their reasons."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from enum import StrEnum
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
+
+import numpy as np
 
 from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn.activation import Activation
 from senn.nn.tapped import AbstractTapped
+from senn.prices import Prices
 from senn.proposals import Proposal
+from senn.pruning import Going, everywhere
 from senn.score import max_additions
+from senn.verdicts import Decision, Outcome, Verdict, percent, times
 from senn.words import quoted
 
-
-class Outcome(StrEnum):
-    """What became of a proposal."""
-
-    ADDED = "added"
-    NOISE = "noise"  # refused: nothing is gained on held-out data
-    ALPHA = "alpha"  # refused by the stopping criterion
-    TAU = "tau"  # refused by the expansion threshold
-    ELSEWHERE = "elsewhere"  # it passes, but another is worth more
-
-
-class Verdict(NamedTuple):
-    """What the policy said of one proposal, and why."""
-
-    proposal: Proposal
-    outcome: Outcome
-    reason: str
-
-    @property
-    def accepted(self) -> bool:
-        """Whether it is to be added."""
-        return self.outcome is Outcome.ADDED
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What to add, proposals for one place, and a verdict on each that was looked at."""
-
-    verdicts: tuple[Verdict, ...]
-    reason: str
-    exhausted: bool  # no proposal passes the stopping criterion α, whatever τ says
-
-    @property
-    def accepted(self) -> list[Proposal]:
-        """The proposals to add, all for one place; empty if there is nothing to add."""
-        return [v.proposal for v in self.verdicts if v.accepted]
+SHRINK_AT_ONCE = 0.1  # of the units, at one look, where there are too many
 
 
 @dataclass(frozen=True)
@@ -85,6 +54,17 @@ class Policy:
             rarely ends otherwise, and costs searches and compilations.
         max_units, max_layers, max_parameters, max_seconds: budgets for units and layers in
             all, active parameters, and time since the start; None is without limit.
+        prune: units leave whose price, times two as Δη is, is below this share of what α asks of
+            a new one, so that what leaves is not soon added again; 0 lets none leave.
+        trial: steps after its birth before a unit may leave: until then it is not trained.
+        swap: with a budget of units or parameters used up, how many times what the cheapest
+            units cost, again times two, a new one must gain to take their place; None keeps
+            what is there, and ends growth.
+        swap_patience: `patience` while a budget is used up.
+        prefer: the size that is kept when growth has ended, of those on the way down the prices:
+            the "small"est whose loss on the validation rows is within one standard error of the
+            best (paired, by example), the "best", or that which has "grown". Without validation
+            rows it is the latter.
         patience: considerations in a row after which growth ends if nothing passed α in any of
             them; what τ alone refuses may pass later, as η_c falls.
         plateau: evaluations in a row without a better loss after which growth ends: more units
@@ -115,6 +95,11 @@ class Policy:
     max_layers: int | None = None
     max_parameters: int | None = None
     max_seconds: float | None = None
+    prune: float = 0.5
+    trial: int = 50
+    swap: float | None = 2.0
+    swap_patience: int = 3
+    prefer: Literal["small", "best", "grown"] = "small"
     patience: int = 8
     plateau: int = 10
     unit_scale: float | None = None
@@ -127,6 +112,14 @@ class Policy:
         if self.layer_kind not in LAYERS:
             raise ValueError(
                 f'layer_kind={self.layer_kind!r} is not known; choose "residual" or "identity".'
+            )
+        if self.prefer not in ("small", "best", "grown"):
+            raise ValueError(
+                f'prefer={self.prefer!r} is not known; choose "small", "best" or "grown".'
+            )
+        if not self.prune <= 1:
+            raise ValueError(
+                f"prune must be at most 1, or what leaves would be added again; got {self.prune!r}."
             )
         for field in fields(self):
             value = getattr(self, field.name)
@@ -183,6 +176,52 @@ class Policy:
         depth = map(LAYERS[self.layer_kind], network.insertions if layers else ())
         return tuple(action for action in (*width, *depth) if self._fits(network, action))
 
+    def swaps(self, network: AbstractTapped) -> tuple[AbstractAction, ...]:
+        """Where units may come once the budgets are used up, if others leave for them."""
+        if not self.may_swap(network):
+            return ()
+        boundless = replace(self, max_units=None, max_parameters=None)
+        return boundless.actions(network, layers_allowed=False)
+
+    def over_budget(self, network: AbstractTapped, hidden_sizes: Sequence[int]) -> bool:
+        """Whether the network would be too large with so many units."""
+        parameters = network.parameters_with(hidden_sizes)
+        return (self.max_units is not None and sum(hidden_sizes) > self.max_units) or (
+            self.max_parameters is not None and parameters > self.max_parameters
+        )
+
+    def may_swap(self, network: AbstractTapped) -> bool:
+        """Whether units may leave to make room for others."""
+        sizes = network.hidden_sizes
+        return self.swap is not None and sum(sizes) > 1 and not self.over_budget(network, sizes)
+
+    def leaving(
+        self,
+        prices: Prices,
+        may: Sequence[np.ndarray],
+        reach: float,
+        at_once: float = SHRINK_AT_ONCE,
+    ) -> Going:
+        """The units that leave whatever comes: those that cost too little, and those too many.
+
+        `may` says of every hidden space which slots hold units that may leave. Of what is over a
+        budget a share of all units leaves `at_once`, so that training can make up for it.
+        """
+        going, network = everywhere(prices, may), prices.network
+        going = going.below(self.least_price(reach), f"cost less to lose than {self.prune:g} α")
+        for _ in range(max(round(at_once * sum(network.hidden_sizes)), 1)):
+            if not self.over_budget(network, going.hidden_sizes):
+                break
+            unit = going.left.cheapest()
+            if unit is None:
+                break
+            going = going.losing(unit, "over the budget")
+        return going
+
+    def least_price(self, reach: float) -> float:
+        """What losing a unit must cost, in units of the loss, lest it leaves."""
+        return self.prune * self.alpha * reach / 2
+
     def stages(
         self, actions: Sequence[AbstractAction], fruitless: int
     ) -> tuple[Sequence[AbstractAction], ...]:
@@ -196,17 +235,43 @@ class Policy:
             return ((*units, *layers),)
         return tuple(s for s in (units, layers if fruitless or not units else ()) if s)
 
-    def _fits(self, network: AbstractTapped, action: AbstractAction, units: int = 1) -> bool:
+    def _fits(
+        self,
+        network: AbstractTapped,
+        action: AbstractAction,
+        units: int = 1,
+        going: Going | None = None,
+    ) -> bool:
+        """Whether there is room, once those that are `going` have left."""
         if action.inserts:
             units = self.layer_size(network, action.position)
             if self.max_layers is not None and len(network.graph.hidden) >= self.max_layers:
                 return False
         if action.square and units > self.max_identity_units:
             return False
-        if self.max_units is not None and sum(network.hidden_sizes) + units > self.max_units:
+        there = sum(network.hidden_sizes if going is None else going.hidden_sizes)
+        if self.max_units is not None and there + units > self.max_units:
             return False
+        parameters = network.n_parameters if going is None else going.n_parameters
         cost = action.cost(network, units)
-        return self.max_parameters is None or network.n_parameters + cost <= self.max_parameters
+        return self.max_parameters is None or parameters + cost <= self.max_parameters
+
+    def _room(
+        self, network: AbstractTapped, proposal: Proposal, units: int, going: Going | None
+    ) -> tuple[Going | None, bool]:
+        """Who leaves so that there is room for `units`, of which this is the last, if it pays."""
+        paid, made = 0.0, going
+        while not self._fits(network, proposal.action, units, made):
+            if made is None or proposal.action.inserts or not self.may_swap(network):
+                return going, False
+            unit = made.cheapest()
+            if unit is None or self.swap is None:
+                return going, False
+            paid += self.swap * 2 * unit.price
+            if not self.worth(proposal) > paid:
+                return going, False
+            made = made.losing(unit, "left for better ones")
+        return made, True
 
     def worth(self, proposal: Proposal) -> float:
         """The cautious score of a proposal for what it costs."""
@@ -233,29 +298,51 @@ class Policy:
         """Units added in one consideration at most: theorem 1's bound, if smaller."""
         return max(min(self.additions_at_once, max_additions(1.0, self.alpha, self.tau)), 1)
 
-    def decide(self, proposals: Sequence[Sequence[Proposal]], network: AbstractTapped) -> Decision:
+    def decide(
+        self,
+        proposals: Sequence[Sequence[Proposal]],
+        network: AbstractTapped,
+        going: Going | None = None,
+    ) -> Decision:
         """Accept the best first proposal that passes both thresholds, if one does.
 
         `proposals` has those for each place in turn. After the best first one, those that
-        follow it are accepted until one does not pass, or no room is left.
+        follow it are accepted until one does not pass, or no room is left. `going` has the units
+        that leave before, and the prices at which others may make room.
         """
         best, decision = self._first([p[0] for p in proposals])
         if best is None:
-            return decision
-        more = self._followers(proposals[best][1:], network)
-        return replace(decision, verdicts=(*decision.verdicts, *more))
+            return replace(decision, going=going)
+        verdicts, going = self._in_turn(proposals[best], network, going)
+        others = [v for i, v in enumerate(decision.verdicts) if i != best]
+        if not verdicts[0].accepted:
+            others.insert(best, verdicts[0])
+            return Decision(tuple(others), self._nothing(others), exhausted=True, going=going)
+        others.insert(best, verdicts[0])
+        return replace(decision, verdicts=(*others, *verdicts[1:]), going=going)
 
-    def _followers(
-        self, proposals: Sequence[Proposal], network: AbstractTapped
-    ) -> Iterator[Verdict]:
-        """On the proposals after an accepted one, up to the first that is refused."""
+    def _in_turn(
+        self, proposals: Sequence[Proposal], network: AbstractTapped, going: Going | None
+    ) -> tuple[list[Verdict], Going | None]:
+        """On proposals for one place, up to the first that is refused."""
+        verdicts: list[Verdict] = []
         for k, proposal in enumerate(proposals):
-            if not self._fits(network, proposal.action, k + 2):
-                return
             verdict = self._verdict(proposal)
-            yield verdict
+            if verdict.accepted:
+                going, room = self._room(network, proposal, k + 1, going)
+                if not room:
+                    if not verdicts or (going is not None and self.may_swap(network)):
+                        verdicts.append(self._no_room(proposal))
+                    break
+            verdicts.append(verdict)
             if not verdict.accepted:
-                return
+                break
+        return verdicts, going
+
+    def _no_room(self, proposal: Proposal) -> Verdict:
+        gained = f"a unit gains {percent(self.worth(proposal), proposal.reach)} of what is left"
+        asked = "" if self.swap is None else f", not {self.swap:g} times what would have to leave"
+        return Verdict(proposal, Outcome.SWAP, f"{gained}{asked}, and the budget is used up")
 
     def _first(self, proposals: Sequence[Proposal]) -> tuple[int | None, Decision]:
         """The number of the best proposal that passes, and the verdicts."""
@@ -280,8 +367,8 @@ class Policy:
     def _verdict(self, proposal: Proposal) -> Verdict:
         """By the thresholds alone."""
         worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
-        gained = f"a unit gains {_percent(worth, reach)} of what is left"
-        raised = f"raises η_c {_times(worth, eta)}-fold"
+        gained = f"a unit gains {percent(worth, reach)} of what is left"
+        raised = f"raises η_c {times(worth, eta)}-fold"
         if not worth > 0:
             outcome = Outcome.NOISE
             said = f"({proposal.score:.2g} ± {proposal.stderr:.2g})"
@@ -306,15 +393,7 @@ LAYERS = {"residual": Beside, "identity": Between}  # by `layer_kind`
 _LEAST: dict[str, int] = dict.fromkeys(
     (
         "layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience",
-        "plateau",
+        "plateau", "swap", "swap_patience",
     ),
     1,
 )  # fmt: skip
-
-
-def _percent(part: float, whole: float) -> str:
-    return f"{part / whole:.2%}" if whole > 0 else "0.00%"
-
-
-def _times(worth: float, eta: float) -> str:
-    return f"{1 + worth / eta:.3g}" if eta > 0 else "∞"

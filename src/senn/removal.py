@@ -1,5 +1,6 @@
 """How to take away: units leave, and the maps that read them make up for it as far as they can."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -12,9 +13,11 @@ from senn.evaluation import blocks
 from senn.nn.edits import erase
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
+from senn.prices import DAMPING, matrix_of
 from senn.words import counted, quoted
 
 Net = TypeVar("Net", bound=AbstractTapped)
+Gone = Mapping[int, Sequence[int] | np.ndarray]  # slots by the number of their hidden space
 
 
 def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: float = 1e-6) -> Net:
@@ -66,24 +69,55 @@ def _refitted(network: Net, layer: int, slots: np.ndarray, x: np.ndarray, dampin
     """With the weights of what else the readers read changed to make up for these slots."""
     if not len(x):
         raise ValueError("x holds no rows; give some, or None to refit nothing.")
-    space = network.graph.hidden[layer]
-    maps = network.graph.readers(space)
+    maps = network.graph.readers(network.graph.hidden[layer])
     moments: list[Any] = [0.0] * len(maps)
     for number, block in enumerate(blocks(network, x)):
         rows, n = _rows(network, block), len(x) - number * len(block)
         for i, m in enumerate(maps):
             a = np.asarray(rows[m], np.float64)[:n].reshape(-1, rows[m].shape[-1])
             moments[i] = moments[i] + a.T @ a
-    for m, A in zip(maps, moments, strict=True):
-        site = network.graph.maps[m]
-        gone = site.columns(network, space)[slots]
-        kept = np.setdiff1d(np.flatnonzero(A.diagonal() > 0), gone)
+    return made_up(network, {layer: slots}, dict(zip(maps, moments, strict=True)), damping)
+
+
+def take_out(
+    network: Net,
+    state: Any,
+    gone: Gone,
+    moments: Mapping[int, np.ndarray] | None = None,
+    damping: float = DAMPING,
+) -> tuple[Net, Any]:
+    """The network without some units, and trees of its shape, such as an optimiser's, alike.
+
+    What reads the units makes up for them by `moments`, A of every map that reads some of them;
+    without, they are just gone. Of `state` their slots are erased, and all else stays as it is.
+    """
+    if moments is not None:
+        network = made_up(network, gone, moments, damping)
+    for layer, slots in gone.items():
+        space = network.graph.hidden[layer]
+        network, state = erase(network, space, slots), erase(state, space, slots)
+    return network, state
+
+
+def made_up(
+    network: Net, gone: Gone, moments: Mapping[int, np.ndarray], damping: float = DAMPING
+) -> Net:
+    """W_k + (A_kk + εI)⁻¹ A_ku W_u in place of W_k in every map that reads units u that will go."""
+    graph = network.graph
+    for m in sorted({m for layer in gone for m in graph.readers(graph.hidden[layer])}):
+        site, A = graph.maps[m], moments[m]
+        away = np.concatenate(
+            [site.columns(network, graph.hidden[layer])[np.asarray(slots, int)]
+             for layer, slots in gone.items() if m in graph.readers(graph.hidden[layer])]
+        )  # fmt: skip
+        used = np.ones(len(A), bool)  # the constant with them
+        used[: len(network.inputs_in_use(m))] = network.inputs_in_use(m)
+        kept = np.setdiff1d(np.flatnonzero(used & (A.diagonal() > 0)), away)
         if not len(kept):
             continue
-        parts = (np.atleast_2d(leaf_at(network, leaf)) for leaf in site.leaves)
-        W = np.concatenate([np.asarray(part, np.float64) for part in parts])
+        W = matrix_of(network, site)
         ridge = damping * np.mean(A.diagonal()[kept]) * np.eye(len(kept))
-        W[kept] += np.linalg.solve(A[np.ix_(kept, kept)] + ridge, A[np.ix_(kept, gone)] @ W[gone])
+        W[kept] += np.linalg.solve(A[np.ix_(kept, kept)] + ridge, A[np.ix_(kept, away)] @ W[away])
         new = [to_device(part, network.dtype) for part in site.cut(network, W)]
         network = eqx.tree_at(
             lambda n, at=site.leaves: [leaf_at(n, leaf) for leaf in at], network, new

@@ -30,7 +30,7 @@ import numpy as np
 from senn.callbacks import Callback
 from senn.checkpoints import Checkpoint, CheckpointError, read_checkpoint, write_checkpoint
 from senn.files import write_atomically
-from senn.history import Addition, History
+from senn.history import Addition, History, Removal
 from senn.readers import first_sentence, plain_arrays
 from senn.run_files import CONFIG, FORMAT, LEDGER, MODEL, PREDICTIONS, read_config
 from senn.run_files import is_run as is_run
@@ -270,6 +270,10 @@ class RunWriter(Callback):
 
     def on_addition(self, addition: Addition) -> None:  # noqa: ARG002
         """The next pause is in time."""
+        self._due = -math.inf
+
+    def on_removal(self, removal: Removal) -> None:  # noqa: ARG002
+        """Likewise."""
         self._due = -math.inf
 
     def on_pause(self, state: RunState) -> None:

@@ -22,6 +22,8 @@ from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import (
     CGResult,
     conjugate_gradients,
+    diagonal,
+    inverse,
     inverse_root,
     relative_ridge,
     solve_psd,
@@ -109,6 +111,40 @@ def score_increase_bound(
     """Δη′ = Tr[A_p⁻¹ E[a_p g_rᵀ] S⁻¹ E[g_r a_pᵀ]] ≤ Δη (theorem 2)."""
     fit = residual(a, g, S, damping)
     return explained(a_new, fit(a, g), fit.ridge, singular=damping == 0)
+
+
+def removal_price(
+    a: Float[Array, "N *T I"],
+    W: Float[Array, "I O"],
+    S: Float[Array, "O O"],
+    damping: float = 0.0,
+) -> Float[Array, " I"]:
+    """½ s_u w_u S w_uᵀ [I]: the loss of doing without input u of one linear map.
+
+    In the quadratic model with curvature A ⊗ S this is the least rise when the weights w_u of u
+    [O] are held at zero and all others of the map are free; s_u = 1/[A⁻¹]_uu is what the other
+    inputs leave of u. These are the factors of Δη, on the scale of ½ Δη: a unit that was never
+    trained is worth half its Δη, a trained one its price. What a unit is worth to a network is the
+    sum over the maps that read it. The surgery is that of Hassibi and Stork (1993), with the
+    Kronecker factors in place of their Hessian.
+
+    Args:
+        a: what the map reads, the constant included, at T positions each if there are several.
+        W: its weights, that of the constant included.
+        S: second moment of output-metric gradients, summed over positions.
+        damping: as in all of this module, ε_A = damping × mean diagonal of A; then the price is
+            that of the curvature (A + ε_A I) ⊗ S. Without, an input that others replace is free.
+    """
+    rows = a.reshape(-1, a.shape[-1])
+    A, ridge = _moment(rows, damping)
+    if damping == 0:
+        values, vectors = jnp.linalg.eigh(A)
+        own = jnp.finfo(A.dtype)
+        floor = jnp.maximum(A.shape[0] * own.eps * jnp.max(jnp.abs(values)), own.tiny)
+        spread = vectors**2 @ (1 / jnp.maximum(values, floor))
+    else:
+        spread = diagonal(inverse(A, ridge))
+    return 0.5 / spread * jnp.sum((W @ S) * W, axis=1)
 
 
 def explained(

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
 
 if TYPE_CHECKING:  # importing JAX takes seconds, and nothing here computes
     from senn.nn.tapped import AbstractTapped
@@ -56,11 +56,14 @@ class Callback:
     def on_addition(self, addition: Addition) -> None:
         """Units were added."""
 
+    def on_removal(self, removal: Removal) -> None:
+        """Units left."""
+
     def on_recovery(self, recovery: Recovery) -> None:
         """Training went back to the last good state."""
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
-        """The network has changed: after `on_steps`, after `on_addition`, and before `on_stop`.
+        """The network has changed: after steps, an addition or a removal, and before `on_stop`.
 
         The last snapshot is of the network that `fit` returns.
         """

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from senn.callbacks.base import Callback
-from senn.history import Addition, Consideration, Evaluation, History, Recovery, to_row
+from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal, to_row
 
 
 @dataclass(eq=False)
@@ -43,6 +43,10 @@ class JSONLines(Callback):
     def on_addition(self, addition: Addition) -> None:
         """Append it."""
         self._write(to_row(addition))
+
+    def on_removal(self, removal: Removal) -> None:
+        """Append it."""
+        self._write(to_row(removal))
 
     def on_recovery(self, recovery: Recovery) -> None:
         """Append it."""

@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from senn.callbacks.base import Callback
-from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
 from senn.words import duration
 
 REFRESHES_PER_SECOND = 4
@@ -71,6 +71,11 @@ class Progress(Callback):
         if self._view:
             self._view.grew(addition)
 
+    def on_removal(self, removal: Removal) -> None:
+        """Show what left, and why."""
+        if self._view:
+            self._view.shrank(removal)
+
     def on_compilation(self, program: str) -> None:  # noqa: ARG002
         """Say once what there is to wait for."""
         if self._view and not self._view.compiling:
@@ -125,6 +130,13 @@ class _View:
         self.decision = f"{units} added at step {addition.step}: {addition.reason}"
         size = f"{sizes_in_words(addition.hidden_sizes)}, {addition.n_parameters:,} parameters"
         self.say(f"step {addition.step}", "grew", f"by {units} to {size}; {addition.reason}")
+
+    def shrank(self, removal: Removal) -> None:
+        self.sizes, self.n_parameters = removal.hidden_sizes, removal.n_parameters
+        units = f"{removal.units} unit{'s' if removal.units > 1 else ''}"
+        self.decision = f"{units} left at step {removal.step}: {removal.reason}"
+        size = f"{sizes_in_words(removal.hidden_sizes)}, {removal.n_parameters:,} parameters"
+        self.say(f"step {removal.step}", "cut", f"by {units} to {size}; {removal.reason}")
 
     def say(self, when: str, what: str, text: str) -> None:
         raise NotImplementedError
@@ -186,7 +198,10 @@ class _PlainView(_View):
 
 
 FIRST_TIME = "compiling for the first time on this machine; it is kept for the next time"
-STYLES = {"wait": "dim", "grew": "bold green", "kept": "dim", "back": "bold yellow", "stop": "bold"}
+STYLES = {
+    "wait": "dim", "grew": "bold green", "cut": "bold magenta", "kept": "dim",
+    "back": "bold yellow", "stop": "bold",
+}  # fmt: skip
 
 
 class _LiveView(_View):

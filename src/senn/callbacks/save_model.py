@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from senn.callbacks.base import Callback, Snapshot
-from senn.history import Addition, History
+from senn.history import Addition, History, Removal
 from senn.models import write_model
 
 
@@ -20,7 +20,7 @@ class SaveModel(Callback):
     Args:
         path: the file; its folder is made.
         every: least seconds between two writes that are not about growth.
-        at_growth: write after each addition, too.
+        at_growth: write after each addition and removal, too.
         clock: seconds that never run backwards.
     """
 
@@ -39,6 +39,10 @@ class SaveModel(Callback):
 
     def on_addition(self, addition: Addition) -> None:  # noqa: ARG002
         """The next snapshot is of a network that grew."""
+        self._grew = True
+
+    def on_removal(self, removal: Removal) -> None:  # noqa: ARG002
+        """The next snapshot is of a network that shrank."""
         self._grew = True
 
     def on_snapshot(self, snapshot: Snapshot) -> None:

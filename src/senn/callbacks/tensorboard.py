@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from senn.callbacks.base import Callback
-from senn.history import Addition, Consideration, Evaluation, History, Recovery
+from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
 
 FLUSH_SECONDS = 5
 
@@ -64,6 +64,12 @@ class TensorBoard(Callback):
         self._scalars(addition.step, _sizes(addition.hidden_sizes, addition.n_parameters))
         what = f"{addition.units} × {addition.kind} at {addition.position}: {addition.reason}"
         self._say("addition", what, addition.step)
+
+    def on_removal(self, removal: Removal) -> None:
+        """The size, and the removal in words."""
+        self._scalars(removal.step, _sizes(removal.hidden_sizes, removal.n_parameters))
+        what = f"{removal.units} × {removal.kind} at {removal.position}: {removal.reason}"
+        self._say("removal", what, removal.step)
 
     def on_recovery(self, recovery: Recovery) -> None:
         """The recovery in words."""

@@ -1,5 +1,5 @@
 """The sub-commands of `senn`, one a module with `add_parser` and `run`."""
 
-from senn.commands import export, predict, report, reproduce, train
+from senn.commands import export, predict, report, reproduce, shrink, train
 
-COMMANDS = (train, report, predict, export, reproduce)  # in the order of `senn --help`
+COMMANDS = (train, shrink, report, predict, export, reproduce)  # in the order of `senn --help`

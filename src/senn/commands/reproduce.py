@@ -11,7 +11,7 @@ from senn.commands.arguments import (
     whole,
 )
 from senn.commands.errors import UsageError
-from senn.commands.train import OPTIMIZERS
+from senn.commands.train_options import OPTIMIZERS
 from senn.studies import command
 
 EXAMPLES = f"""\

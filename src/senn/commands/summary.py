@@ -12,6 +12,10 @@ from senn.callbacks.progress import sizes_in_words
 from senn.history import Ending
 
 SCORES = {"classification": "accuracy", "regression": "r2"}
+# Of a run that was made smaller, what is told beside what came of it.
+COMPARED = (
+    "hidden_sizes", "n_parameters", "train_score", "validation_score", "test_score",
+)  # fmt: skip
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
 
 
@@ -101,6 +105,7 @@ def summarise(
         "compile_seconds": history.compile_seconds,
         "n_compilations": history.n_compilations,
         "n_additions": len(history.additions),
+        "n_removals": len(history.removals),
         "steps": history.steps,
         "stop_reason": history.stop_reason,
         "interrupted": history.ended_by == Ending.INTERRUPTED,
@@ -139,11 +144,12 @@ def report(console: Console, summary: dict[str, Any], out: str | None) -> None:
 
 
 def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, str]]:
-    word = WORDS[summary["metric"]]
+    word, before = WORDS[summary["metric"]], summary.get("before", {})
+    was, resumable = before.get("hidden_sizes"), out and summary["interrupted"] and not before
     scores = [
-        (f"{part} {word}", f"{summary[f'{part}_score']:.4f}")
+        (f"{part} {word}", _beside(f"{summary[key]:.4f}", before.get(key), "{:.4f}"))
         for part in ("train", "validation", "test")
-        if summary[f"{part}_score"] is not None
+        if summary[key := f"{part}_score"] is not None
     ]
     parts = ", ".join(
         f"{name} {summary[f'{key}_seconds']:.1f}"
@@ -154,16 +160,29 @@ def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, st
         )
     )
     return [
-        ("hidden sizes", ", ".join(map(str, summary["hidden_sizes"])) or "none (linear)"),
-        ("parameters", f"{summary['n_parameters']:,}"),
+        (
+            "hidden sizes",
+            _beside(_sizes(summary["hidden_sizes"]), None if was is None else _sizes(was)),
+        ),
+        ("parameters", _beside(f"{summary['n_parameters']:,}", before.get("n_parameters"), "{:,}")),
         *scores,
         ("seconds", f"{summary['seconds']:.1f} ({parts})"),
         ("additions", str(summary["n_additions"])),
+        *([("removals", str(summary["n_removals"]))] if summary["n_removals"] else []),
         ("steps", f"{summary['steps']:,}"),
         ("stopped", summary["stop_reason"]),
         *([("saved in", out)] if out is not None else []),
-        *([("to go on", f"senn train --resume {out}")] if out and summary["interrupted"] else []),
+        *([("to go on", f"senn train --resume {out}")] if resumable else []),
     ]
+
+
+def _sizes(sizes: Any) -> str:
+    return ", ".join(map(str, sizes)) or "none (linear)"
+
+
+def _beside(now: Any, before: Any, form: str = "{}") -> str:
+    """What there is, and what there was if there was something else."""
+    return str(now) if before is None else f"{now}, before {form.format(before)}"
 
 
 def tell(console: Console, line: str) -> None:

@@ -11,17 +11,9 @@ from typing import Any
 from senn.callbacks import TensorBoard
 from senn.callbacks.progress import Progress
 from senn.commands.arguments import (
-    add_debug_option,
-    add_machine_options,
-    choice,
-    layer_sizes,
-    names,
-    number,
     use_machine,
-    whole,
 )
 from senn.commands.columns import ColumnsTold
-from senn.commands.completion import DATA, FOLDERS, completes
 from senn.commands.console import PatientConsole
 from senn.commands.errors import DONE, INTERRUPTED, UNREAD, NotSavedError, UsageError
 from senn.commands.resuming import (
@@ -34,6 +26,7 @@ from senn.commands.resuming import (
     warn,
 )
 from senn.commands.summary import (
+    COMPARED,
     SCORES,
     WORDS,
     introduction,
@@ -43,23 +36,9 @@ from senn.commands.summary import (
     targets,
     tell,
 )
+from senn.commands.train_options import FIRST_SIZES, OTHER_SIZES, add_options, usual
 from senn.machine import made_to_stay
 from senn.stopping import GracefulStop
-
-# Units per hidden layer to start with; every other table starts with OTHER_SIZES.
-FIRST_SIZES: dict[str, tuple[int, ...]] = {
-    "moons": (),
-    "digits": (4,),
-    "mnist": (10,),
-    "fashion-mnist": (10,),
-}
-OTHER_SIZES = (10,)
-
-# Names that the library knows, its default first; here to be checked before it is imported.
-ACTIVATIONS = ("rational", "relu", "silu", "gelu", "tanh")
-OPTIMIZERS = ("kfac", "natural_gradient", "warm_natural_gradient", "adam")
-METRICS = ("fisher", "euclidean")
-TASKS = ("classification", "regression")
 
 EXAMPLES = """\
 examples:
@@ -85,81 +64,8 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         epilog=EXAMPLES,
         **style,
     )
-    _add_options(parser)
-    add_machine_options(parser)
-    _add_output_options(parser)
+    add_options(parser)
     parser.set_defaults(run=run)
-
-
-def _add_options(parser: argparse.ArgumentParser) -> None:
-    data = parser.add_argument(
-        "data",
-        metavar="DATA",
-        nargs="?",
-        help="digits, moons, mnist, fashion-mnist, or a table: .csv, .tsv, .txt (or .gz, .zip), "
-        ".xlsx, .parquet, .feather, .npz or .npy",
-    )
-    completes(data, DATA)
-    add = parser.add_argument_group("data").add_argument
-    add("--target", metavar="COLUMN", help="what to learn (default: the last column)")
-    add("--drop", type=names, metavar="COLUMNS", default=(),
-        help="columns to leave out, such as id,name")  # fmt: skip
-    add("--categorical", type=names, metavar="COLUMNS", default=(),
-        help="columns of categories besides those that look like it: zip,month")  # fmt: skip
-    add("--encoding", metavar="NAME", help="of a file of text (default: told from it)")
-    add("--task", type=choice(TASKS), choices=TASKS, metavar="TASK",
-        help="classification or regression (default: told from the target)")  # fmt: skip
-    completes(add("--data-dir", metavar="DIR",
-        help="where the files of mnist or fashion-mnist are"), FOLDERS)  # fmt: skip
-    add("--test-fraction", type=number(0.0, 1.0), metavar="F", default=0.2,
-        help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
-    add("--no-standardize", action="store_true",
-        help="leave inputs as they are (default: tables are standardised, images not)")  # fmt: skip
-
-    add = parser.add_argument_group("size").add_argument
-    add("--hidden-sizes", type=layer_sizes, metavar="N,N",
-        help="units per hidden layer to start with, such as 10,10, or none for a linear start "
-        "(default: none for moons, 4 for digits, else 10)")  # fmt: skip
-    add("--max-units", type=whole(0), metavar="U", help="most hidden units in all")
-    add("--max-layers", type=whole(0), metavar="L", help="most hidden layers")
-    add("--max-parameters", type=whole(1), metavar="P", help="most parameters")
-    add("--no-width", action="store_true", help="add no units to layers")
-    add("--no-depth", action="store_true", help="insert no layers")
-    add("--tau", type=number(1.0), metavar="T",
-        help="expansion threshold τ: what is added must raise the score τ-fold")  # fmt: skip
-    add("--alpha", type=number(0.0), metavar="A",
-        help="stopping criterion α: and gain this share of what is left to gain")  # fmt: skip
-
-    add = parser.add_argument_group("training").add_argument
-    add("--seed", type=whole(0, 2**32 - 1), metavar="S", default=0, help="(default: 0)")
-    add("--max-seconds", type=number(0.0), metavar="T", help="most seconds of training")
-    add("--max-iter", type=whole(1), metavar="N", help="most passes over the data")
-    add("--batch-size", type=whole(1), metavar="B", help="examples per step (default: 512)")
-    add("--activation", type=choice(ACTIVATIONS), choices=ACTIVATIONS, metavar="NAME",
-        help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]})")  # fmt: skip
-    add("--optimizer", type=choice(OPTIMIZERS), choices=OPTIMIZERS, metavar="NAME",
-        help=f"{', '.join(OPTIMIZERS)} (default: {OPTIMIZERS[0]})")  # fmt: skip
-    add("--metric", type=choice(METRICS), choices=METRICS, metavar="NAME",
-        help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
-
-
-def _add_output_options(parser: argparse.ArgumentParser) -> None:
-    add = parser.add_argument_group("output").add_argument
-    completes(add("--out", metavar="RUN",
-        help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
-    completes(add("--resume", metavar="RUN",
-        help="in place of DATA: go on with a run as if it had not been stopped"),
-        FOLDERS)  # fmt: skip
-    add("--checkpoint-seconds", type=number(0.0), metavar="T", default=30.0,
-        help="most seconds of work to lose, with --out or --resume (default: 30)")  # fmt: skip
-    completes(add("--tensorboard", metavar="DIR", nargs="?", const="",
-        help="events for TensorBoard (default: RUN/tensorboard, else runs/DATA-TIME)"),
-        FOLDERS)  # fmt: skip
-    add("--overwrite", action="store_true", help="replace the run that --out holds")
-    add("--json", action="store_true",
-        help="one JSON object on standard output, everything else on standard error")  # fmt: skip
-    add("--quiet", action="store_true", help="only the summary")
-    add_debug_option(add)
 
 
 # --- Training ------------------------------------------------------------------------------
@@ -173,7 +79,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "say what to train on, such as senn train digits; senn train --help tells more."
         )
-    _check_out(arguments, create=False)
+    check_out(arguments, create=False)
     return _train(arguments)
 
 
@@ -182,9 +88,9 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     use_machine(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        data = _load(arguments)
+        data = load_data(arguments)
         estimator = _estimator(arguments, data, console)
-    with nullcontext() if checkpoint else _folder(arguments):
+    with nullcontext() if checkpoint else folder(arguments):
         if not arguments.quiet:
             for line in introduction(arguments, data, estimator, checkpoint):
                 tell(console, line)
@@ -192,18 +98,23 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         stop = GracefulStop(writer and writer.write)
         with stop.listening():  # what was learned is saved, whenever the signal comes
             unseen = [] if arguments.quiet else [ColumnsTold(estimator, console)]
-            seconds = _fit(estimator, data, checkpoint, [*unseen, *filter(None, [writer]), stop])
-            return _save(arguments, data, estimator, seconds, console)
+            seconds = fitted(estimator, data, checkpoint, [*unseen, *filter(None, [writer]), stop])
+            return save(arguments, data, estimator, seconds, console)
 
 
-def _save(
+def save(
     arguments: argparse.Namespace, data: Any, estimator: Any, seconds: float,
-    console: PatientConsole,
+    console: PatientConsole, before: dict[str, Any] | None = None,
 ) -> int:  # fmt: skip
-    """Write the run, and report whether it can be written or not; the exit code."""
+    """Write the run, and report whether it can be written or not; the exit code.
+
+    `before` is the summary of the run that this one made smaller, if it did.
+    """
     from senn.runs import RunFolderError, remove_checkpoints, strict_json, write_run
 
     out, summary = arguments.out, summarise(arguments, data, estimator, seconds)
+    if before is not None:
+        summary["before"] = {key: before.get(key) for key in COMPARED}
     try:
         if out is not None:
             settings, test = _settings(arguments, estimator), predictions(estimator, data)
@@ -212,9 +123,11 @@ def _save(
                 remove_checkpoints(out)
     except (OSError, RunFolderError) as error:
         reason = getattr(error, "strerror", None) or error
+        again = "run this once more."
+        if before is None:
+            again = f"senn train --resume {out} ends it once more from its last checkpoint."
         raise NotSavedError(
-            f"the run cannot be saved in {out!r} ({reason}): mend that, and senn train --resume "
-            f"{out} ends it once more from its last checkpoint."
+            f"the run cannot be saved in {out!r} ({reason}): mend that, and {again}"
         ) from error
     finally:
         report(console, summary, out)
@@ -229,7 +142,7 @@ def _resume(arguments: argparse.Namespace) -> int:
     """`senn train --resume RUN`."""
     from senn import runs
 
-    check_only_resumed(arguments, _usual())
+    check_only_resumed(arguments, usual())
     with held("--resume", arguments.resume):
         if runs.is_finished(arguments.resume):
             warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
@@ -240,24 +153,15 @@ def _resume(arguments: argparse.Namespace) -> int:
         return _train(resumed(arguments, checkpoint), checkpoint)
 
 
-def _usual() -> dict[str, Any]:
-    """What the options are if nobody says."""
-    parser = argparse.ArgumentParser()
-    _add_options(parser)
-    add_machine_options(parser)
-    _add_output_options(parser)
-    return vars(parser.parse_args([]))
-
-
 @contextmanager
-def _folder(arguments: argparse.Namespace) -> Iterator[None]:
+def folder(arguments: argparse.Namespace) -> Iterator[None]:
     """The folder for the run, made, and kept to this process."""
-    _check_out(arguments, create=True)
+    check_out(arguments, create=True)
     with nullcontext() if arguments.out is None else held("--out", arguments.out):
         yield
 
 
-def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
+def check_out(arguments: argparse.Namespace, *, create: bool) -> None:
     """Refuse a folder for the run; make it, once all else has been checked."""
     if arguments.out is None:
         return
@@ -271,7 +175,8 @@ def _check_out(arguments: argparse.Namespace, *, create: bool) -> None:
         raise UsageError(f"--out {error}") from error
 
 
-def _load(arguments: argparse.Namespace) -> Any:
+def load_data(arguments: argparse.Namespace) -> Any:
+    """The data that the arguments name; a `UsageError` where they cannot be had."""
     from senn import datasets
 
     try:
@@ -347,7 +252,7 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
             )
 
 
-def _fit(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
+def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.checkpoints import CheckpointError
     from senn.datasets import DataError

@@ -64,11 +64,12 @@ def cost(network: Any, space: Space, count: int) -> int:
     )
 
 
-def shapes_in_use(network: Any) -> dict[str, list[int]]:
-    """The shapes of the leaves at ports, of what is in use."""
+def shapes_in_use(network: Any, hidden_sizes: Sequence[int] | None = None) -> dict[str, list[int]]:
+    """The shapes of the leaves at ports, of what is in use, or would be with such sizes."""
     shapes: dict[str, list[int]] = {}
+    given = dict(zip(network.graph.hidden, hidden_sizes or (), strict=False))
     for space in network.graph.spaces:
-        count = units(network, space)
+        count = given[space] if space in given else units(network, space)
         for port in space.ports:
             shape = shapes.setdefault(port.leaf, list(leaf_at(network, port.leaf).shape))
             shape[port.axis] = count * port.outer * port.inner

@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -123,7 +124,11 @@ class AbstractTapped(eqx.Module):
     @property
     def n_parameters(self) -> int:
         """Active parameters: those of units in use alone."""
-        used: dict[str, Any] = dict(shapes_in_use(self))
+        return self.parameters_with(self.hidden_sizes)
+
+    def parameters_with(self, hidden_sizes: Sequence[int]) -> int:
+        """Active parameters if there were so many units in the hidden spaces."""
+        used: dict[str, Any] = dict(shapes_in_use(self, hidden_sizes))
         leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(self, eqx.is_inexact_array))
         return sum(math.prod(used.get(path_of(path), leaf.shape)) for path, leaf in leaves)
 

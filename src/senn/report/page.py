@@ -16,13 +16,14 @@ from senn.report.lanes import lanes
 from senn.report.markup import html, tag
 from senn.report.pictures import pictures
 from senn.report.predictions import predictions
+from senn.report.removals import removals
 from senn.report.story import Story, read_story
 from senn.report.timeline import timeline
 from senn.runs import Run
 from senn.words import counted, duration
 
 SECTIONS: tuple[Callable[[Story], Element | None], ...] = (
-    timeline, architecture, additions, lanes, predictions, pictures, budget,
+    timeline, architecture, additions, removals, lanes, predictions, pictures, budget,
 )  # fmt: skip
 
 
@@ -75,6 +76,7 @@ def _figures(story: Story) -> list[tuple[str, str]]:
         (layers, f"{sum(sizes):,}"),
         ("parameters", f"{story.network.n_parameters:,}"),
         ("additions", f"{len(history.additions):,}"),
+        ("removals", f"{len(history.removals):,}"),
         ("proposals judged", f"{len(history.considerations):,}"),
         ("in all", duration(story.run.summary.get("seconds") or history.seconds)),
     ]

@@ -6,7 +6,7 @@ from itertools import pairwise
 from xml.etree.ElementTree import Element
 
 from senn.history import Consideration, Evaluation
-from senn.lineage import lineage
+from senn.lineage import sizes_over_time
 from senn.report.axis import Axis, axis_for, bottom, grid, percent, short
 from senn.report.colour import birth_colour
 from senn.report.markup import Child, embedded, figure, section, svg, tag, tip
@@ -18,9 +18,9 @@ TOP, GAP = 44.0, 46.0
 UNITS, LOSS, SCORE, DECISIONS = 130.0, 150.0, 110.0, 170.0  # heights of the panels
 LEAST_SPACE = 60.0  # between two times
 EXPLANATION = (
-    "Every coloured line is an addition, in the colour of its units in all figures below. In the "
-    "last panel every decision: filled marks were added, hollow ones refused. Steps are spread by "
-    "their square root, because most happens early."
+    "Every coloured line is an addition, in the colour of its units in all figures below, every "
+    "dashed one a removal. In the last panel every decision: filled marks were added, hollow ones "
+    "refused. Steps are spread by their square root, because most happens early."
 )
 
 
@@ -56,7 +56,7 @@ def time_axis(story: Story) -> Axis:
 
 
 def addition_lines(story: Story, x: Axis, top: float, end: float) -> list[Element]:
-    """A line for each addition, which tells of it."""
+    """A line for each addition, and a dashed one for each removal, which tell of them."""
     lines = []
     for number, a in enumerate(story.run.history.additions, start=1):
         colour = birth_colour(a, story.grown_until)
@@ -74,6 +74,14 @@ def addition_lines(story: Story, x: Axis, top: float, end: float) -> list[Elemen
                 tag("line", **line, class_="target"),
             )
         )
+    for number, r in enumerate(story.run.history.removals, start=1):
+        said = tip(
+            f"removal {number}, step {r.step:,}, {duration(r.seconds)}\n"
+            f"{counted(r.units, 'unit')}, {r.place}\n{r.reason}"
+        )
+        line = {"x1": x(r.step), "x2": x(r.step), "y1": top, "y2": end}
+        seen = tag("line", **line, class_="removal")
+        lines.append(tag("g", said, seen, tag("line", **line, class_="target")))
     return lines
 
 
@@ -90,11 +98,11 @@ def _panels(story: Story):
 def _sizes(story: Story, x: Axis, top: float, end: float) -> list[Child]:
     """Units, the layers one above another."""
     history = story.run.history
-    grown = lineage(history, None if history.additions else story.network.hidden_sizes)
-    moments = sorted({0, history.steps, *(a.step for a in grown.additions)})
-    births = [[_birth(grown.additions, n) for n in layer] for layer in grown.layers]
-    counts = [[sum(b <= s for b in layer) for s in moments] for layer in births]
-    y = Axis(0, 1.08 * max(sum(map(len, births)), 1), end, top)
+    sizes = sizes_over_time(history, story.network.hidden_sizes)
+    moments = [*sizes, max(history.steps, *sizes)]
+    known = [*sizes.values(), list(sizes.values())[-1]]
+    counts = [list(count) for count in zip(*known, strict=True)]
+    y = Axis(0, 1.08 * max(*map(sum, known), 1), end, top)
     below, areas = [0] * len(moments), []
     for number, count in enumerate(counts):
         above = [b + c for b, c in zip(below, count, strict=True)]
@@ -109,10 +117,6 @@ def _sizes(story: Story, x: Axis, top: float, end: float) -> list[Child]:
         )
         below = above
     return [*heading("hidden units, by layer", top), *grid(x, y), *areas]
-
-
-def _birth(additions: Sequence, number: int) -> int:
-    return 0 if number < 0 else additions[number].step
 
 
 def _area(x: Axis, y: Axis, moments: Sequence[int], below: Sequence, above: Sequence) -> str:

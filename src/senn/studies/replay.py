@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from senn.nn.tapped import AbstractTapped
 from senn.policy import Decision, Outcome, Verdict
 from senn.proposals import Proposal
 from senn.proposals.proposal import join
+from senn.pruning import Going
 
 NEVER = 10**9
 
@@ -46,6 +47,9 @@ class Replay(Policy):
 
     patience: int = 1  # at `end` nothing passes, and that is all
     plateau: int = NEVER
+    prune: float = 0.0  # what is planned stays
+    swap: float | None = None
+    prefer: Literal["small", "best", "grown"] = "grown"
     plan: tuple[Planned, ...] = ()
     end: int = NEVER
     places_seed: int | None = None
@@ -76,7 +80,12 @@ class Replay(Policy):
         """As many everywhere; `decide` takes as many as are planned."""
         return self.most_units()
 
-    def decide(self, proposals: Sequence[Sequence[Proposal]], network: AbstractTapped) -> Decision:
+    def decide(
+        self,
+        proposals: Sequence[Sequence[Proposal]],
+        network: AbstractTapped,
+        going: Going | None = None,
+    ) -> Decision:
         """Accept as many units as planned, whatever they score."""
         planned = self.due(network)
         reason = "as planned" if planned else "nothing more is planned"
@@ -84,7 +93,7 @@ class Replay(Policy):
         kept = [first_units(p, planned.units) if planned else p for p in units]
         outcome = Outcome.ADDED if planned else Outcome.ALPHA
         verdicts = tuple(Verdict(p, outcome, reason) for p in kept)
-        return Decision(verdicts, reason, exhausted=planned is None)
+        return Decision(verdicts, reason, exhausted=planned is None, going=going)
 
 
 def plan_of(history: History) -> tuple[Planned, ...]:

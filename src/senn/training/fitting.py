@@ -172,7 +172,7 @@ def first_state(
         train=TrainState.of(from_the_start(network), optimizer, schedule.averaging),
         rng=rng.spawn(1)[0],  # of its own: growth leaves the order of the data as it is
         next_look=policy.next_look(0, policy.most_units(), 0),
-        growing=policy.width or policy.depth,
+        growing=policy.width or policy.depth or policy.over_budget(network, network.hidden_sizes),
     )
 
 

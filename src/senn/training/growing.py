@@ -1,22 +1,21 @@
 """Growth within a run: when to look, what to add, and what it did."""
 
-import numpy as np
-
 from senn import growth
 from senn.batches import Batch, Chunk
-from senn.evaluation import ROWS_AT_ONCE, evaluate
+from senn.evaluation import evaluate
 from senn.evaluation import prepare as prepare_evaluation
-from senn.growth import first_layer, look, propose_all
+from senn.growth import first_layer, propose_all
 from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
 from senn.proposals.proposal import join
+from senn.pruning import among
+from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth
+from senn.training.pruning import NONE_BEST, leaving, over_budget, remove
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
 from senn.training.step import steps
-
-JUDGED_ROWS = ROWS_AT_ONCE  # on which the loss before and after an addition is compared
 
 
 def prepare(run: Run) -> None:
@@ -46,7 +45,7 @@ def prepare_successor(run: Run, chunk: Chunk) -> None:
 
 
 def consider(run: Run) -> None:
-    """Add what the policy accepts."""
+    """Remove and add what the policy says."""
     with run.timed("growth"):
         decision = decide(run)
     added, looked = len(decision.accepted), bool(decision.verdicts)
@@ -58,7 +57,11 @@ def consider(run: Run) -> None:
     # A proposal that only τ refuses may pass later, as η_c falls: that is "not yet".
     refused = decision.exhausted and looked and not added
     run.now.refusals = run.now.refusals + 1 if refused else 0
-    if run.now.refusals >= run.policy.patience or not actions(run, rested=True):
+    if over_budget(run):
+        return
+    full = not run.policy.actions(run.now.train.network)
+    patience = run.policy.swap_patience if full else run.policy.patience
+    if run.now.refusals >= patience or not actions(run, rested=True):
         end_growth(run)
 
 
@@ -69,26 +72,22 @@ def actions(run: Run, *, rested: bool = False):
         return ()
     since = run.now.step - run.now.last_layer
     rested = rested or not run.now.last_layer or since >= run.policy.layer_every
-    return run.policy.actions(run.now.train.network, layers_allowed=rested)
+    network = run.now.train.network
+    return run.policy.actions(network, layers_allowed=rested) or run.policy.swaps(network)
 
 
 def decide(run: Run) -> Decision:
     """Search, decide, and carry the decision out."""
-    fit_sample, held_out = run.source.two_samples(run.schedule.sample_size, run.now.rng)
-    # At the mean: single steps stray from where the loss is low, and there any unit helps.
-    seen = look(
-        run.now.train.average, run.loss, run.score_metric, fit_sample, held_out,
-        run.draw_key(), output_factors(run),
-        run.optimizer.input_factor(run.now.train.optimizer),
-    )  # fmt: skip
-    judged_on = _first_rows(held_out, JUDGED_ROWS)
-    del fit_sample, held_out  # searches need the memory
-    proposals, decision = [], Decision((), "no place to add: the budgets are used up", True)
+    seen, judged_on = look(run)
+    going, factors = leaving(run, seen)
+    proposals = []
+    full = "there is more than they allow" if over_budget(run) else "they are used up"
+    decision = Decision((), f"no place to add within the budgets: {full}", True, going)
     for stage in run.policy.stages(actions(run), run.now.waits):
         proposals += propose_all(
             run.now.train.average, seen, run.proposer, run.policy, stage, run.draw_key()
         )
-        decision = run.policy.decide(proposals, run.now.train.network)
+        decision = run.policy.decide(proposals, run.now.train.network, going)
         if decision.accepted:
             break
     considerations = [
@@ -97,16 +96,15 @@ def decide(run: Run) -> Decision:
     ]
     run.history.records.extend(considerations)
     run.tell("on_considerations", considerations, decision.reason)
+    before = run.now.train.network
+    if over_budget(run):  # what was best before is too large, and stays so for some looks
+        run.now.best, run.now.stale = NONE_BEST, 0
+    if decision.going is not None and decision.leaving:
+        remove(run, decision.going, factors, judged_on)
     if decision.accepted:
-        add(run, join(decision.accepted), decision.reason, judged_on)
+        proposal = among(join(decision.accepted), before, run.now.train.network)
+        add(run, proposal, decision.reason, judged_on)
     return decision
-
-
-def output_factors(run: Run, *, stepped: bool | None = None):
-    """S as the optimiser knows it, if that is in the metric of the score."""
-    if run.metric != run.score_metric:
-        return None
-    return run.optimizer.output_factors(run.now.train.optimizer, stepped=stepped)
 
 
 def add(run: Run, proposal: Proposal, reason: str, judged_on: Batch) -> None:
@@ -166,8 +164,3 @@ def _consideration(step: int, verdict: Verdict, worth: float) -> Consideration:
         verdict=str(verdict.outcome),
         reason=verdict.reason,
     )
-
-
-def _first_rows(batch: Batch, n: int) -> Batch:
-    # On the host, which compiles nothing; copies, for a view would keep all of it.
-    return Batch(*(np.asarray(part)[:n].copy() for part in batch))  # pyright: ignore[reportArgumentType]

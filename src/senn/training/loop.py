@@ -10,7 +10,7 @@ from senn.history import Ending, History
 from senn.machine import trim_memory
 from senn.training.evaluating import evaluate, result
 from senn.training.growing import consider, prepare
-from senn.training.phases import anneal_in_time, asked_for, ended, notice_plateau
+from senn.training.phases import asked_for, ended, notice_plateau, rest_in_time
 from senn.training.run import Run
 from senn.training.stretch import train_to
 
@@ -49,7 +49,7 @@ def run_through(run: Run) -> tuple[Any, History]:
 def advance(run: Run, end: int | None) -> None:
     """To the next evaluation or consideration, whichever is first, and through it."""
     every = run.schedule.evaluation_steps(run.source.steps_per_epoch)
-    latest = anneal_in_time(run, end)
+    latest = rest_in_time(run, end)
     stops = [
         _next_multiple(run.now.step, every),
         run.now.next_look if run.now.growing else None,

@@ -1,7 +1,9 @@
-"""The phases of a run, growth, rest and annealing, and by what each of them ends."""
+"""The phases of a run, growth, settling and annealing, and by what each of them ends."""
 
 from senn.history import Ending
+from senn.training.pruning import cut, over_budget, trained_at
 from senn.training.run import Run
+from senn.training.settling import settle
 from senn.training.state import Annealing
 
 
@@ -10,6 +12,9 @@ def end_growth(run: Run) -> None:
     if run.now.growing:
         run.now.growing, run.now.stale = False, 0
         run.history.growth_ended = run.now.step
+        if run.validation is not None and run.policy.prefer != "grown":
+            # What came last is trained before it is judged.
+            run.now.settle_at = max(run.now.step, trained_at(run))
 
 
 def half_time_over(run: Run) -> bool:
@@ -18,18 +23,28 @@ def half_time_over(run: Run) -> bool:
     return limit is not None and run.seconds() >= limit / 2
 
 
-def anneal_in_time(run: Run, end: int | None) -> int | None:
-    """Begin to anneal once growth has ended or must; the step at which it must, if later."""
-    if run.schedule.anneal_epochs is None or run.now.annealing is not None:
+def rest_in_time(run: Run, end: int | None) -> int | None:
+    """Settle the size once growth has ended or must, then begin to anneal; the next such step."""
+    if run.now.annealing is not None:
         return None
     steps = run.schedule.annealing_steps(run.source.steps_per_epoch, end)
-    latest = None if end is None else end - steps
-    if half_time_over(run) or (latest is not None and run.now.step >= latest):
+    anneals = run.schedule.anneal_epochs is not None
+    latest = None if end is None or not anneals else end - steps
+    pressed = anneals and (half_time_over(run) or (latest is not None and run.now.step >= latest))
+    if pressed:
         end_growth(run)
     if run.now.growing:
         return latest
-    last = run.now.step + steps if end is None else end
-    run.now.annealing = Annealing(run.now.step, last, run.seconds())
+    if over_budget(run):
+        cut(run)
+    if run.now.settle_at is not None and run.now.step < run.now.settle_at and not pressed:
+        return run.now.settle_at if latest is None else min(run.now.settle_at, latest)
+    if run.now.settle_at is not None:
+        run.now.settle_at = None
+        settle(run)
+    if anneals:
+        last = run.now.step + steps if end is None else end
+        run.now.annealing = Annealing(run.now.step, last, run.seconds())
     return None
 
 

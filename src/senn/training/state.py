@@ -106,6 +106,7 @@ class RunState:
     waits: int = 0  # considerations in a row that added nothing
     found: int = MANY  # units that the last addition added; MANY for a layer, and before any
     observed: int = 0  # rows whose inputs the optimiser has been told of
+    settle_at: int | None = None  # the step at which the size is settled, once growth has ended
     annealing: Annealing | None = None
     best: Best = field(default_factory=lambda: Best(np.inf, None, 0))
     infos: list[StepInfo] = field(default_factory=list)  # since the last evaluation
