@@ -38,7 +38,7 @@ PARAMETERS = """Parameters
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
-        own.
+        own. None is `senn.tables.POLICY` for inputs prepared robustly, else `Policy()`.
     batch_size : int, default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
@@ -51,9 +51,17 @@ PARAMETERS = """Parameters
     validation_fraction : float, default=0.1
         Share of the rows kept apart for early stopping; 0 stops by the training loss. With
         fewer than 100 rows in all none are kept apart.
-    standardize : bool, default=True
-        Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
-        images whose pixels are in [0, 1].
+    standardize : {"robust", True, False}, default="robust"
+        How the columns of X are prepared. "robust" is for tables: less the median, over the
+        spread of the quartiles, bounded smoothly at ± 3, and beside them the codes that `bins`
+        asks for; `policy` and `label_smoothing` then have other defaults, too. True shifts and
+        scales to mean 0 and variance 1 (zero variance aside). False leaves inputs as they are:
+        say so for images whose pixels are in [0, 1]. `partial_fit` takes "robust" as True.
+    bins : int, default=None
+        Intervals between quantiles that each column of more than two values is coded by, if
+        prepared robustly: a number for each says how far a value has come through it. None is 8
+        for classes and 16 for numbers; 0 is none. There are fewer where they would make more
+        than 512 inputs, or more than one for six rows.
     verbose : int, default=0
         1 shows progress: a live display on a terminal, lines elsewhere.
     callbacks : sequence of `senn.Callback`, default=()
@@ -85,7 +93,8 @@ class Learner(Predictor, Persistent):
     n_iter_no_change: int | None = None
     tol: float = 1e-3
     validation_fraction: float = 0.1
-    standardize: bool = True
+    standardize: bool | str = "robust"
+    bins: int | None = None
     verbose: int = 0
     callbacks: Sequence[Callback] = ()
     warm_start: bool = False
@@ -157,6 +166,7 @@ class ClassLearner(ClassPredictor, Learner):
     kind: ClassVar[str] = "SENNClassifier"
 
     class_weight: Mapping[Any, float] | str | None = None
+    label_smoothing: float | None = None
 
     def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.

@@ -5,29 +5,34 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from senn.arrays import key_of
+from senn import tables
+from senn.arrays import key_of, to_device
 from senn.batches import Batch
+from senn.calibration import temperature
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
 from senn.expand import add_outputs
 from senn.history import Ending, History
+from senn.inputs import Inputs, robust, scale_of, seen, standardised, width_of
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.nn.stored import plain
 from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
-from senn.prediction import ClassPredictor, Scale
+from senn.prediction import ClassPredictor
 from senn.preparation import (
     Rows,
     check_labels,
     class_weights,
     merged_classes,
-    scale_of,
     scaled,
     split,
 )
@@ -55,7 +60,8 @@ def _fit_labels(
     else:
         estimator.classes_ = classes
     codes = _codes(estimator, labels)
-    _fit(estimator, rows, codes, SoftmaxCrossEntropy(), len(estimator.classes_), checkpoint)
+    loss = SoftmaxCrossEntropy(_smoothing(estimator))
+    _fit(estimator, rows, codes, loss, len(estimator.classes_), checkpoint)
 
 
 def _fit_numbers(
@@ -110,20 +116,19 @@ def _fit(
     checkpoint: Checkpoint | None,
 ) -> None:
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
-    policy, schedule, seed = _policy(estimator), _schedule(estimator), _seed(estimator)
+    usual = tables.POLICY if tables.is_table(estimator) else Policy()
+    policy, schedule, seed = _policy(estimator, usual), _schedule(estimator), _seed(estimator)
     warm, dtype = _continues(estimator), _training_dtype()
     weight = (rows.weight / rows.weight.mean()).astype(dtype)
     classes = targets if _classifies(estimator) else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm:
-        estimator.scaler_ = _scale(estimator, rows.x[train], weight[train])
+        estimator._inputs = _inputs(estimator, rows.x[train], weight[train])
     data = [  # batches at once: no second copy of a large table is kept
-        Batch.on_host(
-            scaled(estimator._input_scale, rows.x[part], dtype), targets[part], weight[part]
-        )
+        Batch.on_host(seen(estimator._inputs, rows.x[part], dtype), targets[part], weight[part])
         for part in (train, held_out)
     ]
-    estimator.network_, estimator.history_ = fit(
+    network, estimator.history_ = fit(
         estimator.network_ if warm else _network(estimator, out_size, seed, policy),
         data.pop(0),  # not held here any more: `fit` makes a copy of its own
         validation=data[0] if len(held_out) else None,
@@ -137,6 +142,8 @@ def _fit(
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
+    trained = estimator.history_.steps > 0
+    estimator.network_ = _calibrated(network, loss, data[0]) if trained else network
     estimator.validation_rows_ = rows.kept[held_out]
     estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
     estimator._online = None
@@ -159,12 +166,12 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
     dtype = _training_dtype()
     estimator._online = online
     estimator.network_, estimator.history_ = online.learn(
-        (scaled(estimator._input_scale, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        (seen(estimator._inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
         loss=loss,
         metric=estimator.metric,
         optimizer=make_optimizer(estimator.optimizer),
         proposer=estimator.proposer,
-        policy=_policy(estimator),
+        policy=_policy(estimator, Policy()),
         batch_size=estimator.batch_size,
         callbacks=[*estimator.callbacks, *_progress(estimator)],
     )
@@ -172,20 +179,49 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
 
 
 def _start(estimator: Any, rows: Rows, out_size: int) -> None:
-    """A network that has seen nothing yet; the first rows set the scale of the inputs."""
-    estimator.scaler_ = _scale(estimator, rows.x, rows.weight)
-    estimator.network_ = _network(estimator, out_size, _seed(estimator), _policy(estimator))
+    """A network that has seen nothing yet; the first rows set the scale of the inputs.
+
+    They may be few: nothing is coded, or bounded, by their quantiles.
+    """
+    estimator._inputs = standardised(rows.x, rows.weight) if estimator.standardize else None
+    policy = _policy(estimator, Policy())
+    estimator.network_ = _network(estimator, out_size, _seed(estimator), policy)
     estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
 
 
-def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
-    return scale_of(x, weight) if estimator.standardize else None
+def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
+    """How rows are prepared, by these."""
+    if not tables.is_table(estimator):
+        return standardised(x, weight) if estimator.standardize else None
+    bins = estimator.bins
+    if bins is None:
+        bins = tables.BINS_OF_CLASSES if _classifies(estimator) else tables.BINS_OF_NUMBERS
+    return robust(x, weight, bins, min(tables.MOST_INPUTS, len(x) // tables.ROWS_AN_INPUT))
+
+
+def _smoothing(estimator: Any) -> float:
+    given = estimator.label_smoothing
+    if given is None:
+        return tables.SMOOTHING if tables.is_table(estimator) else 0.0
+    if not 0 <= given < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1); got {given!r}.")
+    return float(given)
+
+
+def _calibrated(network: MLP, loss: AbstractLoss, held_out: Batch) -> MLP:
+    """The network whose outputs are the logits of labels as they are, not as they were smoothed."""
+    if not isinstance(loss, SoftmaxCrossEntropy) or not loss.smoothing:
+        return network
+    x, codes, weight = map(np.asarray, held_out)
+    t = temperature(plain(network).outputs(x), codes, weight, loss.smoothing)
+    sharper = jax.tree.map(lambda a: to_device(np.asarray(a) / t, a.dtype), network.readout)
+    return eqx.tree_at(lambda net: net.readout, network, sharper)
 
 
 def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
-    sizes = tuple(estimator.hidden_sizes)
+    sizes, inputs = tuple(estimator.hidden_sizes), estimator._inputs
     return MLP(
-        estimator.n_features_in_,
+        estimator.n_features_in_ if inputs is None else width_of(inputs),
         out_size,
         sizes,
         key=key_of(seed),
@@ -194,7 +230,7 @@ def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
     )
 
 
-def _policy(estimator: Any) -> Policy:
+def _policy(estimator: Any, usual: Policy) -> Policy:
     given = {
         "max_units": estimator.max_units,
         "max_layers": estimator.max_layers,
@@ -203,7 +239,7 @@ def _policy(estimator: Any) -> Policy:
         "plateau": estimator.n_iter_no_change,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    return replace(estimator.policy or Policy(), **given)
+    return replace(estimator.policy or usual, **given)
 
 
 def _progress(estimator: Any) -> list[Progress]:
@@ -263,7 +299,7 @@ def _add_classes(estimator: Any, classes: np.ndarray, rows: Rows) -> None:
     estimator.classes_ = classes
     if not new:
         return
-    y = estimator._plain.outputs(rows.x, estimator._input_scale)
+    y = estimator._plain.outputs(rows.x, estimator._inputs)
     least = np.logaddexp.reduce(y, axis=1).min()
     bias = float(least - np.log(max(estimator.n_samples_seen_, 1)))
     if estimator._online is None:

@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senn.history import History
+from senn.inputs import Inputs, Scale, of_scale
 from senn.model_file import ModelFileError, read_model
 from senn.plain import PlainNetwork
-from senn.prediction import Scale
 from senn.readers import first_sentence
 
 
@@ -42,16 +42,17 @@ Arrays = dict[str, np.ndarray]
 
 def _fitted(network: PlainNetwork, header: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     names = header["feature_names"]
-    if [type(name) for name in names] != [str] * network.in_size:
-        raise ValueError(f"its feature names are not {network.in_size} texts")
+    inputs = _inputs(arrays, len(names)) if header["standardize"] else None
+    columns = network.in_size if inputs is None else network.in_size - len(inputs.column)
+    if [type(name) for name in names] != [str] * columns:
+        raise ValueError(f"its feature names are not {columns} texts")
     known = {"feature_names_in_": np.array(names, object)} if header.get("named_features") else {}
-    standardised = header["standardize"]
     return {
         "_plain": network,
-        "_input_scale": _scale("input", arrays, network.in_size) if standardised else None,
+        "_inputs": inputs,
         "_online": None,
         "history_": History(stop_reason="loaded from a file"),
-        "n_features_in_": network.in_size,
+        "n_features_in_": columns,
         "n_samples_seen_": header.get("n_samples_seen", 0),
         "feature_names_": names,
         **known,
@@ -71,6 +72,25 @@ def _of_regressor(network: PlainNetwork, header: dict[str, Any], arrays: Arrays)
 
 
 OWN = {"SENNClassifier": _of_classifier, "SENNRegressor": _of_regressor}
+
+
+def _inputs(arrays: Arrays, columns: int) -> Inputs:
+    """How rows of so many columns are prepared; files before format 3 standardise them alone."""
+    scale = _scale("input", arrays, columns)
+    if "input_bound" not in arrays:
+        return of_scale(scale)
+    inputs = Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields))
+    codes = inputs[3:]
+    if inputs.bound.shape != () or not inputs.bound > 0:
+        raise ValueError("its inputs are not bounded by one number above 0")
+    known = (inputs.column >= 0) & (inputs.column < columns)
+    if inputs.column.dtype.kind != "i" or not known.all():
+        raise ValueError(f"its codes are not all of {columns} columns")
+    if any(a.ndim != 1 or len(a) != len(codes[0]) or not np.isfinite(a).all() for a in codes):
+        raise ValueError("its codes are not as many finite numbers each")
+    if not (inputs.width > 0).all() or not (inputs.code_scale > 0).all():
+        raise ValueError("its codes divide by what is not above 0")
+    return inputs
 
 
 def _scale(name: str, arrays: Arrays, size: int) -> Scale:

@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -103,7 +104,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--test-fraction", type=number(0.0, 1.0), metavar="F", default=0.2,
         help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
     add("--no-standardize", action="store_true",
-        help="leave inputs as they are (default: tables are standardised, images not)")  # fmt: skip
+        help="leave inputs as they are (default: tables are prepared, images not)")  # fmt: skip
 
     add = parser.add_argument_group("size").add_argument
     add("--hidden-sizes", type=layer_sizes, metavar="N,N",
@@ -280,20 +281,26 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
     _check_budgets(arguments, sizes)
 
-    from senn import Policy, learning  # noqa: F401  what training needs is loaded now
+    from senn import Policy, learning, tables  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
 
     names = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
              "max_layers", "max_parameters", "max_seconds")  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
-    policy = Policy(width=not arguments.no_width, depth=not arguments.no_depth, **thresholds)
+    raw = data.images or arguments.no_standardize
+    policy = replace(
+        Policy() if raw else tables.POLICY,
+        width=not arguments.no_width,
+        depth=not arguments.no_depth,
+        **thresholds,
+    )
     score = WORDS[SCORES[data.task]]
     progress = Progress(console, score=score, max_seconds=arguments.max_seconds)
     make = ClassLearner if data.task == "classification" else NumberLearner
     return make(
         sizes,
         policy=policy,
-        standardize=not (data.images or arguments.no_standardize),
+        standardize=False if raw else tables.ROBUST,
         random_state=arguments.seed,
         callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, names),
@@ -372,4 +379,5 @@ def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
         **settings,
         "hidden_sizes": estimator.hidden_sizes,
         "standardize": estimator.standardize,
+        "alpha": estimator.policy.alpha,
     }

@@ -6,6 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
+from senn.inputs import Inputs, names_of
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
 from senn.nn import MLP
@@ -65,11 +66,13 @@ class Story:
 
 def read_story(run: Run) -> Story:
     """The story of a run; a `senn.models.ModelFileError` if its model cannot be read."""
-    network, header, _ = read_model(run.model)
+    network, header, arrays = read_model(run.model)
     assert isinstance(network, MLP)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    if "input_column" in arrays:
+        features = names_of(Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields)), features)
     born_known = header.get("born") is not None
     return Story(run, network, tuple(map(str, features)), tuple(map(str, names)), born_known)
