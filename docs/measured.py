@@ -127,7 +127,7 @@ def scaling(found: Row) -> str:
     return f"{table(rows)}\n\n{found['crossover']}"
 
 
-def tables(found: Row) -> str:
+def sizes(found: Row) -> str:
     """SENN by its defaults against the best of scikit-learn's MLPs."""
     rows = ({"data": name, **of["row"]} for name, of in found["data"].items())
     return columns(rows, {
@@ -196,6 +196,7 @@ SOURCES = {
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
+    "sizes": _benchmark("sizes", sizes),
     "tables": _benchmark("tables", tables),
     "waiting": _benchmark("waiting", waiting),
     "unbounded": _benchmark("unlimited", unbounded),
