@@ -41,7 +41,7 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     ----------
     classes_ : labels, in the order of `predict_proba`'s columns.
     hidden_sizes_, n_parameters_ : what it grew to.
-    history_ : the ledger, a `senn.History`.
+    history_ : the ledger, a `senn.History`; of an ensemble that of the first of `histories_`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
@@ -62,7 +62,8 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
     Attributes
     ----------
     hidden_sizes_, n_parameters_ : what it grew to.
-    history_ : the ledger, a `senn.History`; its losses are of standardised targets.
+    history_ : the ledger, a `senn.History`; its losses are of standardised targets. Of an
+        ensemble that of the first of `histories_`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.

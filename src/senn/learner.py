@@ -39,6 +39,10 @@ PARAMETERS = """Parameters
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
         own. None is `senn.tables.POLICY` for inputs prepared robustly, else `Policy()`.
+    n_estimators : int, default=1
+        Networks that `fit` trains, each from a start and with rows kept apart of its own. They
+        become one, whose outputs are the means of theirs. Budgets of size hold for each,
+        `max_seconds` for all.
     batch_size : int, default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
@@ -88,6 +92,7 @@ class Learner(Predictor, Persistent):
     metric: str | None = None
     proposer: Any = None
     policy: Any = None
+    n_estimators: int = 1
     batch_size: int = 512
     max_iter: int | None = None
     n_iter_no_change: int | None = None

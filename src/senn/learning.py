@@ -17,6 +17,7 @@ from senn.calibration import temperature
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
+from senn.ensemble import joined
 from senn.expand import add_outputs
 from senn.history import Ending, History
 from senn.inputs import Inputs, robust, scale_of, seen, standardised, width_of
@@ -116,46 +117,97 @@ def _fit(
     checkpoint: Checkpoint | None,
 ) -> None:
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
+    warm, seed = _continues(estimator), _seed(estimator)
+    _check_members(estimator, warm or checkpoint is not None)
+    weight = (rows.weight / rows.weight.mean()).astype(_training_dtype())
+    if estimator.n_estimators > 1:  # members read the same inputs, and keep apart other rows
+        estimator._inputs = _inputs(estimator, rows.x, weight)
+    more = np.random.default_rng(seed).integers(2**31 - 1, size=estimator.n_estimators - 1)
+    members, estimator.histories_ = [], []
+    for k, own_seed in enumerate([seed, *more.tolist()]):
+        network, history, held_out = _fit_one(
+            estimator, (rows.x, targets, weight), loss, out_size, own_seed, checkpoint
+        )
+        members.append(network)
+        estimator.histories_.append(history)
+        if k == 0:
+            estimator.validation_rows_ = rows.kept[held_out]
+        if history.ended_by == Ending.INTERRUPTED:
+            break
+    seen_before = estimator.n_samples_seen_ if warm else 0
+    estimator.n_samples_seen_ = seen_before + len(targets) - len(estimator.validation_rows_)
+    estimator.history_, estimator._online = estimator.histories_[0], None
+    if len(members) == 1:
+        estimator.network_ = members[0]
+    else:
+        estimator._plain = joined([plain(network) for network in members])
+    _warn_of_loss(estimator.histories_)
+
+
+def _fit_one(
+    estimator: Any,
+    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    loss: AbstractLoss,
+    out_size: int,
+    seed: int,
+    checkpoint: Checkpoint | None,
+) -> tuple[MLP, History, np.ndarray]:
+    """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
+    x, targets, weight = data
     usual = tables.POLICY if tables.is_table(estimator) else Policy()
-    policy, schedule, seed = _policy(estimator, usual), _schedule(estimator), _seed(estimator)
-    warm, dtype = _continues(estimator), _training_dtype()
-    weight = (rows.weight / rows.weight.mean()).astype(dtype)
+    policy, warm = _policy(estimator, usual), _continues(estimator)
     classes = targets if _classifies(estimator) else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
-    if not warm:
-        estimator._inputs = _inputs(estimator, rows.x[train], weight[train])
-    data = [  # batches at once: no second copy of a large table is kept
-        Batch.on_host(seen(estimator._inputs, rows.x[part], dtype), targets[part], weight[part])
+    if not warm and estimator.n_estimators == 1:
+        estimator._inputs = _inputs(estimator, x[train], weight[train])
+    batches = [  # at once: no second copy of a large table is kept
+        Batch.on_host(
+            seen(estimator._inputs, x[part], _training_dtype()), targets[part], weight[part]
+        )
         for part in (train, held_out)
     ]
-    network, estimator.history_ = fit(
+    network, history = fit(
         estimator.network_ if warm else _network(estimator, out_size, seed, policy),
-        data.pop(0),  # not held here any more: `fit` makes a copy of its own
-        validation=data[0] if len(held_out) else None,
+        batches.pop(0),  # not held here any more: `fit` makes a copy of its own
+        validation=batches[0] if len(held_out) else None,
         loss=loss,
         metric=estimator.metric,
         optimizer=estimator.optimizer,
         proposer=estimator.proposer,
         policy=policy,
-        schedule=schedule,
+        schedule=_schedule(estimator),
         callbacks=[*estimator.callbacks, *_progress(estimator)],
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
-    trained = estimator.history_.steps > 0
-    estimator.network_ = _calibrated(network, loss, data[0]) if trained else network
-    estimator.validation_rows_ = rows.kept[held_out]
-    estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
-    estimator._online = None
-    if estimator.history_.ended_by == Ending.NOT_FINITE:
-        from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
+    if history.steps:
+        network = _calibrated(network, loss, batches[0])
+    return network, history, held_out
 
-        warnings.warn(
-            f"Training ended early, at the last good network: {estimator.history_.stop_reason}. "
-            "Rescale the data (standardize=True) or lower the learning rate.",
-            ConvergenceWarning,
-            stacklevel=5,
+
+def _check_members(estimator: Any, goes_on: bool) -> None:
+    """Refuse an ensemble that there cannot be."""
+    n = estimator.n_estimators
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n_estimators must be a whole number of at least 1; got {n!r}.")
+    if n > 1 and goes_on:
+        raise ValueError(
+            f"n_estimators={n} is for a fit from the start: warm_start and resume go on with one "
+            "network, n_estimators=1."
         )
+
+
+def _warn_of_loss(histories: list[History]) -> None:
+    for history in histories:
+        if history.ended_by == Ending.NOT_FINITE:
+            from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
+
+            warnings.warn(
+                f"Training ended early, at the last good network: {history.stop_reason}. "
+                "Rescale the data (standardize=True) or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
 
 
 def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
@@ -235,7 +287,7 @@ def _policy(estimator: Any, usual: Policy) -> Policy:
         "max_units": estimator.max_units,
         "max_layers": estimator.max_layers,
         "max_parameters": estimator.max_parameters,
-        "max_seconds": _float(estimator.max_seconds),
+        "max_seconds": _seconds(estimator),
         "plateau": estimator.n_iter_no_change,
     }
     given = {name: value for name, value in given.items() if value is not None}
@@ -244,7 +296,7 @@ def _policy(estimator: Any, usual: Policy) -> Policy:
 
 def _progress(estimator: Any) -> list[Progress]:
     score = "accuracy" if _classifies(estimator) else "R²"
-    shown = Progress(score=score, max_seconds=_float(estimator.max_seconds))
+    shown = Progress(score=score, max_seconds=_seconds(estimator))
     return [shown] if estimator.verbose else []
 
 
@@ -255,7 +307,7 @@ def _schedule(estimator: Any) -> Schedule:
         )
     schedule = Schedule(
         max_epochs=_float(estimator.max_iter),
-        max_seconds=_float(estimator.max_seconds),
+        max_seconds=_seconds(estimator),
         batch_size=estimator.batch_size,
         tolerance=float(estimator.tol),
     )
@@ -320,6 +372,12 @@ def _targets(estimator: Any, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
     if values.shape[1] != known:
         raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
     return scaled(estimator._target_scale, values, _training_dtype())
+
+
+def _seconds(estimator: Any) -> float | None:
+    """What one network may take of the seconds for all."""
+    limit = _float(estimator.max_seconds)
+    return None if limit is None else limit / estimator.n_estimators
 
 
 def _float(value: float | int | None) -> float | None:
