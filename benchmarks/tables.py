@@ -3,8 +3,8 @@
 The thirteen tables that shared/tables/make_tables.py writes (`--folder` names a folder that has
 them), with its split into training and test rows. In one process a seed, from an empty cache, and
 table after table: `SENNClassifier(random_state=seed)` or `SENNRegressor`, and of scikit-learn an
-MLP behind a `StandardScaler` and histogram gradient boosting. Scores of RealMLP and CatBoost (one
-seed, other hours) are read from `peers.jsonl` beside make_tables.py.
+MLP behind a `StandardScaler`, of the targets too, and histogram gradient boosting. Scores of
+RealMLP and CatBoost (one seed, other hours) are read from `peers.jsonl` beside make_tables.py.
 
 An error is 1.01 less the mean over seeds of the accuracy or R² on test rows, on which nothing is
 chosen. Ratios are geometric means over tables. Seconds are of `fit`, compilation included.
@@ -130,7 +130,7 @@ def left_out(parts: Sequence[str], classes: bool) -> dict[str, Any]:
 
 def fit_rivals(files: list[str], seed: int) -> list[Fit]:
     """scikit-learn's MLP and its boosting."""
-    from sklearn import ensemble, neural_network
+    from sklearn import compose, ensemble, neural_network
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -139,6 +139,8 @@ def fit_rivals(files: list[str], seed: int) -> list[Fit]:
         name, classes, data = read(file, None)
         kind = "Classifier" if classes else "Regressor"
         mlp = getattr(neural_network, f"MLP{kind}")(early_stopping=True, random_state=seed)
+        if not classes:  # as SENN does itself
+            mlp = compose.TransformedTargetRegressor(mlp, transformer=StandardScaler())
         models = {
             "skmlp": make_pipeline(StandardScaler(), mlp),
             "hgb": getattr(ensemble, f"HistGradientBoosting{kind}")(random_state=seed),
