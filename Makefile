@@ -58,7 +58,7 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python quality/faults.py
 
-BENCHMARKS := mnist unlimited overhead search optimizers scaling tables export waiting
+BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting
 
 bench: $(TOOLS) $(TABLES) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

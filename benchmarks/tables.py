@@ -1,158 +1,259 @@
-"""Small tables: SENN by its defaults against the best of scikit-learn's MLPs.
+"""Real tables: SENN by its defaults beside scikit-learn's, RealMLP's and CatBoost's.
 
-Digits and moons, and four regressions: diabetes and friedman1 from scikit-learn, randhie and
-fair from statsmodels (left out if that is missing). A seed draws the split (or the points) and
-everything in training. Both sides get the same training rows, standardised inputs (digits'
-pixels stay in [0, 1]) and standardised targets, and keep a tenth of the rows apart themselves:
+The thirteen tables that shared/tables/make_tables.py writes (`--folder` names a folder that has
+them), with its split into training and test rows. In one process a seed, from an empty cache, and
+table after table: `SENNClassifier(random_state=seed)` or `SENNRegressor`, and of scikit-learn an
+MLP behind a `StandardScaler`, of the targets too, and histogram gradient boosting. Scores of
+RealMLP and CatBoost (one seed, other hours) are read from `peers.jsonl` beside make_tables.py.
 
-* `SENNClassifier(random_state=seed)` or `SENNRegressor`: no size, no budget is given;
-* `MLPClassifier` or `MLPRegressor` with 8, 16, 32, 64, 128 and 256 units, the one with the best
-  validation score. early_stopping=True with at most 1,000 iterations: on these sets better and
-  faster than the 200 iterations by default, without early stopping.
+An error is 1.01 less the mean over seeds of the accuracy or R² on test rows, on which nothing is
+chosen. Ratios are geometric means over tables. Seconds are of `fit`, compilation included.
 
-Scores are accuracy or R² on test rows, on which nothing is chosen. Seconds are those of `fit`:
-SENN's with compilation where nothing was compiled before (cold), and then without (warm);
-scikit-learn's of all six sizes together.
+With `--without PART` nothing is fitted but SENN, as it is and with a part left out, on three
+quarters of the training rows (another split a seed), and scores are of the other quarter.
 """
 
+import argparse
+import json
+import math
 import statistics
+import sys
+import tempfile
 import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import harness
+import waiting
 
-SIZES = (8, 16, 32, 64, 128, 256)
-NAMES = ("digits", "moons", "diabetes", "friedman1", "randhie", "fair")
-QUICK_NAMES = ("moons", "diabetes")
+PEERS = waiting.MAKE_TABLES.with_name("peers.jsonl")
+PARTS = ("smoothing", "codes", "scaling", "prior", "policy")
+RIVALS = ("skmlp", "hgb")  # fitted here, called as peers.jsonl calls them
+READ = ("realmlp", "catboost")
+Fit = dict[str, Any]
 
 
 def main() -> None:
     """Run, print and write."""
-    given = harness.arguments(__doc__, repeats=5)
-    names = QUICK_NAMES if given.quick else NAMES
-    settings = {"max_iter": 10} if given.quick else {}
-    report = harness.Report("tables", given, scores="accuracy or R² on test rows, means of seeds")
-    results, missing = {}, []
-    for name in names:
-        try:
-            with harness.empty_cache() as cold:
-                runs, process = harness.fresh(
-                    run_table, env=cold, name=name, seeds=given.repeats, settings=settings
-                )
-        except RuntimeError as error:
-            if "No module named 'statsmodels'" not in str(error):
-                raise
-            missing.append(name)
-            print(f"{name}: left out, for it comes with statsmodels, which is not installed")
-            continue
-        results[name] = {"runs": runs, **summary(runs), "peak_mb": process.peak_mb}
-        print(f"{name}: {results[name]['verdict']}", flush=True)
-    rows = [{"data": name, **result["row"]} for name, result in results.items()]
+    given = harness.arguments(__doc__, extra=_options)
+    report = harness.Report("tables", given, scores="accuracy or R², means of seeds")
+    with tempfile.TemporaryDirectory() as folder:
+        files = _files(given, folder)
+        if given.without:
+            report.finish(left_out=leave_out(files, given))
+            return
+        fits = [fit for seed in range(given.repeats) for fit in _one_seed(files, seed, given)]
+    peers = [json.loads(line) for line in given.peers.read_text("utf-8").splitlines()] if (
+        given.peers.exists()) else []  # fmt: skip
+    rows = [row_of(name, fits, peers) for name in dict.fromkeys(fit["data"] for fit in fits)]
     harness.table(f"means of {given.repeats} seeds", rows)
-    report.finish(data=results, left_out=missing)
+    told = summary(rows)
+    harness.table("senn's over theirs", told)
+    report.finish(fits=fits, rows=rows, summary=told)
 
 
-def run_table(name: str, seeds: int, settings: dict) -> list[dict]:
-    """SENN and the search over sizes on one data set, seed by seed in turn."""
+def _options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--folder", type=Path, help="where the tables' .npz files are (default: made)")
+    add("--peers", type=Path, default=PEERS, help="other programs' scores")
+    add("--without", action="append", choices=PARTS, help="leave a part out; once or more")
+
+
+def _files(given: argparse.Namespace, folder: str) -> list[str]:
+    """The tables; a sentence on what is missing ends it."""
+    if given.quick:
+        waiting.small_tables(folder)
+    elif given.folder:
+        folder = str(given.folder)
+    elif missing := waiting.make_tables(folder):
+        sys.exit(f"tables: {missing}; or name a folder of the .npz files by --folder.")
+    files = sorted(map(str, Path(folder).glob("*.npz")))
+    return files or sys.exit(f"tables: {folder} holds no .npz files.")
+
+
+def _one_seed(files: list[str], seed: int, given: argparse.Namespace) -> list[Fit]:
+    """Every model of every table, SENN's in a process of its own."""
+    with harness.empty_cache() as cold:
+        ours, process = harness.fresh(fit_senn, env=cold, files=files, seed=seed, quick=given.quick)
+    print(f"seed {seed}: senn needed {process.seconds:.0f} s and {process.peak_mb:.0f} MB")
+    theirs, _ = harness.fresh(fit_rivals, files=files, seed=seed)
+    return [*ours, *theirs]
+
+
+# --- Fits, each in a process that harness.fresh starts -------------------------------------
+
+
+def fit_senn(
+    files: list[str], seed: int, quick: bool, without: Sequence[str] = (), inside: bool = False
+) -> list[Fit]:
+    """SENN on one table after another, perhaps with parts left out."""
+    import senn
+
+    fits = []
+    for file in files:
+        name, classes, data = read(file, seed if inside else None)
+        make = senn.SENNClassifier if classes else senn.SENNRegressor
+        settings = {"max_iter": 10} if quick else {}
+        model = make(random_state=seed, **settings, **left_out(without, classes))
+        fit = measured(model, data, classes)
+        history = model.history_
+        fits.append({
+            "data": name, "model": "senn", "seed": seed, **fit,
+            "n_parameters": model.n_parameters_, "hidden_sizes": list(model.hidden_sizes_),
+            "inputs": model.network_.in_size, "compile_seconds": history.compile_seconds,
+            "stop_reason": history.stop_reason,
+        })  # fmt: skip
+        print(fits[-1], flush=True)
+    return fits
+
+
+def left_out(parts: Sequence[str], classes: bool) -> dict[str, Any]:
+    """Settings that take parts of what tables get back to what other inputs get."""
+    from senn import Policy, tables
+    from senn.optimizers import KFAC
+
+    settings: dict[str, Any] = {}
+    if "scaling" in parts:  # and codes, which stand on it
+        settings |= {"standardize": True, "policy": tables.POLICY}
+        settings |= {"label_smoothing": tables.SMOOTHING} if classes else {}
+    if "smoothing" in parts and classes:
+        settings["label_smoothing"] = 0.0
+    if "codes" in parts:
+        settings["bins"] = 0
+    if "prior" in parts and not classes:
+        settings["optimizer"] = KFAC(prior=1.0)
+    if "policy" in parts:
+        settings["policy"] = Policy()
+    return settings
+
+
+def fit_rivals(files: list[str], seed: int) -> list[Fit]:
+    """scikit-learn's MLP and its boosting."""
+    from sklearn import compose, ensemble, neural_network
+    from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from senn import SENNClassifier, SENNRegressor
-
-    runs = []
-    for seed in range(seeds):
-        x, y, x_test, y_test, classes, images = load(name, seed)
-        if not classes:  # SENN would do so itself; scores are the same
-            scaler = StandardScaler().fit(y[:, None])
-            y, y_test = (scaler.transform(v[:, None])[:, 0] for v in (y, y_test))
-        make = SENNClassifier if classes else SENNRegressor
-        model = make(standardize=not images, random_state=seed, **settings)
-        _, seconds = harness.timed(lambda model=model, x=x, y=y: model.fit(x, y))
-        runs.append({
-            "seed": seed,
-            "senn": {
-                "test_score": float(model.score(x_test, y_test)), "seconds": seconds,
-                "compile_seconds": model.history_.compile_seconds,
-                "hidden_sizes": list(model.hidden_sizes_), "n_parameters": model.n_parameters_,
-                "stop_reason": model.history_.stop_reason,
-            },
-            "sklearn": search(x, y, x_test, y_test, seed, classes=classes, images=images),
-        })  # fmt: skip
-        print(name, runs[-1], flush=True)
-    return runs
+    fits = []
+    for file in files:
+        name, classes, data = read(file, None)
+        kind = "Classifier" if classes else "Regressor"
+        mlp = getattr(neural_network, f"MLP{kind}")(early_stopping=True, random_state=seed)
+        if not classes:  # as SENN does itself
+            mlp = compose.TransformedTargetRegressor(mlp, transformer=StandardScaler())
+        models = {
+            "skmlp": make_pipeline(StandardScaler(), mlp),
+            "hgb": getattr(ensemble, f"HistGradientBoosting{kind}")(random_state=seed),
+        }
+        for called, model in models.items():
+            fit = measured(model, data, classes)
+            fits.append({"data": name, "model": called, "seed": seed, **fit})
+    return fits
 
 
-def load(name: str, seed: int):
-    """Training and test rows, whether they are of classes, and whether they are images."""
-    from sklearn.datasets import load_diabetes, make_friedman1
+def read(file: str, split: int | None) -> tuple[str, bool, tuple]:
+    """A table's name, whether it is of classes, and its rows: training X and y, test X and y.
+
+    With a split those are of the training rows alone.
+    """
+    import numpy as np
     from sklearn.model_selection import train_test_split
 
-    from senn import datasets
-
-    if name in datasets.NAMES:
-        data = datasets.load(name, seed=seed)
-        return data.x, data.y, data.x_test, data.y_test, True, data.images
-    if name == "diabetes":
-        x, y = load_diabetes(return_X_y=True)
-    elif name == "friedman1":
-        x, y = make_friedman1(1000, noise=1.0, random_state=seed)
-    else:
-        from importlib import import_module
-
-        table = import_module(f"statsmodels.datasets.{name}").load_pandas()
-        x, y = table.exog.to_numpy(float), table.endog.to_numpy(float)
-    x, x_test, y, y_test = train_test_split(x, y, test_size=0.2, random_state=seed)
-    return x, y, x_test, y_test, False, False
+    name = Path(file).stem
+    classes = name.startswith("c_")
+    with np.load(file) as data:
+        X, y, x, z = (data[key] for key in ("Xtr", "ytr", "Xte", "yte"))
+    if split is not None:
+        labels = y if classes else None
+        X, x, y, z = train_test_split(X, y, test_size=0.25, random_state=split, stratify=labels)
+    return name, classes, (X, y, x, z)
 
 
-def search(x, y, x_test, y_test, seed: int, *, classes: bool, images: bool) -> dict:
-    """All sizes, and the test score of the one with the best validation score."""
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPClassifier, MLPRegressor
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer, StandardScaler
+def measured(model: Any, data: tuple, classes: bool) -> Fit:
+    """Fit, and score the rows kept apart."""
+    from sklearn.metrics import log_loss
 
-    make = MLPClassifier if classes else MLPRegressor
-    tried = []
-    for size in SIZES:
-        mlp = make(
-            hidden_layer_sizes=(size,), early_stopping=True, max_iter=1000, random_state=seed
-        )
-        model = make_pipeline(FunctionTransformer() if images else StandardScaler(), mlp)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            _, seconds = harness.timed(lambda model=model: model.fit(x, y))
-        tried.append({"units": size, "seconds": seconds,
-                      "validation_score": float(mlp.best_validation_score_),
-                      "test_score": float(model.score(x_test, y_test))})  # fmt: skip
-    best = max(tried, key=lambda fit: fit["validation_score"])
-    return {"test_score": best["test_score"], "units": best["units"],
-            "seconds": sum(fit["seconds"] for fit in tried), "tried": tried}  # fmt: skip
+    X, y, x, z = data
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of iterations used up
+        _, seconds = harness.timed(lambda: model.fit(X, y))
+    fit = {"sec": seconds, "score": float(model.score(x, z))}
+    return {**fit, "logloss": float(log_loss(z, model.predict_proba(x)))} if classes else fit
 
 
-def summary(runs: list[dict]) -> dict:
-    """Means, the paired difference with its standard error, and ratios of seconds."""
-    ours, theirs = ([run[who]["test_score"] for run in runs] for who in ("senn", "sklearn"))
-    gaps = [a - b for a, b in zip(ours, theirs, strict=True)]
-    gap = statistics.mean(gaps)
-    error = statistics.stdev(gaps) / len(gaps) ** 0.5 if len(gaps) > 1 else None
-    searched = statistics.median(run["sklearn"]["seconds"] for run in runs)
-    cold = runs[0]["senn"]["seconds"]
-    warm = harness.median([run["senn"]["seconds"] for run in runs[1:]])
-    units = statistics.median(sum(run["senn"]["hidden_sizes"]) for run in runs)
-    result = "wins" if gap > (error or 0) else "loses" if gap < -(error or 0) else "draws"
-    ratios = {"cold": cold / searched, "warm": None if warm is None else warm / searched}
-    row = {
-        "senn": statistics.mean(ours), "sklearn": statistics.mean(theirs),
-        "difference": gap, "± stderr": error, "so senn": result,
-        "units": units, "their units": statistics.median(r["sklearn"]["units"] for r in runs),
-        "s cold": cold, "s warm": warm, "s search": searched,
-        "cold/search": ratios["cold"], "warm/search": ratios["warm"],
+# --- What is told --------------------------------------------------------------------------
+
+
+def row_of(name: str, fits: Sequence[Fit], peers: Sequence[Fit]) -> dict[str, Any]:
+    """Means of one table."""
+    row: dict[str, Any] = {"data": name}
+    for who in ("senn", *RIVALS, *READ):
+        found = [f for f in (fits if who not in READ else peers)
+                 if (f["data"], f["model"]) == (name, who)]  # fmt: skip
+        for key, short in (("score", ""), ("logloss", " nats"), ("sec", " s")):
+            values = [f[key] for f in found if key in f]
+            row[f"{who}{short}"] = statistics.mean(values) if values else None
+    own = [f for f in fits if (f["data"], f["model"]) == (name, "senn")]
+    row["parameters"] = statistics.median(f["n_parameters"] for f in own)
+    return row
+
+
+def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Ratios to each of the others."""
+    told = []
+    for who in (*RIVALS, *READ):
+        errors = [(1.01 - r["senn"]) / (1.01 - r[who]) for r in rows if r[who] is not None]
+        losses = [r["senn nats"] / r[f"{who} nats"] for r in rows if r[f"{who} nats"] is not None]
+        known = [r for r in rows if r[f"{who} s"] is not None]
+        told.append({
+            "to": who, "tables": len(errors), "error": mean_of(errors), "log-loss": mean_of(losses),
+            "senn s": sum(r["senn s"] for r in known), "their s": sum(r[f"{who} s"] for r in known),
+        })  # fmt: skip
+    return told
+
+
+def mean_of(ratios: Sequence[float]) -> float | None:
+    """The geometric mean."""
+    return math.exp(statistics.mean(map(math.log, ratios))) if ratios else None
+
+
+def leave_out(files: list[str], given: argparse.Namespace) -> list[dict[str, Any]]:
+    """What leaving parts out multiplies errors, log-losses and seconds by."""
+    fits: dict[str, list[Fit]] = {}
+    with harness.empty_cache() as cache:
+        for part in ("none", *given.without):
+            fits[part] = []
+            for seed in range(given.repeats):
+                found, _ = harness.fresh(
+                    fit_senn, env=cache, files=files, seed=seed, quick=given.quick,
+                    without=[part], inside=True,
+                )  # fmt: skip
+                fits[part] += found
+    told = [{"without": part, **compared(fits[part], fits["none"])} for part in given.without]
+    harness.table("what leaving a part out multiplies by", told)
+    return told
+
+
+def compared(fits: Sequence[Fit], usual: Sequence[Fit]) -> dict[str, Any]:
+    """Geometric means over tables of ratios, and how far those of errors vary with the seed."""
+
+    def ratio(key: str, some: Sequence[tuple[Fit, Fit]]) -> float | None:
+        names = dict.fromkeys(a["data"] for a, _ in some if key in a)
+        sides = [[sum(pair[k][key] for pair in some if pair[0]["data"] == name) for k in (0, 1)]
+                 for name in names]  # fmt: skip
+        return mean_of([a / b for a, b in sides])
+
+    pairs = [({**a, "error": 1.01 - a["score"]}, {**b, "error": 1.01 - b["score"]})
+             for a, b in zip(fits, usual, strict=True)]  # fmt: skip
+    seeds = {a["seed"] for a, _ in pairs}
+    each = [ratio("error", [p for p in pairs if p[0]["seed"] == seed]) for seed in seeds]
+    spread = statistics.stdev(each) / len(each) ** 0.5 if len(each) > 1 else None
+    of = {task: [p for p in pairs if p[0]["data"].startswith(task)] for task in "cr"}
+    return {
+        "error": ratio("error", pairs), "± stderr": spread, "of classes": ratio("error", of["c"]),
+        "of numbers": ratio("error", of["r"]), "log-loss": ratio("logloss", pairs),
+        "seconds": ratio("sec", pairs), "parameters": ratio("n_parameters", pairs),
     }  # fmt: skip
-    times = [f"{k} {v:.2f}" for k, v in ratios.items() if v is not None]
-    verdict = (
-        f"senn {row['senn']:.4f} {result} against {row['sklearn']:.4f} ({gap:+.4f}); its seconds "
-        f"over those of the search: {', '.join(times)}"
-    )
-    return {"row": row, "ratios": ratios, "verdict": verdict}
 
 
 if __name__ == "__main__":

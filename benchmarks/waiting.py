@@ -16,7 +16,7 @@ seconds where nothing else is said.
 * predict: a fresh process that loads a model and predicts one row; later calls for one row;
   calls for 10,000 rows of MNIST's shape, by 50 units; and two forked processes that predict after
   a fit in their parent, for which JAX warns that they may wait for ever.
-* warm: six fits of each table of benchmarks/tables.py in one process, after one that compiles;
+* warm: six fits of each table of benchmarks/sizes.py in one process, after one that compiles;
   seconds are without what is compiled in them.
 
 Of fits and tables the base takes minutes, and is asked once. The caches are told by
@@ -39,7 +39,7 @@ from pathlib import Path
 from typing import Any
 
 import harness
-import tables as small
+import sizes as small
 
 ROOT = Path(__file__).parents[1]
 BASE = "f2d2f64"
@@ -534,7 +534,7 @@ def forked_pool(timeout: float) -> dict:
 
 
 def warm(given: argparse.Namespace, code: Code) -> dict:
-    """The small tables of benchmarks/tables.py, once what they need has been compiled."""
+    """The small tables of benchmarks/sizes.py, once what they need has been compiled."""
     seeds = 1 if given.quick else WARM_SEEDS
     runs = {
         name: in_turn(

@@ -127,7 +127,7 @@ def scaling(found: Row) -> str:
     return f"{table(rows)}\n\n{found['crossover']}"
 
 
-def tables(found: Row) -> str:
+def sizes(found: Row) -> str:
     """SENN by its defaults against the best of scikit-learn's MLPs."""
     rows = ({"data": name, **of["row"]} for name, of in found["data"].items())
     return columns(rows, {
@@ -139,6 +139,19 @@ def tables(found: Row) -> str:
         "units": "{units}, {their units}",
         "seconds, cold": "{cold/search:.2g} ×",
         "warm": "{warm/search:.2g} ×",
+    })  # fmt: skip
+
+
+def tables(found: Row) -> str:
+    """SENN by its defaults beside other programs, on real tables."""
+    rows = ({**of, "log-loss": of["log-loss"] or float("nan")} for of in found["summary"])
+    return columns(rows, {
+        "over": "{to}",
+        "tables": "{tables}",
+        "error": "{error:.3f}",
+        "log-loss": "{log-loss:.3f}",
+        "senn's seconds": "{senn s:.0f}",
+        "theirs": "{their s:.0f}",
     })  # fmt: skip
 
 
@@ -196,6 +209,7 @@ SOURCES = {
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
+    "sizes": _benchmark("sizes", sizes),
     "tables": _benchmark("tables", tables),
     "waiting": _benchmark("waiting", waiting),
     "unbounded": _benchmark("unlimited", unbounded),

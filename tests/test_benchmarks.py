@@ -17,11 +17,11 @@ pytestmark = pytest.mark.slow
 def run(tmp_path, pytestconfig):
     """Run the quick form of a benchmark; its JSON."""
 
-    def run(name: str) -> dict:
+    def run(name: str, *options: str) -> dict:
         out = tmp_path / f"{name}.json"
         kept = pytestconfig.cache.mkdir("benchmarks")  # compiled once for many runs of the tests
         done = subprocess.run(
-            [sys.executable, str(FOLDER / f"{name}.py"), "--quick", "--out", str(out)],
+            [sys.executable, str(FOLDER / f"{name}.py"), "--quick", "--out", str(out), *options],
             env={
                 **os.environ,
                 "JAX_COMPILATION_CACHE_DIR": str(kept),
@@ -137,8 +137,8 @@ def test_the_step_s_operations_are_counted_as_they_are_documented(monkeypatch):
     assert math.isclose(counted, first + last)
 
 
-def test_tables(run):
-    told = run("tables")
+def test_sizes(run):
+    told = run("sizes")
     assert set(told["data"]) == {"moons", "diabetes"}
     for name, found in told["data"].items():
         (one,) = found["runs"]
@@ -152,6 +152,26 @@ def test_tables(run):
         assert math.isclose(
             found["ratios"]["cold"], one["senn"]["seconds"] / one["sklearn"]["seconds"]
         )
+
+
+def test_tables(run):
+    told = run("tables")
+    assert {(fit["data"], fit["model"]) for fit in told["fits"]} == {
+        (name, model) for name in ("c_one", "r_two") for model in ("senn", "skmlp", "hgb")
+    }
+    for who in ("skmlp", "hgb"):
+        (ratio,) = [r for r in told["summary"] if r["to"] == who]
+        errors = [(1.01 - row["senn"]) / (1.01 - row[who]) for row in told["rows"]]
+        assert math.isclose(ratio["error"], math.sqrt(math.prod(errors)))
+        assert ratio["senn s"] > 0 < ratio["their s"]
+    assert all(fit["inputs"] > 3 for fit in told["fits"] if fit["model"] == "senn")  # codes
+
+
+def test_tables_with_a_part_left_out(run):
+    (without,) = run("tables", "--without", "codes")["left_out"]
+    assert without["without"] == "codes"
+    assert without["error"] > 0 < without["log-loss"]
+    assert without["parameters"] < 1  # fewer inputs
 
 
 def test_export(run):

@@ -106,7 +106,8 @@ def test_json_is_one_object_on_standard_output(grown):
     assert summary["steps"] == 100
     assert 0.7 < summary["test_score"] <= 1
     assert summary["seconds"] > 0
-    assert summary["n_parameters"] == 2 + summary["hidden_sizes"][0] * (3 + 3 + 2)
+    inputs = 2 + 2 * 8  # columns and codes
+    assert summary["n_parameters"] == 2 + summary["hidden_sizes"][0] * (inputs + 1 + 3 + 2)
     assert summary["version"] == senn.__version__
     assert summary["interrupted"] is False
 
@@ -118,7 +119,7 @@ def test_growth_is_told_as_it_happens(grown):
         "moons: 2,000 training and 10,000 test rows, 2 features, classification of 'moon' into "
         "2 classes."
     )
-    assert "Inputs are standardised to mean 0 and variance 1." in lines
+    assert "Inputs are rescaled by their quartiles, and coded by their quantiles." in lines
     assert "Starting with hidden size 2; seed 0." in lines
     additions = read_run(folder).history.additions
     assert len(additions) == strict(out)["n_additions"]
@@ -139,7 +140,7 @@ def test_the_folder_holds_model_ledger_and_settings(grown):
     assert found.settings["data"] == "moons"
     assert found.settings["hidden_sizes"] == [2]
     assert found.settings["optimizer"] == "natural_gradient"
-    assert found.settings["standardize"] is True
+    assert found.settings["standardize"] == "robust"
     model = senn.load(found.model)
     data = senn.datasets.load("moons")
     assert model.score(data.x_test, data.y_test) == pytest.approx(found.summary["test_score"])

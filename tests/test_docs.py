@@ -227,7 +227,7 @@ def test_snippet_activation(wave, tmp_path):
     model.save(tmp_path / "model.senn")
     found = senn.load(tmp_path / "model.senn").predict(x)
     np.testing.assert_array_equal(found, model.predict(x))
-    by_jax = outputs(model.network_, model.scaler_.transform(x))[:, 0]
+    by_jax = outputs(model.network_, model.inputs_(x))[:, 0]
     scaled = (found - model.target_scaler_.mean_) / model.target_scaler_.scale_
     np.testing.assert_allclose(scaled, by_jax, rtol=1e-3, atol=1e-4)
     with pytest.raises(ValueError, match="knows rational, relu, silu, gelu, tanh, not 'wave'"):

@@ -142,6 +142,8 @@ def test_predictions_for_no_rows(fitted, fitted_regressor):
 def test_standardising_makes_units_of_measurement_immaterial():
     one, other = (classifier().fit(X * scale, LABELS) for scale in (1.0, 1000.0))
     np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X * 1000), rtol=1e-3)
+    one, other = (classifier(standardize=True).fit(X * scale, LABELS) for scale in (1.0, 1000.0))
+    np.testing.assert_allclose(one.predict_proba(X), other.predict_proba(X * 1000), rtol=1e-3)
     kept = np.setdiff1d(np.arange(N), one.validation_rows_)
     np.testing.assert_allclose(one.scaler_.mean_, X[kept].mean(axis=0), rtol=1e-5)
 
@@ -149,6 +151,7 @@ def test_standardising_makes_units_of_measurement_immaterial():
 def test_inputs_are_left_as_they_are_when_that_is_said():
     model = classifier(standardize=False).fit(X, LABELS)
     assert model.scaler_ is None
+    assert model.inputs_ is None
     assert not np.allclose(model.predict_proba(X), classifier().fit(X, LABELS).predict_proba(X))
 
 
@@ -299,7 +302,8 @@ def test_a_grid_search_in_two_processes():
 def test_classes_can_be_weighed():
     """Labels that say nothing of X, one in four "rare"."""
     labels = np.where(np.arange(N) % 4 == 0, "rare", "common")
-    settings = {"max_iter": 200, "optimizer": "kfac", "validation_fraction": 0.0}
+    settings = {"max_iter": 200, "optimizer": "kfac", "validation_fraction": 0.0,
+                "standardize": True}  # fmt: skip
 
     def share(class_weight, **more):
         model = classifier(**settings, hidden_sizes=(), class_weight=class_weight)
@@ -321,7 +325,8 @@ def test_rows_without_weight_are_left_out():
     one = classifier().fit(X, LABELS, sample_weight=weight)
     other = classifier().fit(X[kept], LABELS[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(one.predict_proba(X), other.predict_proba(X))
-    np.testing.assert_array_equal(one.scaler_.mean_, other.scaler_.mean_)
+    for a, b in zip(one.inputs_, other.inputs_, strict=True):
+        np.testing.assert_array_equal(a, b)
     with pytest.raises(DataError, match="only one class"):
         classifier().fit(X, LABELS, sample_weight=LABELS == "low")
     two = classifier().fit(X, LABELS, sample_weight=(LABELS != "low") * 1.0)
@@ -351,7 +356,7 @@ def test_double_precision_in_and_out():
 
 
 def test_targets_in_double_precision():
-    model = regressor(hidden_sizes=(), max_iter=300, optimizer="kfac")
+    model = regressor(hidden_sizes=(), max_iter=300, optimizer="kfac", standardize=True)
     found = model.fit(X, NUMBERS + 1e10).predict(X) - 1e10
     np.testing.assert_allclose(found, NUMBERS, atol=0.5)
 
@@ -517,28 +522,42 @@ def test_a_network_is_no_estimator(fitted, tmp_path):
         senn.load(tmp_path / "m")
 
 
-INPUTS = len(X[0])
 HEADER = {
     "estimator": "SENNClassifier", "params": {}, "standardize": True,
-    "feature_names": [f"f{k}" for k in range(INPUTS)],
+    "feature_names": [f"f{k}" for k in range(I)],
 }  # fmt: skip
-SCALER = {"input_mean": np.zeros(INPUTS), "input_scale": np.ones(INPUTS)}
-DAMAGED = {
-    "no scaler": ({}, {}, "lacks 'input_mean'"),
-    "no parameters": ({"params": []}, SCALER, "damaged"),
-    "names no list": ({"feature_names": None}, SCALER, "damaged"),
-    "too few names": ({"feature_names": ["a"]}, SCALER, f"not {INPUTS} texts"),
-    "too many classes": ({"classes": list(range(99))}, SCALER, r"classes have shape \(99,\)"),
-    "a narrow scaler": ({}, {**SCALER, "input_mean": np.zeros(1)}, "finite numbers each"),
-    "a scaler of NaN": ({}, {**SCALER, "input_mean": np.full(INPUTS, np.nan)}, "finite numbers"),
-    "division by zero": ({}, {**SCALER, "input_scale": np.zeros(INPUTS)}, "not above 0"),
-    "no such estimator": ({"estimator": ["SENNClassifier"]}, SCALER, "no estimator"),
+N_CODES = 15  # of three columns of 120 rows
+DAMAGED = {  # what differs from a whole file; arrays that are None are left out
+    "no scaler": ({}, {"input_mean": None}, "lacks 'input_mean'"),
+    "no codes": ({}, {"input_left": None}, "lacks 'input_left'"),
+    "no parameters": ({"params": []}, {}, "damaged"),
+    "names no list": ({"feature_names": None}, {}, "damaged"),
+    "too few names": ({"feature_names": ["a"]}, {}, "its input scaler is not 1 finite numbers"),
+    "numbers for names": ({"feature_names": [1] * I}, {}, f"not {I} texts"),
+    "an older file of codes": ({}, {"input_bound": None}, "feature names are not"),
+    "too many classes": ({"classes": list(range(99))}, {}, r"classes have shape \(99,\)"),
+    "a narrow scaler": ({}, {"input_mean": np.zeros(1)}, "finite numbers each"),
+    "a scaler of NaN": ({}, {"input_mean": np.full(I, np.nan)}, "finite numbers"),
+    "division by zero": ({}, {"input_scale": np.zeros(I)}, "not above 0"),
+    "no bound": ({}, {"input_bound": np.zeros(())}, "bounded by one number"),
+    "codes of no column": ({}, {"input_column": np.array([I])}, f"not all of {I} columns"),
+    "codes of halves": ({}, {"input_column": np.array([0.5])}, f"not all of {I} columns"),
+    "few codes": ({}, {"input_left": np.zeros(1)}, "not as many finite numbers"),
+    "flat codes": ({}, {"input_width": np.zeros(N_CODES)}, "divide by what is not above 0"),
+    "codes of no spread": (
+        {},
+        {"input_code_scale": np.zeros(N_CODES)},
+        "divide by what is not above 0",
+    ),
+    "no such estimator": ({"estimator": ["SENNClassifier"]}, {}, "no estimator"),
 }
 
 
 @pytest.mark.parametrize("case", DAMAGED)
 def test_a_file_that_is_no_whole_estimator(case, fitted, tmp_path):
-    header, arrays, message = DAMAGED[case]
+    header, changed, message = DAMAGED[case]
+    whole = {f"input_{name}": array for name, array in fitted.inputs_._asdict().items()}
+    arrays = {name: array for name, array in (whole | changed).items() if array is not None}
     classes = {"classes": fitted.classes_.tolist()}
     write_model(tmp_path / "m", fitted.network_, {**HEADER, **classes, **header}, arrays)
     with pytest.raises(ModelFileError, match=message):

@@ -25,6 +25,7 @@ from senn import Policy, SENNClassifier, SENNRegressor
 from senn.loaded import LoadedClassifier
 from senn.models import plain
 from senn.nn.activation import ACTIVATIONS
+from senn.rescaling import of_scale
 from senn.standalone import numpy_predict
 from strategies import random_network
 
@@ -86,7 +87,7 @@ def test_large_numbers_are_finite_where_the_network_has_them_finite(activation):
 
 
 def test_scaling_is_that_of_scikit_learn():
-    model = SENNClassifier(**SMALL).fit(X * 3 + 1e6, LABELS)
+    model = SENNClassifier(**SMALL, standardize=True).fit(X * 3 + 1e6, LABELS)
     scaled = model.scaler_.transform(X * 3 + 1e6)
     np.testing.assert_array_equal(model._outputs(X * 3 + 1e6), model._plain.outputs(scaled))
 
@@ -176,7 +177,7 @@ def test_memory_is_bounded_by_blocks():
     for blocks in (2, 40):
         x = np.zeros((blocks * numpy_predict.ROWS_AT_ONCE, 50))
         tracemalloc.start()
-        result = network.outputs(x, (np.zeros(50), np.ones(50)))
+        result = network.outputs(x, of_scale((np.zeros(50), np.ones(50))))
         peaks.append(tracemalloc.get_traced_memory()[1] - result.nbytes)
         tracemalloc.stop()
     assert peaks[1] < 1.1 * peaks[0]

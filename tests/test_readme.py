@@ -150,7 +150,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_figures_of_small_tables_are_those_of_the_benchmark():
-    for name, found in result("tables")["data"].items():
+    for name, found in result("sizes")["data"].items():
         row = found["row"]
         scores = [f"{row['senn']:.3f}", f"{row['sklearn']:.3f}"]
         units = [str(row["units"]), str(row["their units"])]

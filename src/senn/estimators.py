@@ -85,18 +85,23 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     class_weight : dict, "balanced" or None, default=None
         What the rows of each class weigh, by label, and 1 for those left out; "balanced" makes
         all classes weigh alike.
+    label_smoothing : float, default=None
+        Share of each label that is spread over all classes alike in `fit`. Probabilities are
+        those of the labels as they are: afterwards logits are divided by a temperature, chosen on
+        the rows kept apart. None is 0.1 for inputs prepared robustly, else 0.
 
     Attributes
     ----------
     classes_ : labels, in the order of `predict_proba`'s columns.
     hidden_sizes_, n_parameters_ : what it grew to.
-    history_ : the ledger, a `senn.History`.
+    history_ : the ledger, a `senn.History`; of an ensemble that of the first of `histories_`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
     columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`.
-    scaler_ : the `StandardScaler` of the inputs, or None.
+    inputs_ : what the network reads of rows, `inputs_(X)`; None if that is X itself.
+    scaler_ : the `StandardScaler` of the inputs, if that is all (`standardize=True`), or None.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 
@@ -111,13 +116,16 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
     Attributes
     ----------
     hidden_sizes_, n_parameters_ : what it grew to.
-    history_ : the ledger, a `senn.History`; its losses are of standardised targets.
+    history_ : the ledger, a `senn.History`; its losses are of standardised targets. Of an
+        ensemble that of the first of `histories_`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
     columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`; its outputs are standardised.
-    scaler_, target_scaler_ : the `StandardScaler` of inputs (or None) and of targets.
+    inputs_ : what the network reads of rows, `inputs_(X)`; None if that is X itself.
+    scaler_ : the `StandardScaler` of the inputs, if that is all (`standardize=True`), or None.
+    target_scaler_ : the `StandardScaler` of the targets.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
 

@@ -39,7 +39,11 @@ PARAMETERS = """Parameters
         The search for new units; None is `Projection()`.
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
-        own.
+        own. None is `senn.tables.POLICY` for inputs prepared robustly, else `Policy()`.
+    n_estimators : int, default=1
+        Networks that `fit` trains, each from a start and with rows kept apart of its own. They
+        become one, whose outputs are the means of theirs. Budgets of size hold for each,
+        `max_seconds` for all.
     batch_size : int or "auto", default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
@@ -52,9 +56,17 @@ PARAMETERS = """Parameters
     validation_fraction : float, default=0.1
         Share of the rows kept apart for early stopping; 0 stops by the training loss. With
         fewer than 100 rows in all none are kept apart.
-    standardize : bool, default=True
-        Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
-        images whose pixels are in [0, 1].
+    standardize : {"robust", True, False}, default="robust"
+        How the columns of X are prepared. "robust" is for tables: less the median, over the
+        spread of the quartiles, bounded smoothly at ± 3, and beside them the codes that `bins`
+        asks for; `policy` and `label_smoothing` then have other defaults, too. True shifts and
+        scales to mean 0 and variance 1 (zero variance aside). False leaves inputs as they are:
+        say so for images whose pixels are in [0, 1]. `partial_fit` takes "robust" as True.
+    bins : int, default=None
+        Intervals between quantiles that each column of more than two values is coded by, if
+        prepared robustly: a number for each says how far a value has come through it. None is 8
+        for classes and 16 for numbers; 0 is none. There are fewer where they would make more
+        than 512 inputs, or more than one for six rows.
     categorical_features : "from_dtype", names, positions, a mask or None, default="from_dtype"
         Columns of categories, besides those of pandas' and polars' types of categories and of
         text that says neither numbers nor dates. None takes no column for one, and refuses
@@ -85,12 +97,14 @@ class Learner(TableInputs, Predictor, Persistent):
     metric: str | None = None
     proposer: Any = None
     policy: Any = None
+    n_estimators: int = 1
     batch_size: Any = 512
     max_iter: int | None = None
     n_iter_no_change: int | None = None
     tol: float = 1e-3
     validation_fraction: float = 0.1
-    standardize: bool = True
+    standardize: bool | str = "robust"
+    bins: int | None = None
     categorical_features: Any = "from_dtype"
     verbose: int = 0
     callbacks: Any = ()
@@ -155,6 +169,7 @@ class ClassLearner(ClassPredictor, Learner):
     kind: ClassVar[str] = "SENNClassifier"
 
     class_weight: Mapping[Any, float] | str | None = None
+    label_smoothing: float | None = None
 
     def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.

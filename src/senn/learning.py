@@ -6,33 +6,38 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from senn import settings
-from senn.arrays import key_of
+from senn import settings, tables
+from senn.arrays import key_of, to_device
 from senn.batches import Batch
+from senn.calibration import temperature
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
+from senn.ensemble import joined
 from senn.expand import add_outputs
 from senn.history import Ending, History
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.nn.stored import plain
 from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
-from senn.prediction import ClassPredictor, Scale
+from senn.prediction import ClassPredictor
 from senn.preparation import (
     Rows,
     check_labels,
     class_weights,
     merged_classes,
-    scale_of,
     scaled,
     split,
 )
+from senn.rescaling import Inputs, robust, scale_of, seen, standardised, width_of
 from senn.training import Schedule, fit
 
 
@@ -57,7 +62,8 @@ def _fit_labels(
     else:
         estimator.classes_ = classes
     codes = _codes(estimator, labels)
-    _fit(estimator, rows, codes, SoftmaxCrossEntropy(), len(estimator.classes_), checkpoint)
+    loss = SoftmaxCrossEntropy(_smoothing(estimator))
+    _fit(estimator, rows, codes, loss, len(estimator.classes_), checkpoint)
 
 
 def _fit_numbers(
@@ -112,46 +118,85 @@ def _fit(
     checkpoint: Checkpoint | None,
 ) -> None:
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
-    policy, schedule, seed = _policy(estimator), _schedule(estimator), _seed(estimator)
-    warm, dtype = _continues(estimator), _training_dtype()
-    weight = (rows.weight / rows.weight.mean()).astype(dtype)
+    warm, seed = _continues(estimator), _seed(estimator)
+    _check_members(estimator, warm or checkpoint is not None)
+    weight = (rows.weight / rows.weight.mean()).astype(_training_dtype())
+    if estimator.n_estimators > 1:  # members read the same inputs, and keep apart other rows
+        estimator._inputs = _inputs(estimator, rows.x, weight)
+    more = np.random.default_rng(seed).integers(2**31 - 1, size=estimator.n_estimators - 1)
+    members, estimator.histories_ = [], []
+    for k, own_seed in enumerate([seed, *more.tolist()]):
+        network, history, held_out = _fit_one(
+            estimator, (rows.x, targets, weight), loss, out_size, own_seed, checkpoint
+        )
+        members.append(network)
+        estimator.histories_.append(history)
+        if k == 0:
+            estimator.validation_rows_ = rows.kept[held_out]
+        if history.ended_by == Ending.INTERRUPTED:
+            break
+    seen_before = estimator.n_samples_seen_ if warm else 0
+    estimator.n_samples_seen_ = seen_before + len(targets) - len(estimator.validation_rows_)
+    estimator.history_, estimator._online = estimator.histories_[0], None
+    if len(members) == 1:
+        estimator.network_ = members[0]
+    else:
+        estimator._plain = joined([plain(network) for network in members])
+    _warn_of_loss(estimator.histories_)
+
+
+def _fit_one(
+    estimator: Any,
+    data: tuple[np.ndarray, np.ndarray, np.ndarray],
+    loss: AbstractLoss,
+    out_size: int,
+    seed: int,
+    checkpoint: Checkpoint | None,
+) -> tuple[MLP, History, np.ndarray]:
+    """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
+    x, targets, weight = data
+    usual = tables.POLICY if tables.is_table(estimator) else Policy()
+    policy, warm = _policy(estimator, usual), _continues(estimator)
     classes = targets if _classifies(estimator) else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
-    if not warm:
-        estimator.scaler_ = _scale(estimator, rows.x[train], weight[train])
-    data = [  # batches at once: no second copy of a large table is kept
+    if not warm and estimator.n_estimators == 1:
+        estimator._inputs = _inputs(estimator, x[train], weight[train])
+    batches = [  # at once: no second copy of a large table is kept
         Batch.on_host(
-            scaled(estimator._input_scale, rows.x[part], dtype), targets[part], weight[part]
+            seen(estimator._inputs, x[part], _training_dtype()), targets[part], weight[part]
         )
         for part in (train, held_out)
     ]
-    estimator.network_, estimator.history_ = fit(
-        estimator.network_ if warm else _network(estimator, rows, out_size, seed, policy),
-        data.pop(0),  # not held here any more: `fit` makes a copy of its own
-        validation=data[0] if len(held_out) else None,
+    network, history = fit(
+        estimator.network_ if warm else _network(estimator, x, out_size, seed, policy),
+        batches.pop(0),  # not held here any more: `fit` makes a copy of its own
+        validation=batches[0] if len(held_out) else None,
         loss=loss,
         metric=estimator.metric,
         optimizer=estimator.optimizer,
         proposer=estimator.proposer,
         policy=policy,
-        schedule=schedule,
+        schedule=_schedule(estimator),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
-    estimator.validation_rows_ = rows.kept[held_out]
-    estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
-    estimator._online = None
-    if estimator.history_.ended_by == Ending.INTERRUPTED and _is_part_of_more():
+    if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
         raise KeyboardInterrupt
-    if estimator.history_.ended_by == Ending.NOT_FINITE:
-        from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
+    if history.steps:
+        network = _calibrated(network, loss, batches[0])
+    return network, history, held_out
 
-        warnings.warn(
-            f"Training ended early, at the last good network: {estimator.history_.stop_reason}. "
-            "Rescale the data (standardize=True) or lower the learning rate.",
-            ConvergenceWarning,
-            stacklevel=5,
+
+def _check_members(estimator: Any, goes_on: bool) -> None:
+    """Refuse an ensemble that there cannot be."""
+    n = estimator.n_estimators
+    if not isinstance(n, int | np.integer) or n < 1:
+        raise ValueError(f"n_estimators must be a whole number of at least 1; got {n!r}.")
+    if n > 1 and goes_on:
+        raise ValueError(
+            f"n_estimators={n} is for a fit from the start: warm_start and resume go on with one "
+            "network, n_estimators=1."
         )
 
 
@@ -169,6 +214,19 @@ def _is_part_of_more() -> bool:
     return False
 
 
+def _warn_of_loss(histories: list[History]) -> None:
+    for history in histories:
+        if history.ended_by == Ending.NOT_FINITE:
+            from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
+
+            warnings.warn(
+                f"Training ended early, at the last good network: {history.stop_reason}. "
+                "Rescale the data (standardize=True) or lower the learning rate.",
+                ConvergenceWarning,
+                stacklevel=6,
+            )
+
+
 def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
     """Go on training, with one pass over these rows."""
     online = estimator._online or OnlineTraining(
@@ -177,12 +235,12 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
     dtype = _training_dtype()
     estimator._online = online
     estimator.network_, estimator.history_ = online.learn(
-        (scaled(estimator._input_scale, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        (seen(estimator._inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
         loss=loss,
         metric=estimator.metric,
         optimizer=make_optimizer(estimator.optimizer),
         proposer=estimator.proposer,
-        policy=_policy(estimator),
+        policy=_policy(estimator, Policy()),
         batch_size=settings.batch_size(estimator.batch_size),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
     )
@@ -190,45 +248,74 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
 
 
 def _start(estimator: Any, rows: Rows, out_size: int) -> None:
-    """A network that has seen nothing yet; the first rows set the scale of the inputs."""
-    estimator.scaler_ = _scale(estimator, rows.x, rows.weight)
-    estimator.network_ = _network(estimator, rows, out_size, _seed(estimator), _policy(estimator))
+    """A network that has seen nothing yet; the first rows set the scale of the inputs.
+
+    They may be few: nothing is coded, or bounded, by their quantiles.
+    """
+    estimator._inputs = standardised(rows.x, rows.weight) if estimator.standardize else None
+    policy = _policy(estimator, Policy())
+    estimator.network_ = _network(estimator, rows.x, out_size, _seed(estimator), policy)
     estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
 
 
-def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
-    return scale_of(x, weight) if estimator.standardize else None
+def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
+    """How rows are prepared, by these."""
+    if not tables.is_table(estimator):
+        return standardised(x, weight) if estimator.standardize else None
+    bins = estimator.bins
+    if bins is None:
+        bins = tables.BINS_OF_CLASSES if _classifies(estimator) else tables.BINS_OF_NUMBERS
+    return robust(x, weight, bins, min(tables.MOST_INPUTS, len(x) // tables.ROWS_AN_INPUT))
 
 
-def _network(estimator: Any, rows: Rows, out_size: int, seed: int, policy: Policy) -> MLP:
-    in_size, activation = rows.x.shape[1], estimator.activation
+def _smoothing(estimator: Any) -> float:
+    given = estimator.label_smoothing
+    if given is None:
+        return tables.SMOOTHING if tables.is_table(estimator) else 0.0
+    if not 0 <= given < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1); got {given!r}.")
+    return float(given)
+
+
+def _calibrated(network: MLP, loss: AbstractLoss, held_out: Batch) -> MLP:
+    """The network whose outputs are the logits of labels as they are, not as they were smoothed."""
+    if not isinstance(loss, SoftmaxCrossEntropy) or not loss.smoothing:
+        return network
+    x, codes, weight = map(np.asarray, held_out)
+    t = temperature(plain(network).outputs(x), codes, weight, loss.smoothing)
+    sharper = jax.tree.map(lambda a: to_device(np.asarray(a) / t, a.dtype), network.readout)
+    return eqx.tree_at(lambda net: net.readout, network, sharper)
+
+
+def _network(estimator: Any, x: np.ndarray, out_size: int, seed: int, policy: Policy) -> MLP:
+    in_size = x.shape[1] if estimator._inputs is None else width_of(estimator._inputs)
     sizes = settings.hidden_sizes(estimator.hidden_sizes)
-    sizes = settings.within_budgets(sizes, policy, activation, in_size, out_size)
+    sizes = settings.within_budgets(sizes, policy, estimator.activation, in_size, out_size)
     return MLP(
         in_size,
         out_size,
         sizes,
         key=key_of(seed),
-        activation=activation,
+        activation=estimator.activation,
         capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
     )
 
 
-def _policy(estimator: Any) -> Policy:
+def _policy(estimator: Any, usual: Policy) -> Policy:
     given = {
         "max_units": estimator.max_units,
         "max_layers": estimator.max_layers,
         "max_parameters": estimator.max_parameters,
-        "max_seconds": _float(estimator.max_seconds),
+        "max_seconds": _seconds(estimator),
         "plateau": estimator.n_iter_no_change,
     }
     given = {name: value for name, value in given.items() if value is not None}
-    return replace(estimator.policy or Policy(), **given)
+    return replace(estimator.policy or usual, **given)
 
 
 def _progress(estimator: Any) -> list[Progress]:
     score = "accuracy" if _classifies(estimator) else "R²"
-    shown = Progress(score=score, max_seconds=_float(estimator.max_seconds))
+    shown = Progress(score=score, max_seconds=_seconds(estimator))
     return [shown] if estimator.verbose else []
 
 
@@ -239,7 +326,7 @@ def _schedule(estimator: Any) -> Schedule:
         )
     schedule = Schedule(
         max_epochs=_float(estimator.max_iter),
-        max_seconds=_float(estimator.max_seconds),
+        max_seconds=_seconds(estimator),
         batch_size=settings.batch_size(estimator.batch_size),
         tolerance=float(estimator.tol),
     )
@@ -283,7 +370,7 @@ def _add_classes(estimator: Any, classes: np.ndarray, rows: Rows) -> None:
     estimator.classes_ = classes
     if not new:
         return
-    y = estimator._plain.outputs(rows.x, estimator._input_scale)
+    y = estimator._plain.outputs(rows.x, estimator._inputs)
     least = np.logaddexp.reduce(y, axis=1).min()
     bias = float(least - np.log(max(estimator.n_samples_seen_, 1)))
     if estimator._online is None:
@@ -304,6 +391,12 @@ def _targets(estimator: Any, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
     if values.shape[1] != known:
         raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
     return scaled(estimator._target_scale, values, _training_dtype())
+
+
+def _seconds(estimator: Any) -> float | None:
+    """What one network may take of the seconds for all."""
+    limit = _float(estimator.max_seconds)
+    return None if limit is None else limit / estimator.n_estimators
 
 
 def _float(value: float | int | None) -> float | None:

@@ -10,8 +10,8 @@ from senn.history import History
 from senn.labels import read_labels
 from senn.model_file import ModelFileError, read_model
 from senn.plain import PlainNetwork
-from senn.prediction import Scale
 from senn.readers import first_sentence
+from senn.rescaling import Inputs, Scale, of_scale
 
 
 class Stored(NamedTuple):
@@ -45,19 +45,20 @@ Arrays = dict[str, np.ndarray]
 def _fitted(network: PlainNetwork, header: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     names = header["feature_names"]
     columns = _columns(header, names)
-    size = network.in_size if columns is None else len(columns.specs)
-    if [type(name) for name in names] != [str] * size:
+    encoded = len(names) if columns is None else columns.size
+    inputs = _inputs(arrays, encoded) if header["standardize"] else None
+    size = network.in_size if inputs is None else network.in_size - len(inputs.column)
+    if columns is None and [type(name) for name in names] != [str] * size:
         raise ValueError(f"its feature names are not {size} texts")
-    if columns is not None and columns.size != network.in_size:
-        raise ValueError(f"its columns become {columns.size} inputs, not {network.in_size}")
+    if columns is not None and columns.size != size:
+        raise ValueError(f"its columns become {columns.size} inputs, not {size}")
     known = {"feature_names_in_": np.array(names, object)} if header.get("named_features") else {}
-    standardised = header["standardize"]
     return {
         "_plain": network,
-        "_input_scale": _scale("input", arrays, network.in_size) if standardised else None,
+        "_inputs": inputs,
         "_online": None,
         "history_": History(stop_reason="loaded from a file"),
-        "n_features_in_": size,
+        "n_features_in_": len(names),
         "_columns": columns,
         "n_samples_seen_": header.get("n_samples_seen", 0),
         "feature_names_": names,
@@ -85,6 +86,25 @@ def _of_regressor(network: PlainNetwork, header: dict[str, Any], arrays: Arrays)
 
 
 OWN = {"SENNClassifier": _of_classifier, "SENNRegressor": _of_regressor}
+
+
+def _inputs(arrays: Arrays, columns: int) -> Inputs:
+    """How rows of so many columns are prepared; files before format 3 standardise them alone."""
+    scale = _scale("input", arrays, columns)
+    if "input_bound" not in arrays:
+        return of_scale(scale)
+    inputs = Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields))
+    codes = inputs[3:]
+    if inputs.bound.shape != () or not inputs.bound > 0:
+        raise ValueError("its inputs are not bounded by one number above 0")
+    known = (inputs.column >= 0) & (inputs.column < columns)
+    if inputs.column.dtype.kind != "i" or not known.all():
+        raise ValueError(f"its codes are not all of {columns} columns")
+    if any(a.ndim != 1 or len(a) != len(codes[0]) or not np.isfinite(a).all() for a in codes):
+        raise ValueError("its codes are not as many finite numbers each")
+    if not (inputs.width > 0).all() or not (inputs.code_scale > 0).all():
+        raise ValueError("its codes divide by what is not above 0")
+    return inputs
 
 
 def _scale(name: str, arrays: Arrays, size: int) -> Scale:

@@ -64,12 +64,23 @@ class AbstractLoss(eqx.Module):
 
 
 class SoftmaxCrossEntropy(AbstractLoss):
-    """−ln p_y of the softmax p of the outputs; targets are class codes [N] of an integer type.
+    """−Σ_k t_k ln p_k of the softmax p of the outputs; targets are class codes [N] of integers.
 
-    Fisher metric: diag(p) − ppᵀ.
+    Args:
+        smoothing: ε ≥ 0, below 1: t is 1 − ε + ε/K for the class itself and ε/K for each of the
+            K − 1 others (Szegedy et al., 2016). The outputs of least loss then have p = (1 − ε) P
+            + ε/K for classes of probabilities P.
+
+    Fisher metric: diag(p) − ppᵀ, whatever t is.
     """
 
+    smoothing: float = eqx.field(default=0.0, static=True)
+
     spare: ClassVar[float | None] = NEVER
+
+    def __check_init__(self):  # noqa: D105
+        if not 0 <= self.smoothing < 1:
+            raise ValueError(f"smoothing must be in [0, 1); got {self.smoothing!r}.")
 
     def spread(self, targets: np.ndarray, out_size: int, out_slots: int) -> np.ndarray:  # noqa: ARG002
         """The class codes themselves."""
@@ -93,12 +104,21 @@ class SoftmaxCrossEntropy(AbstractLoss):
         """Loss of each example, in nats."""
         # By a mask: a gather, and the scatter of its gradient, are slow to compile and to run.
         own = targets[..., None] == jnp.arange(outputs.shape[-1], dtype=targets.dtype)
-        return -jnp.sum(jnp.where(own, jax.nn.log_softmax(outputs), 0), axis=-1)
+        log_p = jax.nn.log_softmax(outputs)
+        if not self.smoothing:
+            return -jnp.sum(jnp.where(own, log_p, 0), axis=-1)
+        return -jnp.sum(jnp.where(_alive(outputs), self._smooth(outputs, own) * log_p, 0), axis=-1)
 
     def gradient(self, outputs: Outputs, targets: Shaped[Array, "..."]) -> Outputs:
-        """p less 1 for the class itself."""
+        """p − t."""
         own = targets[..., None] == jnp.arange(outputs.shape[-1], dtype=targets.dtype)
-        return jax.nn.softmax(outputs) - own
+        return jax.nn.softmax(outputs) - (self._smooth(outputs, own) if self.smoothing else own)
+
+    def _smooth(self, outputs: Outputs, own: Bool[Array, "*n O"]) -> Outputs:
+        """t, 0 for spare outputs."""
+        alive = _alive(outputs)
+        each = self.smoothing / jnp.sum(alive, axis=-1, keepdims=True)
+        return jnp.where(alive, (1 - self.smoothing) * own + each, 0)
 
     def fisher_root(self, outputs: Outputs, u: Outputs) -> Outputs:
         """(diag(√p) − p√pᵀ) u."""
@@ -144,7 +164,6 @@ class BinaryCrossEntropy(AbstractLoss):
 class SquaredError(AbstractLoss):
     """½ ‖y − target‖²; targets [N, O], or [N] for one output. Fisher metric: the identity."""
 
-    prior: ClassVar[float] = 1.0
     kl_clip: ClassVar[float] = 1e-4
     spare: ClassVar[float | None] = 0.0
 
@@ -360,6 +379,11 @@ def _check_numbers(targets: Shaped[Array | np.ndarray, "..."], out_size: int) ->
             f"{out_size} outputs need targets [N, {out_size}]{', or [N]' * (out_size == 1)}; "
             f"got {targets.shape}."
         )
+
+
+def _alive(outputs: Outputs) -> Bool[Array, "*n O"]:
+    """Which logits are not those of spare outputs."""
+    return outputs > NEVER / 2
 
 
 def _positive(p: Outputs) -> Outputs:

@@ -14,7 +14,7 @@ class ModelFileError(FileError):
     """A file that is no model of ours; the message is one sentence."""
 
 
-MODEL_FORMAT = Format("senn-model", "model", 2, ModelFileError, checked_from=2)
+MODEL_FORMAT = Format("senn-model", "model", 3, ModelFileError, checked_from=2)
 
 
 def write_model(

@@ -10,7 +10,7 @@ from senn.columns.encoder import Columns
 from senn.history import History
 from senn.model_file import write_model
 from senn.plain import PlainNetwork
-from senn.prediction import Scale
+from senn.rescaling import Inputs, Scale, of_scale
 from senn.settings import hidden_sizes
 
 
@@ -61,12 +61,30 @@ class Persistent:
     kind: ClassVar[str]  # as files call it
     _plain: PlainNetwork
     _columns: Columns | None
-    _input_scale: Scale | None
+    _inputs: Inputs | None
     feature_names_: list[str]
     history_: History
     n_samples_seen_: int
     _online: Any  # what `partial_fit` goes on with, if it was called
-    scaler_ = ScalerAttribute("input")
+
+    @property
+    def inputs_(self) -> Inputs | None:
+        """What the network reads of rows, `inputs_(X)`; None if it reads them as they are."""
+        if "_inputs" not in vars(self):
+            raise AttributeError(f"{type(self).__name__} is not fitted yet.")
+        return self._inputs
+
+    @property
+    def scaler_(self) -> Any:
+        """The `StandardScaler` of the inputs, if they are standardised and nothing else."""
+        inputs = self.inputs_
+        if inputs is None or np.isfinite(inputs.bound) or len(inputs.column):
+            return None
+        return _scaler(inputs.mean, inputs.scale)
+
+    @scaler_.setter
+    def scaler_(self, scaler: Any) -> None:
+        self._inputs = None if scaler is None else of_scale((scaler.mean_, scaler.scale_))
 
     @property
     def network_(self) -> Any:
@@ -107,11 +125,11 @@ class Persistent:
             "feature_names": self.feature_names_,
             "named_features": hasattr(self, "feature_names_in_"),
             "n_samples_seen": self.n_samples_seen_,
-            "standardize": self._input_scale is not None,
+            "standardize": self._inputs is not None,
             **_columns(self._columns),
             **self._extra(),
         }
-        arrays = {**scale_arrays("input", self._input_scale), **self._extra_arrays()}
+        arrays = {**_input_arrays(self._inputs), **self._extra_arrays()}
         write_model(path, self._plain, extra, arrays)
 
     def _extra(self) -> dict[str, Any]:
@@ -131,6 +149,11 @@ def _columns(columns: Columns | None) -> dict[str, Any]:
 def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
     """What a file keeps of a scaler."""
     return {} if scale is None else {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
+
+
+def _input_arrays(inputs: Inputs | None) -> dict[str, np.ndarray]:
+    """What a file keeps of how rows are prepared."""
+    return {} if inputs is None else {f"input_{k}": v for k, v in inputs._asdict().items()}
 
 
 def _json_params(estimator: Any) -> dict[str, Any]:

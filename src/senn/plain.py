@@ -58,14 +58,14 @@ class PlainNetwork:
         """Weights, biases and θ of all units."""
         return sum(array.size for array in self.arrays.values())
 
-    def outputs(self, x: np.ndarray, scale: Any = None) -> np.ndarray:
+    def outputs(self, x: np.ndarray, inputs: numpy_predict.Inputs | None = None) -> np.ndarray:
         """Outputs [N, O] in float64 for rows x [N, I], computed in the type of x.
 
-        With `scale`, mean [I] and scale [I], the rows are standardised first.
+        With `inputs` the rows are prepared so first, in float64.
         """
         if x.dtype not in self._layers:  # two threads may both make them, alike
             self._layers[x.dtype] = numpy_predict.layers(self._model(), x.dtype)
-        return numpy_predict.forward(self._layers[x.dtype], x, scale)
+        return numpy_predict.forward(self._layers[x.dtype], x, inputs)
 
     def _model(self) -> dict[str, Any]:
         """As `numpy_predict` has it."""

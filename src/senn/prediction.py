@@ -8,18 +8,17 @@ from senn.columns.encoder import Columns
 from senn.columns.table import Table
 from senn.plain import PlainNetwork
 from senn.readers import DataError
-from senn.standalone.numpy_predict import log_softmax, softmax
+from senn.rescaling import Scale
+from senn.standalone.numpy_predict import Inputs, log_softmax, softmax
 
 LARGEST = float(np.finfo(np.float32).max)
 
-Scale = tuple[np.ndarray, np.ndarray]  # mean and scale, one number each a column, float64
-
 
 class Predictor:
-    """A network, and how rows are scaled for it."""
+    """A network, and how rows are prepared for it."""
 
     _plain: PlainNetwork
-    _input_scale: Scale | None
+    _inputs: Inputs | None
     n_features_in_: int
     _columns: Columns | None = None  # how a table becomes inputs; None in files of before
 
@@ -29,7 +28,7 @@ class Predictor:
         That is float32 where it holds X exactly, else float64. What a row gives does not depend
         on the rows beside it. Raises a `DataError` for outputs that overflow.
         """
-        y = self._plain.outputs(self._rows_to_predict(X), self._input_scale)
+        y = self._plain.outputs(self._rows_to_predict(X), self._inputs)
         if np.isfinite(y).all():
             return y
         overflow = ~np.isfinite(y).all(axis=1)

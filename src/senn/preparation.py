@@ -1,16 +1,16 @@
 """From what users of scikit-learn give to what training takes: rows, weights, classes, scales."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from senn.datasets import DataError, check_features, check_targets, split_rows
 from senn.labels import check_kind
-from senn.prediction import LARGEST, Scale
+from senn.prediction import LARGEST
+from senn.rescaling import Scale, blocks
 
 MIN_ROWS = 2
-ROWS_AT_ONCE = 2**14
 MIN_VALIDATION_ROWS = 10  # a smaller split tells too little to stop by
 LARGEST_RAW = 1e18  # of inputs that are not standardised; float32 holds the squares up to 1.8e19
 
@@ -136,32 +136,9 @@ def split(fraction: float, classes: np.ndarray | None, n: int, seed: int):
     return split_rows(n, fraction, seed, classes)
 
 
-def scale_of(x: np.ndarray, weight: np.ndarray) -> Scale:
-    """Weighted mean and standard deviation of the columns of x [N, I], in float64.
-
-    As scikit-learn's `StandardScaler` has it: 1 for a column that is constant but for rounding.
-    """
-    n, share = len(x), weight / weight.sum(dtype=np.float64)
-    mean, variance = np.zeros(x.shape[1]), np.zeros(x.shape[1])
-    for rows in _blocks(n):
-        mean += share[rows] @ x[rows].astype(np.float64, copy=False)
-    for rows in _blocks(n):
-        variance += share[rows] @ (x[rows] - mean) ** 2
-    eps = np.finfo(np.float64).eps
-    constant = variance <= n * eps * variance + (n * eps * mean) ** 2
-    return mean, np.where(constant, 1.0, np.sqrt(variance))
-
-
-def scaled(scale: Scale | None, x: np.ndarray, dtype: Any) -> np.ndarray:
-    """Inputs as the network sees them, in `dtype`; they are scaled in float64."""
-    if scale is None:
-        return x.astype(dtype, copy=False)
+def scaled(scale: Scale, x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Columns less their mean, over their scale, in `dtype`; computed in float64."""
     result = np.empty(x.shape, dtype)
-    for rows in _blocks(len(x)):
+    for rows in blocks(len(x)):
         result[rows] = (x[rows] - scale[0]) / scale[1]
     return result
-
-
-def _blocks(n: int) -> Iterator[slice]:
-    """All rows, so many at a time that copies of them are small."""
-    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))

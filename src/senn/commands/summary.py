@@ -57,7 +57,7 @@ def introduction(
         target += f" into {len(data.classes)} classes"
     inputs = "Inputs are left as they are."
     if estimator.standardize:
-        inputs = "Inputs are standardised to mean 0 and variance 1."
+        inputs = "Inputs are rescaled by their quartiles, and coded by their quantiles."
     elif data.images:
         inputs = "Pixels stay in [0, 1]."
     budgets = [

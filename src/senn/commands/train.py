@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -202,20 +203,26 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
     _check_budgets(arguments, sizes)
 
-    from senn import Policy, learning  # noqa: F401  what training needs is loaded now
+    from senn import Policy, learning, tables  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
 
     given = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
              "max_layers", "max_parameters", "max_seconds")  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
-    policy = Policy(width=not arguments.no_width, depth=not arguments.no_depth, **thresholds)
+    raw = data.images or arguments.no_standardize
+    policy = replace(
+        Policy() if raw else tables.POLICY,
+        width=not arguments.no_width,
+        depth=not arguments.no_depth,
+        **thresholds,
+    )
     score = WORDS[SCORES[data.task]]
     progress = Progress(console, score=score, max_seconds=arguments.max_seconds)
     make = ClassLearner if data.task == "classification" else NumberLearner
     return make(
         sizes,
         policy=policy,
-        standardize=not (data.images or arguments.no_standardize),
+        standardize=False if raw else tables.ROBUST,
         random_state=arguments.seed,
         callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, given),
@@ -297,4 +304,5 @@ def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
         **settings,
         "hidden_sizes": estimator.hidden_sizes,
         "standardize": estimator.standardize,
+        "alpha": estimator.policy.alpha,
     }

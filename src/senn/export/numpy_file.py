@@ -73,7 +73,8 @@ def _arrays(parts: Parts) -> dict[str, Any]:
     arrays |= {f"theta_{m}": theta for m, theta in enumerate(parts.thetas)}
     if parts.columns is not None:
         arrays |= _columns(parts.columns)
-    for name, scale in (("input", parts.input_scale), ("target", parts.target_scale)):
-        if scale is not None:
-            arrays |= {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
+    if parts.inputs is not None:
+        arrays |= {f"input_{name}": array for name, array in parts.inputs._asdict().items()}
+    if parts.target_scale is not None:
+        arrays |= {"target_mean": parts.target_scale[0], "target_scale": parts.target_scale[1]}
     return arrays if parts.classes is None else {**arrays, "classes": parts.classes}

@@ -38,10 +38,8 @@ def table_inputs(graph: Graph, parts: Parts) -> tuple[list[Any], str]:
 
 
 def _is_far(parts: Parts) -> bool:
-    if parts.input_scale is None:
-        return False
-    mean, scale = parts.input_scale
-    return bool((np.abs(mean) > FAR * scale).any())
+    inputs = parts.inputs
+    return inputs is not None and bool((np.abs(inputs.mean) > FAR * inputs.scale).any())
 
 
 def _filled(graph: Graph, parts: Parts, dtype: Any) -> str:

@@ -14,6 +14,7 @@ from senn.export.onnx_graph import Graph
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
 from senn.nn.activation import activation_called
+from senn.standalone.numpy_predict import FAR
 
 try:
     from onnx import ModelProto, TensorProto, helper
@@ -47,7 +48,7 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     """The model that `to_onnx` writes."""
     graph = Graph()
     rows, x = table_inputs(graph, parts)
-    y = _network(graph, parts, _scaled(graph, parts, x))
+    y = _network(graph, parts, _prepared_inputs(graph, parts, x))
     outputs = _regression(graph, parts, y) if parts.classes is None else _labels(graph, parts, y)
     opsets = [helper.make_opsetid("", opset)]
     if any(node.domain == ML for node in graph.nodes):
@@ -68,15 +69,46 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     return model
 
 
-def _scaled(graph: Graph, parts: Parts, x: str) -> str:
-    """Standardised in double, as the estimator does: far from zero, float32 would lose digits."""
-    if parts.input_scale is None:
+def _prepared_inputs(graph: Graph, parts: Parts, x: str) -> str:
+    """Prepared in double, as the estimator does: far from zero, float32 would lose digits."""
+    inputs = parts.inputs
+    if inputs is None:
         return graph.node("Cast", x, to=TensorProto.FLOAT)
-    mean, scale = parts.input_scale
+    constants = {k: v for k, v in inputs._asdict().items() if k != "column"}
     x = graph.node("Cast", x, to=TensorProto.DOUBLE)
-    x = graph.node("Sub", x, graph.constant("input_mean", mean, np.float64))
-    x = graph.node("Div", x, graph.constant("input_scale", scale, np.float64))
-    return graph.node("Cast", x, to=TensorProto.FLOAT)
+    z = _rescaled(graph, x, constants, "mean", "scale")
+    if np.isfinite(inputs.bound):
+        z = _bounded(graph, z, float(inputs.bound))
+    if len(inputs.column):
+        column = graph.constant("input_column", inputs.column, np.int64)
+        u = graph.node("Gather", x, column, axis=1)
+        u = _cut(graph, _rescaled(graph, u, constants, "left", "width"), "unit", 0.0, 1.0)
+        codes = _rescaled(graph, u, constants, "code_mean", "code_scale")
+        z = graph.node("Concat", z, codes, axis=1)
+    return graph.node("Cast", z, to=TensorProto.FLOAT)
+
+
+def _rescaled(graph: Graph, x: str, constants: dict[str, np.ndarray], less: str, over: str) -> str:
+    """(x − less) / over."""
+    x = graph.node("Sub", x, graph.constant(f"input_{less}", constants[less], np.float64))
+    return graph.node("Div", x, graph.constant(f"input_{over}", constants[over], np.float64))
+
+
+def _bounded(graph: Graph, z: str, bound: float) -> str:
+    """z / √(1 + (z / bound)²)."""
+    z = _cut(graph, z, "far", -FAR * bound, FAR * bound)
+    part = graph.node("Div", z, graph.constant("input_bound", bound, np.float64))
+    square = graph.node("Mul", part, part)
+    length = graph.node(
+        "Sqrt", graph.node("Add", square, graph.constant("one_in_double", 1.0, np.float64))
+    )
+    return graph.node("Div", z, length)
+
+
+def _cut(graph: Graph, x: str, name: str, low: float, high: float) -> str:
+    """x cut to [low, high]."""
+    ends = (("low", low), ("high", high))
+    return graph.node("Clip", x, *(graph.constant(f"{name}_{k}", v, np.float64) for k, v in ends))
 
 
 def _network(graph: Graph, parts: Parts, x: str) -> str:

@@ -8,13 +8,14 @@ from sklearn.utils.validation import check_is_fitted
 
 from senn.columns.encoder import Columns
 from senn.estimators import SENNClassifier, SENNRegressor
+from senn.rescaling import Inputs
 
 
 @dataclass(frozen=True)
 class Parts:
     """The steps from a row to a prediction.
 
-    Nodes are what linear maps read: node 0 the scaled row, node l + 1 hidden layer l. Map m
+    Nodes are what linear maps read: node 0 the prepared row, node l + 1 hidden layer l. Map m
     computes z = [nodes of sources[m], side by side] @ weights[m] + biases[m]; for all but the last
     map, the activation of z is the next node.
     """
@@ -24,7 +25,7 @@ class Parts:
     thetas: tuple[np.ndarray, ...]  # [F, O] for each hidden layer if it has any, else none
     sources: tuple[tuple[int, ...], ...]
     activation: str
-    input_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [I], float64
+    inputs: Inputs | None  # how rows are prepared for node 0
     target_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [O] of a regression
     classes: np.ndarray | None  # the labels of a classification
     one_output: bool  # a regression whose predictions are [N], not [N, O]
@@ -55,7 +56,7 @@ def parts_of(estimator: Any) -> Parts:
         thetas=tuple(stored[f"theta{m}"] for m in maps[:-1] if f"theta{m}" in stored),
         sources=network.sources,
         activation=network.architecture["activation"],
-        input_scale=estimator._input_scale,
+        inputs=estimator._inputs,
         target_scale=None if classifies else estimator._target_scale,
         classes=_plain(estimator.classes_) if classifies else None,
         one_output=not classifies and estimator._one_output,

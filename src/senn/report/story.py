@@ -10,6 +10,7 @@ from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
 from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
+from senn.rescaling import Inputs, names_of
 from senn.runs import Run
 
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
@@ -68,10 +69,12 @@ def read_story(run: Run, like: AbstractTapped | None = None) -> Story:
 
     A network of another kind than our own is read into one `like` it, of any sizes.
     """
-    network, header, _ = read_model(run.model, like)
+    network, header, arrays = read_model(run.model, like)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    if "input_column" in arrays:
+        features = names_of(Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields)), features)
     born_known = header.get("born") is not None or network.architecture is None
     return Story(run, network, tuple(map(str, features)), tuple(map(str, names)), born_known)

@@ -16,6 +16,7 @@ senn's own estimators predict with this file.
 """
 
 import json
+from typing import NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,7 @@ from senn.standalone.numpy_columns import encode
 # takes 12 of them at once, and sums up the other 4 in another order).
 ROWS, DEPTH, COLUMNS = 8, 1024, 32
 ROWS_AT_ONCE = 512  # which bounds the memory, whatever the number of rows
+FAR = 1e9  # times a bound: as good as infinite, and of a finite square
 
 
 def _rational(z, theta):
@@ -54,6 +56,35 @@ ACTIVATIONS = {
 BUILT_IN = tuple(ACTIVATIONS)  # senn may add those of its users
 
 
+class Inputs(NamedTuple):
+    """What a network reads of a row x: its columns rescaled, and beside them codes of some.
+
+    Column i is z / √(1 + (z / bound)²) of z = (x_i − mean_i) / scale_i: z itself near 0, and never
+    beyond ± bound. Code k tells how far the value of its column has come through one interval:
+    (u − code_mean_k) / code_scale_k of u = (x_column − left_k) / width_k, cut to [0, 1].
+    """
+
+    mean: np.ndarray  # [I], float64 like all that follow
+    scale: np.ndarray  # [I]
+    bound: np.ndarray  # [], infinite for none
+    column: np.ndarray  # [K] integers
+    left: np.ndarray  # [K]
+    width: np.ndarray  # [K]
+    code_mean: np.ndarray  # [K]
+    code_scale: np.ndarray  # [K]
+
+    def __call__(self, x):
+        """What the network reads [N, I + K] for rows x [N, I], in float64; each row by itself."""
+        z = (x - self.mean) / self.scale
+        if np.isfinite(self.bound):
+            np.clip(z, -FAR * self.bound, FAR * self.bound, out=z)
+            z /= np.sqrt(1 + (z / self.bound) ** 2)
+        if not len(self.column):
+            return z
+        u = np.clip((x[:, self.column] - self.left) / self.width, 0, 1)
+        return np.concatenate([z, (u - self.code_mean) / self.code_scale], axis=1)
+
+
 def load(path):
     """The model: a dictionary of arrays."""
     with np.load(path, allow_pickle=False) as file:
@@ -70,8 +101,14 @@ def outputs(model, X):
     elif "fill" in model and x.dtype.kind == "f":
         x = np.where(np.isnan(x), model["fill"].astype(x.dtype), x)
     dtype = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
-    scale = (model["input_mean"], model["input_scale"]) if "input_mean" in model else None
-    return forward(layers(model, dtype), x, scale)
+    return forward(layers(model, dtype), x, inputs_of(model))
+
+
+def inputs_of(model):
+    """How rows are prepared; None for a network that reads them as they are."""
+    if "input_mean" not in model:
+        return None
+    return Inputs(*(model[f"input_{name}"] for name in Inputs._fields))
 
 
 def predict_proba(model, X):
@@ -137,21 +174,19 @@ def _tiles(array, dtype):
     return filled.astype(dtype).reshape(*array.shape[:-1], -1, COLUMNS)
 
 
-def forward(layers, x, scale=None):
+def forward(layers, x, inputs=None):
     """Outputs [N, O] in float64, computed in the type of the layers, for rows x [N, I].
 
-    With `scale`, mean [I] and scale [I], the rows are standardised first, in float64.
+    With `inputs`, the rows are prepared so first, in float64.
     """
     n, dtype = len(x), layers[0][2].dtype
+    wide = x.shape[1] + (0 if inputs is None else len(inputs.column))
     y = np.empty((n, layers[-1][0]))
     for start in range(0, n, ROWS_AT_ONCE):
         part = x[start : start + ROWS_AT_ONCE]
-        blocks = np.zeros((-(-len(part) // ROWS), ROWS, x.shape[1]), dtype)
-        rows = blocks.reshape(-1, x.shape[1])
-        if scale is None:
-            rows[: len(part)] = part
-        else:
-            rows[: len(part)] = (part - scale[0]) / scale[1]
+        blocks = np.zeros((-(-len(part) // ROWS), ROWS, wide), dtype)
+        rows = blocks.reshape(-1, wide)
+        rows[: len(part)] = part if inputs is None else inputs(part)
         y[start : start + ROWS_AT_ONCE] = _outputs(layers, blocks)[: len(part)]
     return y
 

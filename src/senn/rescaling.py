@@ -1,0 +1,143 @@
+"""How a table's rows are prepared for a network: rescaled, bounded, and coded by where they lie.
+
+What is learned here are plain arrays, `senn.standalone.numpy_predict.Inputs`, which go with the
+network into its files and exports. NumPy alone.
+
+Robust scaling with a smooth bound, and few values of a network's inputs for many of a column:
+Holzmüller, Grinsztajn and Steinwart, "Better by default" (2024), and Gorishniy, Rubachev and
+Babenko, "On embeddings for numerical features in tabular deep learning" (2022).
+docs/design/tables.md has what each part is worth here.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from senn.standalone.numpy_predict import Inputs as Inputs
+
+Scale = tuple[np.ndarray, np.ndarray]  # mean and scale, one number each a column, float64
+
+BOUND = 3.0  # standard deviations, which rescaled columns never leave
+CODE_SCALE = 0.5  # standard deviation of a code, so that several of a column weigh like the column
+ROWS_AT_ONCE = 2**14
+ROWS_SORTED = 2**17  # for quantiles, of longer tables every n-th row
+NORMAL_QUARTILES = 1.3489795003921634  # how far apart they are, in standard deviations
+
+
+def of_scale(scale: Scale) -> Inputs:
+    """Columns less a mean, divided by a scale, and nothing besides."""
+    none = np.zeros(0)
+    return Inputs(*scale, np.array(np.inf), np.zeros(0, np.int64), none, none, none, none)
+
+
+def standardised(x: np.ndarray, weight: np.ndarray) -> Inputs:
+    """The columns of x [N, I] at mean 0 and variance 1, by rows of these weights."""
+    return of_scale(scale_of(x, weight))
+
+
+def robust(x: np.ndarray, weight: np.ndarray, bins: int, most: int) -> Inputs:
+    """Columns rescaled by their quartiles and bounded, with codes of up to `bins` intervals each.
+
+    A column of two values keeps their distance as its unit, and is shifted to mean 0. Others are
+    shifted to median 0, and divided by the deviation of a normal distribution with their
+    quartiles; by half their range, if those are one. The intervals are between quantiles, of
+    columns that have more than two values; they are fewer if there would be more than `most`
+    inputs. For all of it a row of weight 2 counts as two rows.
+    """
+    mean, _ = scale_of(x, weight)
+    low, high = x.min(axis=0).astype(np.float64), x.max(axis=0).astype(np.float64)
+    two = _two_values(x, low, high)
+    many = np.flatnonzero(~two)
+    bins = _affordable(bins, most - x.shape[1], len(many))
+    shift, scale = mean, np.where(high > low, high - low, 1.0)
+    column, edges = [np.zeros(0, np.int64)], []
+    shares = np.array([0.25, 0.5, 0.75, *np.linspace(0, 1, bins + 1)])
+    for i in many:
+        (lower, shift[i], upper), ends = np.split(quantiles(x[:, i], weight, shares), [3])
+        spread = (upper - lower) / NORMAL_QUARTILES
+        scale[i] = spread if spread > 0 else (high[i] - low[i]) / 2
+        edges.append(np.unique(ends))
+        column.append(np.full(len(edges[-1]) - 1, i))
+    left = np.concatenate([np.zeros(0), *(e[:-1] for e in edges)])
+    width = np.concatenate([np.zeros(0), *(np.diff(e) for e in edges)])
+    plain = Inputs(shift, scale, np.array(BOUND), np.concatenate(column), left, width,
+                   np.zeros(len(left)), np.ones(len(left)))  # fmt: skip
+    mean, deviation = _moments(lambda rows: _codes(plain, rows), len(left), x, weight)
+    return plain._replace(code_mean=mean, code_scale=deviation / CODE_SCALE)
+
+
+def seen(inputs: Inputs | None, x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Rows [N, I + K] as a network reads them, in `dtype`; None leaves them as they are."""
+    if inputs is None:
+        return x.astype(dtype, copy=False)
+    result = np.empty((len(x), width_of(inputs)), dtype)
+    for rows in blocks(len(x)):
+        result[rows] = inputs(x[rows])
+    return result
+
+
+def width_of(inputs: Inputs) -> int:
+    """How many inputs a network has for them, I + K."""
+    return len(inputs.mean) + len(inputs.column)
+
+
+def names_of(inputs: Inputs | None, features: Sequence[str]) -> list[str]:
+    """What each of a network's inputs is called: a column, or an interval of one."""
+    if inputs is None:
+        return list(features)
+    ends = zip(inputs.column, inputs.left, inputs.left + inputs.width, strict=True)
+    return [*features, *(f"{features[i]} {a:.4g} to {b:.4g}" for i, a, b in ends)]
+
+
+def scale_of(x: np.ndarray, weight: np.ndarray) -> Scale:
+    """Weighted mean and standard deviation of the columns of x [N, I], in float64.
+
+    As scikit-learn's `StandardScaler` has it: 1 for a column that is constant but for rounding.
+    """
+    return _moments(lambda rows: rows, x.shape[1], x, weight)
+
+
+def quantiles(values: np.ndarray, weight: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """The least values [Q] up to which that share of the weight [N] lies, in float64."""
+    every = -(-len(values) // ROWS_SORTED)
+    values, weight = values[::every], weight[::every]
+    order = np.argsort(values, kind="stable")
+    total = np.cumsum(weight[order], dtype=np.float64)
+    wanted = np.searchsorted(total, shares * total[-1] * (1 - 1e-12))
+    return values[order[wanted]].astype(np.float64)
+
+
+def _two_values(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+    """Whether each column [I] has two values at most."""
+    two = np.ones(x.shape[1], bool)
+    for rows in blocks(len(x)):
+        two &= ((x[rows] == low) | (x[rows] == high)).all(axis=0)
+    return two
+
+
+def _affordable(bins: int, room: int, coded: int) -> int:
+    fitting = min(bins, room // coded) if coded and room > 0 else 0
+    return fitting if fitting > 1 else 0  # one interval has nothing to add
+
+
+def _codes(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
+    return inputs(rows)[:, len(inputs.mean) :]
+
+
+def _moments(function: Any, columns: int, x: np.ndarray, weight: np.ndarray) -> Scale:
+    """Weighted mean and standard deviation [C] of a function's columns, rows in blocks."""
+    n, share = len(x), weight / weight.sum(dtype=np.float64)
+    mean, variance = np.zeros(columns), np.zeros(columns)
+    for rows in blocks(n):
+        mean += share[rows] @ function(x[rows]).astype(np.float64, copy=False)
+    for rows in blocks(n):
+        variance += share[rows] @ (function(x[rows]) - mean) ** 2
+    eps = np.finfo(np.float64).eps
+    constant = variance <= n * eps * variance + (n * eps * mean) ** 2
+    return mean, np.where(constant, 1.0, np.sqrt(variance))
+
+
+def blocks(n: int) -> Iterator[slice]:
+    """All rows, so many at a time that copies of them are small."""
+    return (slice(start, start + ROWS_AT_ONCE) for start in range(0, n, ROWS_AT_ONCE))
