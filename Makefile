@@ -32,10 +32,11 @@ demo: $(RUNTIME) ## watch a network grow on handwritten digits
 test: $(TOOLS) ## run the tests
 	$(BIN)/python -m pytest
 
-lint: $(TOOLS) ## check style and types
+lint: $(TOOLS) ## check style, types and which way imports go
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+	$(BIN)/lint-imports
 
 gates: $(TOOLS) ## whether a change left every bit alone: short runs of two commits (2 minutes)
 	$(BIN)/python quality/gates.py

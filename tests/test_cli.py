@@ -33,7 +33,7 @@ KEYS = {
     "data", "task", "seed", "hidden_sizes", "n_parameters", "metric", "train_score",
     "validation_score", "test_score", "seconds", "training_seconds", "growth_seconds",
     "compile_seconds", "n_compilations", "n_additions", "n_removals", "steps", "stop_reason",
-    "interrupted", "version",
+    "interrupted", "columns", "version",
 }  # fmt: skip
 
 
@@ -445,18 +445,31 @@ BAD_DATA = {
     "missing file": (lambda path: [path / "none.csv"], "There is no file '.*none.csv'"),
     "unknown name": (lambda _: ["digitz"], "no data called 'digitz', did you mean 'digits'"),
     "folder": (lambda path: [path], "is a folder"),
-    "unknown kind": (lambda _: ["table.xlsx"], "unknown kind"),
+    "unknown kind": (lambda _: ["table.ods"], "unknown kind"),
     "unreadable csv": (binary, "binary"),
     "nothing in it": (lambda path: (path / "t.csv").touch() or [path / "t.csv"], "it is empty"),
     "no rows": (empty_table, "0 rows"),
     "one row": (csv("x0", "label", rows=1), "1 row"),
     "one class": (csv("x0", "same"), "only one class, 'yes'"),
-    "NaN in X": (csv("x0", "x1", "label", x1=""), r"missing values \(NaN\) in column 'x1'"),
     "infinity in X": (csv("x0", "x1", "label", x1="inf"), "infinity in column 'x1'"),
-    "NaN in y": (csv("x0", "price", price=""), "target has missing values .*'price'"),
+    "nothing to drop": (
+        lambda path: [*csv("x0", "price")(path), "--drop", "x1"], "--drop names 'x1', but no column"
+    ),
+    "nothing left": (lambda path: [*csv("x0", "price")(path), "--drop", "x0"], "no column is left"),
+    "target dropped": (
+        lambda path: [*csv("x0", "price")(path), "--drop", "price"], "'price' is the target, so it"
+    ),
+    "no such category": (
+        lambda path: [*csv("x0", "price")(path), "--categorical", "x"], "--categorical names 'x'"
+    ),
+    "no such encoding": (
+        lambda path: [*csv("x0", "price")(path), "--encoding", "klingon"], "no encoding 'klingon'"
+    ),
+    "another encoding": (
+        lambda path: [*csv("x0", "price")(path), "--encoding", "utf-16"], "say another with --enc"
+    ),
     "infinity in y": (csv("x0", "price", price="inf"), "target has infinity in column 'price'"),
-    "text in X": (csv("x0", "town", "label"), "text in column 'town'.*get_dummies"),
-    "no features": (csv("label"), "0 feature"),
+    "no features": (csv("label"), "1 column and"),
     "unknown target": (
         lambda path: [*csv("x0", "price")(path), "--target", "prize"],
         "no column is called 'prize', did you mean 'price'",

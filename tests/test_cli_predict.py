@@ -217,7 +217,7 @@ BAD_DATA = {
     "empty": (lambda path: (path / "t.csv").touch() or path / "t.csv", "it is empty"),
     "binary": (
         written("t.csv", b"\xff\xfe\x00"),
-        "it is binary, or UTF-16, where UTF-8 text is wanted",
+        "it is binary, or no text of encoding utf-16",
     ),
     "no parquet": (written("t.parquet", b"PAR"), "no readable .parquet file"),
     "no npz": (written("t.npz", b"PK"), "no npz file of plain arrays"),
@@ -231,7 +231,7 @@ BAD_DATA = {
     "infinite": (table(HEAD + "1,inf,3,4\n"), "row 1 has 'inf' in column 'x1'"),
     "large": (table(HEAD + "1,1e99,3,4\n"), "row 1 has '1e99' in column 'x1'"),
     "text": (table(HEAD + "1,2,3,4\n1,red,3,4\n"), "row 2 has 'red' in column 'x1'"),
-    "short row": (table(HEAD + "1,2,3,4\n1,2,3\n"), "row 2 has 3 fields where there are 4 columns"),
+    "long row": (table(HEAD + "1,2,3,4\n1,2,3,4,5\n"), "row 2 has 5 fields where there are 4 col"),
     "prediction": (table("x0,x1,x2,prediction\n1,2,3,4\n"), "a column 'prediction' already"),
     "probability": (table("x0,x1,x2,probability_no\n"), "a column 'probability_no' already"),
     "other features": (array(X=np.ones((2, 4))), r"X \[rows, 3\].*its shape is \(2, 4\)"),

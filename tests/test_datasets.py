@@ -18,6 +18,7 @@ from sklearn.datasets import load_digits, make_moons
 
 from mnist import PARTS, write_idx
 from senn import readers
+from senn.columns import Table
 from senn.datasets import DataError, check_features, check_targets, infer_task, load, split_rows
 from senn.datasets.digits import digits_arrays
 from senn.datasets.moons import half_moons
@@ -320,7 +321,7 @@ def test_rows_are_split_without_overlap(suffix, tmp_path):
         (
             "f,g,c\n" + "".join(f"{1.7e9 + i},{i},{i % 2}\n" for i in range(9)),
             ("f", "g"),
-            "too close together .* column 'f': subtract the mean",
+            "Float64 is used, for column 'f' needs it",
         ),
     ],
 )
@@ -341,30 +342,24 @@ BAD_TABLES = {
     "header only": ("a,b\n", "it has 2 columns and 0 rows"),
     "one row": ("a,b\n1,2\n", r"Found 1 row \(n_samples=1\) while a minimum of 5"),
     "few rows": ("a,b\n1,2\n3,4\n5,6\n", "Found 3 rows .* give more rows"),
-    "ragged": ("a,b\n1,2\n3,4,5\n", "Expected 2 fields in line 3, saw 3"),
-    "wide": ("a,b\n" + "1,2,3\n" * 6, "Length of header or names does not match"),
-    "open quote": ('a,b\n1,"2\n3,4\n', "EOF inside string"),
+    "ragged": ("a,b\n1,2\n3,4,5\n", "row 2 has 3 fields where there are 2 columns"),
+    "wide": ("a,b\n" + "1,2,3\n" * 6, "row 1 has 3 fields where there are 2 columns"),
+    "open quote": ('a,b\n1,"2\n3,4\n', "a quote is never closed"),
     "binary": (b"\x89PNG\x00\x00", "binary, or UTF-16"),
-    "latin-1": ("a,b\n1,é\n".encode("latin-1"), "'utf-8' codec can't decode"),
     "long field": ('"' + "x" * 140_000 + '",b\n1,2\n', "field larger than field limit"),
-    "target only": ("a\n" + "1\n2\n" * 9, r"Found 0 feature\(s\) \(shape=\(18, 0\)\)"),
+    "target only": ("a\n" + "1\n2\n" * 9, "it has 1 column and 18 rows"),
     "one class": ("a,b\n" + "1,x\n" * 9, "'b' has only one class, 'x'"),
     "all classes": ("a,b\n" + "".join(f"1,n{i}\n" for i in range(9)), "9 rows of 9 classes"),
-    "NaN": (
-        "a,b,c\n" + "1,,x\n,2,y\n" + "1,2,x\n,2,y\n" * 3,
-        r"missing values \(NaN\) in columns 'a' \(4 of 8 rows\) and 'b' \(1 of 8 rows\): drop",
-    ),
     "infinity": (
         "a,b\n" + "1,2\n-inf,3\n" * 4,
         r"have infinity in column 'a' \(4 of 8 rows\): drop those rows or fill them in \(impute\)",
     ),
-    "target NaN": ("a,b\n" + "1,x\n2,y\n3,\n" * 4, r"target has missing .* 'b' \(4 of 12 rows\)"),
-    "target infinity": ("a,b\n" + "1,2.5\n2,inf\n" * 4, r"target has infinity in column 'b' \(4"),
-    "text": (
-        "a,b,c,d\n" + "1,Oslo,red,x\n2,Rome,blue,y\n" * 4,
-        r"text in columns 'b' and 'c' \(such as 'Oslo'\): .*one-hot encoding",
+    "nothing at all": ("a,b\n" + ",\n?,?\n,NA\n" * 4, "the target 'b' is empty: choose another"),
+    "odd target": (
+        "a,b\n" + "".join(f"{i},{i}\n" for i in range(20)) + "3,abc\n",
+        r"the target 'b' holds numbers, but 'abc' in row 21 \(1 such row of 21\): .*--task class",
     ),
-    "question mark": ("a,b\n" + "1,x\n2,y\n?,x\n" * 4, r"text in column 'a' \(such as '\?'\)"),
+    "target infinity": ("a,b\n" + "1,2.5\n2,inf\n" * 4, r"target has infinity in column 'b' \(4"),
     "overflow": (
         "a,b,c\n" + "1,1e200,x\n2,3,y\n" * 4,
         r"values up to 1e\+200 in column 'b', beyond the 3.4e\+38 of float32",
@@ -387,7 +382,7 @@ def test_unknown_target_column(tmp_path):
     assert "the columns are 'age', 'size' and 'kind'." in str(caught.value)
 
 
-def test_parquet_kinds(tmp_path):
+def test_parquet_keeps_the_types_of_columns(tmp_path):
     frame = pd.DataFrame(
         {
             "day": pd.date_range("2020-01-01", periods=9),
@@ -398,11 +393,11 @@ def test_parquet_kinds(tmp_path):
         }
     )
     frame.to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(DataError, match=r"dates in column 'day' \(such as '2020-01-01") as caught:
-        load(str(tmp_path / "t.parquet"))
-    assert "categories in column 'sort' (such as 'a')" in str(caught.value)
-    assert "objects in column 'list' (such as '[1 2]')" in str(caught.value)
-    assert "flag" not in str(caught.value)
+    data = load(str(tmp_path / "t.parquet"), drop=["list"])
+    assert isinstance(data.x, Table)
+    assert data.x.names == ("day", "sort", "flag")
+    assert data.x.categorical == (False, True, False)
+    assert [column.dtype.kind for column in data.x.columns] == ["M", "O", "b"]
 
 
 def test_unreadable_parquet(tmp_path):
@@ -412,9 +407,19 @@ def test_unreadable_parquet(tmp_path):
     assert_one_sentence(str(caught.value))
 
 
-@pytest.mark.parametrize(("module", "name"), [("pandas", "t.csv"), ("pyarrow", "t.parquet")])
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("pandas", "t.parquet"),
+        ("pyarrow", "t.parquet"),
+        ("openpyxl", "t.xlsx"),
+        ("pandas", "t.feather"),
+    ],
+)
 def test_tables_without_the_extra(module, name, tmp_path, monkeypatch):
-    csv_file(tmp_path, TABLE, name)
+    frame = pd.DataFrame({"a": range(9), "y": range(9)})
+    write = {".xlsx": frame.to_excel, ".parquet": frame.to_parquet, ".feather": frame.to_feather}
+    write[Path(name).suffix](tmp_path / name)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DataError, match=r"pip install 'senn\[tables\]'") as caught:
         load(str(tmp_path / name))
@@ -452,14 +457,16 @@ def test_npz_with_several_outputs(tmp_path):
 
 
 BAD_ARRAYS = {
-    "no y": ({"X": X}, "no array is called 'y' or 'y_train' for the target; the arrays are 'X'"),
+    "no y": (
+        {"X": X},
+        "no array is called 'y' or 'Y' or 'y_train' or 'Y_train' for .*; the arrays are 'X'",
+    ),
     "no X": ({"y": Y}, "no array is called 'X' or 'x'"),
     "nothing": ({}, "the arrays are none at all"),
     "y longer": ({"X": X, "y": np.arange(31)}, "y has 31 values but X has 30 rows"),
-    "3-D": ({"X": X[:, None], "y": Y}, r"got 3 \(shape=\(30, 1, 3\)\): .* X.reshape\(len\(X\), -1"),
+    "5-D": ({"X": X[:, None, None, None], "y": Y}, r"got 5 \(shape=.*: .* X.reshape\(len\(X\), -1"),
     "complex": ({"X": X + 1j, "y": Y}, "Complex data not supported"),
     "objects": ({"X": X.astype(object), "y": Y}, "it holds objects"),
-    "text": ({"X": X.astype(str), "y": Y}, "text in columns 'column_0', 'column_1' and"),
     "no rows": ({"X": X[:0], "y": Y[:0]}, "Found 0 rows"),
     "no columns": ({"X": X[:, :0], "y": Y}, r"Found 0 feature\(s\)"),
     "NaN in y": ({"X": X, "y": X[:, 0] * np.nan}, r"target has missing .* 'y' \(30 of 30 rows\)"),
@@ -504,8 +511,8 @@ def test_unreadable_npz(content, tmp_path):
 
 
 def test_long_names_are_cut(tmp_path):
-    (tmp_path / "t.csv").write_text(f"{'a' * 9000},{'b' * 9000},y\n" + "1,,0\n" * 9)
-    with pytest.raises(DataError, match=r"'b{57}\.\.\.' \(9 of 9 rows\)") as caught:
+    (tmp_path / "t.csv").write_text(f"{'a' * 9000},{'b' * 9000},y\n" + "1,inf,0\n2,3,1\n" * 9)
+    with pytest.raises(DataError, match=r"'b{57}\.\.\.' \(9 of 18 rows\)") as caught:
         load(str(tmp_path / "t.csv"))
     assert_one_sentence(str(caught.value))
     assert len(str(caught.value)) < 500
@@ -591,8 +598,8 @@ def test_npz_never_unpickles(tmp_path):
         ("fashion", "did you mean 'fashion-mnist'"),
         ("wine", "There are no data called 'wine': choose one of digits, moons, mnist, fashion-"),
         ("", "There are no data called ''"),
-        ("sheet.xlsx", r"unknown kind \(\.xlsx\): .* ending in \.csv or \.parquet or \.npz"),
-        ("t.csv.gz", r"unknown kind \(\.gz\)"),
+        ("sheet.ods", r"unknown kind \(\.ods\): .* ending in \.csv, \.tsv, .*\.parquet"),
+        ("t.json.gz", r"unknown kind \(\.gz\)"),
         ("sales.csv", "There is no file 'sales.csv'"),
         ("a\0.csv", "There is no file"),
         ("x" * 5000 + ".npz", "There is no file"),

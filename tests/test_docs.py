@@ -20,8 +20,8 @@ import pytest
 import senn
 from senn import plain
 from senn.evaluation import outputs
-from senn.export import numpy_predict
 from senn.nn import activation
+from senn.standalone import numpy_predict
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

@@ -564,10 +564,16 @@ def spoiled(value) -> np.ndarray:
     return x
 
 
+def spoiled_by_object(value):
+    x = X.astype(object)
+    x[3, 1] = value
+    return x
+
+
 BAD_DATA = {
-    "NaN": (spoiled(np.nan), LABELS, "missing values.*column_1"),
     "infinity": (spoiled(np.inf), LABELS, "infinity.*column_1"),
-    "text": (spoiled("much"), LABELS, "text.*column_1.*get_dummies"),
+    "objects": (spoiled_by_object({}), LABELS, "objects in column 'column_1' .*row 4.*leave"),
+    "no column that tells": (np.full((N, 2), "a", object), LABELS, "No column tells rows apart"),
     "one class": (X, np.zeros(N, int), "only one class"),
     "y too long": (X[:-1], LABELS, "120 values but X has 119 rows"),
     "y too short": (X, LABELS[:-1], "119 values but X has 120 rows"),
@@ -644,5 +650,7 @@ def test_bad_settings(settings):
 def test_other_features_than_those_of_fit(fitted):
     with pytest.raises(ValueError, match=r"4 features.*expecting 3"):
         fitted.predict(np.ones((2, 4)))
-    with pytest.raises(DataError, match="missing values"):
-        fitted.predict(spoiled(np.nan))
+    with pytest.raises(DataError, match=r"row 4 has 'much' in column 'column_1', where .* number"):
+        fitted.predict(spoiled("much"))
+    with pytest.raises(DataError, match="infinity"):
+        fitted.predict(spoiled(np.inf))

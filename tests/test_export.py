@@ -135,11 +135,12 @@ def test_regressions_in_their_own_units_and_shape(n_outputs, one, tmp_path):
         np.testing.assert_allclose(predicted, wanted, rtol=1e-5)
 
 
-def test_inputs_far_from_zero_keep_their_digits(tmp_path):
-    model, x = regressor(mean=1e5), rows(mean=1e5)
+@pytest.mark.parametrize(("mean", "dtype"), [(1e4, np.float32), (1e9, np.float64)])
+def test_inputs_far_from_zero_keep_their_digits(mean, dtype, tmp_path):
+    model, x = regressor(mean=mean), rows(mean=mean).astype(np.float64)
     senn.export.to_onnx(model, tmp_path / "m.onnx")
-    (found,) = onnx_outputs(tmp_path / "m.onnx", x).values()
-    np.testing.assert_allclose(found, model.predict(x), rtol=1e-5)
+    (found,) = onnx_outputs(tmp_path / "m.onnx", x.astype(dtype)).values()
+    np.testing.assert_allclose(found, model.predict(x.astype(dtype)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("opset", range(13, 25))

@@ -12,14 +12,15 @@ from scipy.special import expit, softmax
 import reference
 import senn.training.step
 from senn.actions import Beside, Widen
-from senn.arrays import following
+from senn.arrays import following, numbered_key
 from senn.batches import Batch, InputMoment
 from senn.callbacks import Callback
+from senn.curvature import loss_gradient
 from senn.factors import InputFactor
 from senn.growth import add
 from senn.losses import make_loss, make_metric, signs
 from senn.nn import MLP
-from senn.optimizers import KFAC, make_optimizer
+from senn.optimizers import KFAC, kfac, make_optimizer
 from senn.optimizers.kfac import Factors
 from senn.policy import Policy
 from senn.proposals import Proposal
@@ -627,3 +628,47 @@ def test_draws_of_one_step_tell_nothing_of_those_of_the_next():
     together = drawn @ drawn.T / drawn.shape[1]
     np.testing.assert_array_equal(np.diag(together), 1)
     assert np.abs(together - np.eye(len(keys))).max() < 5 / np.sqrt(drawn.shape[1])
+
+
+# --- batches in blocks ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["chain", "all beside", "beside units"])
+@pytest.mark.parametrize("weighted", [0, 3, 19, 24, 32])
+def test_a_batch_is_looked_at_in_blocks(case, weighted, monkeypatch):
+    """Gradient, factors and loss are those of all rows; blocks of no weight are left out."""
+    monkeypatch.setattr(kfac, "ROWS_IN_CACHE", 8)
+    activation, sizes, residual, name, output_metric = CASES[case]
+    network = random_network(sizes, residual=residual, activation=activation, seed=weighted)
+    loss = make_loss(name)
+    metric = make_metric(output_metric, loss)
+    batch = random_batch(name, 32, sizes[0], sizes[-1], weighted=True, seed=weighted)
+    weight = np.where(np.arange(32) < weighted, batch.weight, 0)
+    batch = batch._replace(weight=jnp.asarray(weight))
+    state = rule_of(weighted).init(network)
+    g, factors, value = kfac.seen_on(network, loss, metric, batch, state)
+
+    mean, gradient = loss_gradient(network, loss, batch)
+    np.testing.assert_allclose(value, mean, rtol=1e-12)
+    assert_close(g, gradient)
+    parts = []
+    for block in range(4):
+        rows = Batch(*(part[8 * block : 8 * block + 8] for part in batch))
+        own = state._replace(key=numbered_key(state.key, block))
+        parts.append(kfac.seen_on(network, loss, metric, rows, own)[1])
+    assert_close(factors, jax.tree.map(lambda *p: sum(p) / 4, *parts))
+
+
+def test_blocks_have_draws_of_their_own():
+    key = jax.random.key(3)
+    keys = [numbered_key(key, n) for n in range(3)]
+    words = {tuple(np.asarray(jax.random.key_data(k)).tolist()) for k in keys}
+    assert len(words) == 3
+    assert tuple(np.asarray(jax.random.key_data(key)).tolist()) in words
+    following_ones = {tuple(np.asarray(jax.random.key_data(following(k))).tolist()) for k in keys}
+    assert not words & following_ones
+
+
+def assert_close(a, b):
+    for one, other in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-10, atol=1e-13)

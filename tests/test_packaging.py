@@ -19,12 +19,14 @@ EXTRAS = {
     "completion": {"shtab"},
     "onnx": {"onnx"},
     "plot": {"matplotlib"},
-    "tables": {"pandas", "pyarrow"},
+    "tables": {"openpyxl", "pandas", "pyarrow"},
     "tensorboard": {"tensorboardX"},
 }
 MODULES = {"scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}  # where they differ
 # Modules of ours that an extra is for, and that only they who have it import.
-FOR_EXTRAS = re.compile(r"senn\.plot|senn\.export\.onnx_file|senn\.studies\.(?!command|options)\w+")
+FOR_EXTRAS = re.compile(
+    r"senn\.plot|senn\.export\.onnx_(file|columns|graph)|senn\.studies\.(?!command|options)\w+"
+)
 
 
 def names(requirements: list[str]) -> set[str]:

@@ -8,6 +8,7 @@ import jaxtyping
 import pytest
 from sklearn.utils.estimator_checks import (
     check_sample_weight_equivalence_on_dense_data,
+    check_sample_weight_equivalence_on_sparse_data,
     parametrize_with_checks,
 )
 
@@ -15,12 +16,11 @@ from senn import SENNClassifier, SENNRegressor
 
 # No room to grow, so that what is compiled is only the steps.
 SMALL = {"hidden_sizes": (2,), "max_units": 2, "max_iter": 30}
-REASONS = {
-    "check_sample_weight_equivalence_on_dense_data": (
-        "KFAC draws from the output metric once a row, so a row repeated draws more than once; "
-        "natural gradient by conjugate gradients draws nothing, and passes below"
-    ),
-}
+DRAWS = (
+    "KFAC draws from the output metric once a row, so a row repeated draws more than once; "
+    "natural gradient by conjugate gradients draws nothing, and passes below"
+)
+REASONS = {f"check_sample_weight_equivalence_on_{kind}_data": DRAWS for kind in ("dense", "sparse")}
 
 
 @pytest.fixture(autouse=True)
@@ -49,8 +49,12 @@ class TestRegressor:
 
 
 @pytest.mark.parametrize("make", [SENNClassifier, SENNRegressor])
-def test_weights_are_as_good_as_repeated_rows(make):
+@pytest.mark.parametrize(
+    "check",
+    [check_sample_weight_equivalence_on_dense_data, check_sample_weight_equivalence_on_sparse_data],
+)
+def test_weights_are_as_good_as_repeated_rows(make, check):
     """As scikit-learn checks its own networks: with an optimiser that draws nothing."""
     estimator = make(**SMALL, optimizer="natural_gradient")
     with jax.enable_x64(True):
-        check_sample_weight_equivalence_on_dense_data(make.__name__, estimator)
+        check(make.__name__, estimator)

@@ -14,7 +14,6 @@ from senn.nn.graph import cost
 from senn.nn.spaces import Space, next_capacity
 from senn.nn.tapped import AbstractLayered, AbstractTapped
 from senn.removal import take_out
-from senn.words import place
 
 
 @dataclass(frozen=True)
@@ -25,11 +24,12 @@ class AbstractAction:
     name: str = field(default="", compare=False)  # of the place, if it has one of its own
 
     kind: ClassVar[str]  # in ledgers
+    words: ClassVar[str]  # for the place of that position
     inserts: ClassVar[bool]  # a layer, which needs programs of its own
     square: ClassVar[bool] = False  # its units take the place of what they read, all at once
 
     def __str__(self) -> str:  # noqa: D105
-        return self.name or place(self.kind, self.position)
+        return self.name or self.words.format(self.position)
 
     @abstractmethod
     def sources(self, network: Any) -> tuple[int, ...]:
@@ -70,6 +70,7 @@ class Widen(AbstractAction):
     """More units in hidden space `position`, in a perceptron in that hidden layer."""
 
     kind: ClassVar[str] = "width"
+    words: ClassVar[str] = "hidden layer {}"
     inserts: ClassVar[bool] = False
 
     def sources(self, network: AbstractTapped) -> tuple[int, ...]:
@@ -107,6 +108,7 @@ class AbstractInsertion(AbstractAction):
     """A new layer before linear map `position`."""
 
     kind: ClassVar[str] = "layer"
+    words: ClassVar[str] = "new layer before map {}"
     inserts: ClassVar[bool] = True
     how: ClassVar[InsertKind]
 
@@ -164,7 +166,7 @@ class Drop:
     kind: ClassVar[str] = "removal"  # in ledgers
 
     def __str__(self) -> str:  # noqa: D105
-        return self.name or place("width", self.position)
+        return self.name or Widen.words.format(self.position)
 
     def apply(
         self, network: Any, state: Any, moments: Mapping[int, np.ndarray] | None = None

@@ -13,17 +13,41 @@ from jaxtyping import Array, Float, Int
 ROWS = 256  # of a block; samples of any other size than a multiple of it are one block
 
 
-def blocks_of(n: int) -> int:
-    """The blocks that n rows make."""
-    return n // ROWS if n % ROWS == 0 and n else 1
+def blocks_of(n: int, rows: int = ROWS) -> int:
+    """The blocks of so many rows that n rows make."""
+    return n // rows if n % rows == 0 and n else 1
 
 
-def in_use(weight: Float[Array, " N"]) -> Int[Array, ""]:
+def in_use(weight: Float[Array, " N"], rows: int = ROWS) -> Int[Array, ""]:
     """The blocks up to the last row that has a weight."""
     n = weight.shape[0]
     last = jnp.max(jnp.where(weight > 0, jnp.arange(1, n + 1), 0))
-    size = n // blocks_of(n)
+    size = n // blocks_of(n, rows)
     return jax.lax.div(last + size - 1, size)
+
+
+def mean_of_blocks(
+    function: Callable, batch: Any, weight: Float[Array, " N"], rows: int, blank: Any
+) -> Any:
+    """What a function finds in blocks of a batch, on average; blocks without weight count as 0.
+
+    Args:
+        function: takes a block of the tree `batch` of arrays [N, ...], and its number.
+        batch: the rows.
+        weight: of every row; blocks after the last with a weight are not looked at.
+        rows: in a block; a batch that is no multiple of it is one block.
+        blank: zeros of what the function returns.
+    """
+    count = blocks_of(weight.shape[0], rows)
+    if count == 1:
+        return function(batch, 0)
+    blocks = jax.tree.map(lambda v: v.reshape(count, -1, *v.shape[1:]), batch)
+
+    def add(i, total):
+        return jax.tree.map(jnp.add, total, function(numbered(blocks, i), i))
+
+    total = jax.lax.fori_loop(0, in_use(weight, rows), add, blank)
+    return jax.tree.map(lambda v: v / count, total)
 
 
 def walk(function: Callable, rows: Any, used: Int[Array, ""] | int) -> tuple[Any, Any]:

@@ -1,28 +1,75 @@
 """SENN for people who know scikit-learn: what learns, as scikit-learn's own estimators do."""
 
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.utils.validation import validate_data
 
+from senn.columns import Table
 from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
+from senn.policy import Policy
+from senn.words import quoted
 
 
 class _Estimator(BaseEstimator, Learner):
     """A learner whose columns and parameters scikit-learn looks after."""
 
-    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
-        """X as an array, once its values, and the number and names of its columns, are right."""
+    def _checked(self, X: Any, *, first: bool, **rows: Any) -> np.ndarray:
+        """X as inputs, once its values, and the number and names of its columns, are right."""
+        if isinstance(X, Table):  # of our own making
+            return super()._checked(X, first=first, **rows)
         named = hasattr(X, "columns")
         if named:  # before all else: columns that are missing may be why values are
             validate_data(self, X, reset=first, skip_check_array=True)
-        x = super()._checked(X, first=first, min_rows=min_rows)
+        x = super()._checked(X, first=first, **rows)
         if not named:
             validate_data(self, X, reset=first, skip_check_array=True)
         return x
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """The parameters; with `deep`, the fields of those that are dataclasses too.
+
+        Those of the policy are `policy__tau`, `policy__alpha`, ..., also while it is None.
+        """
+        params = super().get_params(deep=False)
+        if deep:
+            for name, value in [*params.items()]:
+                value = Policy() if name == "policy" and value is None else value
+                if is_dataclass(value) and not isinstance(value, type):
+                    params |= {f"{name}__{f.name}": getattr(value, f.name) for f in fields(value)}
+                elif hasattr(value, "get_params") and not isinstance(value, type):
+                    params |= {f"{name}__{k}": v for k, v in value.get_params().items()}
+        return params
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters, and as `policy__alpha` the fields of those that are dataclasses."""
+        whole = {name: value for name, value in params.items() if "__" not in name}
+        super().set_params(**whole)
+        known = self.get_params()
+        for name in params.keys() - whole.keys():
+            outer, _, inner = name.partition("__")
+            if name not in known:
+                raise ValueError(
+                    f"Invalid parameter {name!r} for estimator {type(self).__name__}; valid ones "
+                    f"are {quoted(sorted(known), 80)}."
+                )
+            value = getattr(self, outer)
+            value = Policy() if outer == "policy" and value is None else value
+            if is_dataclass(value) and not isinstance(value, type):  # frozen, and shared by clones
+                setattr(self, outer, replace(value, **{inner: params[name]}))
+            else:
+                value.set_params(**{inner: params[name]})
+        return self
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = tags.input_tags.sparse = True
+        tags.input_tags.categorical = True
+        return tags
 
 
 class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  it is composed
@@ -39,6 +86,7 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`.
@@ -59,6 +107,7 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`; its losses are of standardised targets.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
+    columns_ : of each column its name and kind, how many inputs it became, and how.
     n_iter_ : passes over the data.
     n_samples_seen_ : rows learned from.
     network_ : the `senn.nn.MLP`; its outputs are standardised.

@@ -5,25 +5,26 @@ the methods import that train: it loads JAX, and who only predicts does without.
 which takes a second to import, is asked only by what few fits need.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
-from senn.callbacks.base import Callback
+from senn.inputs import TableInputs
+from senn.labels import written_labels
 from senn.persistence import Persistent, ScalerAttribute, scale_arrays
 from senn.prediction import ClassPredictor, NumberPredictor, Predictor
-from senn.preparation import MIN_ROWS, Rows, check_array, refuse_huge
-from senn.readers import DataError
+from senn.preparation import MIN_ROWS, Rows, refuse_huge
 
 Own = TypeVar("Own")  # the type of the object itself
 
 # What both estimators say of their parameters.
 PARAMETERS = """Parameters
     ----------
-    hidden_sizes : tuple of int, default=(10,)
-        Units per hidden layer to start with; `()` starts from a linear model.
+    hidden_sizes : tuple of int, or int, default=(10,)
+        Units per hidden layer to start with, fewer if budgets allow no more; `()` starts from a
+        linear model.
     activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
         Activation of the hidden units.
     max_units, max_layers, max_parameters, max_seconds : default=None
@@ -39,7 +40,7 @@ PARAMETERS = """Parameters
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
         own.
-    batch_size : int, default=512
+    batch_size : int or "auto", default=512
         Examples per step, fewer if there are fewer.
     max_iter : int, default=None
         Most passes over the data; None leaves it to `n_iter_no_change`.
@@ -54,9 +55,13 @@ PARAMETERS = """Parameters
     standardize : bool, default=True
         Shift and scale each input to mean 0 and variance 1 (zero variance aside). Say False for
         images whose pixels are in [0, 1].
+    categorical_features : "from_dtype", names, positions, a mask or None, default="from_dtype"
+        Columns of categories, besides those of pandas' and polars' types of categories and of
+        text that says neither numbers nor dates. None takes no column for one, and refuses
+        such text.
     verbose : int, default=0
         1 shows progress: a live display on a terminal, lines elsewhere.
-    callbacks : sequence of `senn.Callback`, default=()
+    callbacks : sequence of `senn.Callback`, one, or None, default=()
         Told what happens during training.
     warm_start : bool, default=False
         Let `fit` start from the network of the `fit` before, grown as it is, with its scaling of
@@ -66,10 +71,10 @@ PARAMETERS = """Parameters
 
 
 @dataclass(eq=False, repr=False)
-class Learner(Predictor, Persistent):
+class Learner(TableInputs, Predictor, Persistent):
     """What classifier and regressor share."""
 
-    hidden_sizes: Sequence[int] = (10,)
+    hidden_sizes: Any = (10,)
     _: KW_ONLY
     activation: str = "rational"
     max_units: int | None = None
@@ -80,14 +85,15 @@ class Learner(Predictor, Persistent):
     metric: str | None = None
     proposer: Any = None
     policy: Any = None
-    batch_size: int = 512
+    batch_size: Any = 512
     max_iter: int | None = None
     n_iter_no_change: int | None = None
     tol: float = 1e-3
     validation_fraction: float = 0.1
     standardize: bool = True
+    categorical_features: Any = "from_dtype"
     verbose: int = 0
-    callbacks: Sequence[Callback] = ()
+    callbacks: Any = ()
     warm_start: bool = False
     random_state: Any = None
 
@@ -124,24 +130,16 @@ class Learner(Predictor, Persistent):
 
         return learning.fit_anew(self, X, y, sample_weight, checkpoint)
 
-    def _rows(self, X: Any, sample_weight: Any, *, first: bool, min_rows: int = MIN_ROWS) -> Rows:
-        """Rows to learn from: the first that this estimator sees, or such as it knows."""
-        x = self._checked(X, first=first, min_rows=min_rows)
-        if not self.standardize:
-            refuse_huge(x, self.feature_names_)
-        return Rows.of(x, sample_weight)
+    def _rows(self, X: Any, sample_weight: Any, *, first: bool, at_once: bool = True) -> Rows:
+        """Rows to learn from: the first that this estimator sees, or such as it knows.
 
-    def _checked(self, X: Any, *, first: bool, min_rows: int = 1) -> np.ndarray:
-        """X as an array, once its values, and the number of its columns, are right."""
-        x, names = check_array(X, min_rows)
-        if first:
-            self.n_features_in_, self.feature_names_ = x.shape[1], list(names)
-        elif x.shape[1] != self.n_features_in_:
-            raise DataError(
-                f"X has {x.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
-        return x
+        `at_once` says that there will be no others.
+        """
+        rows = {"min_rows": MIN_ROWS if at_once else 1, "at_once": at_once}
+        x = self._checked(X, first=first, sample_weight=sample_weight, **rows)
+        if not self.standardize:
+            refuse_huge(x, self._columns.input_names if self._columns else self.feature_names_)
+        return Rows.of(x, sample_weight)
 
     # --- prediction -----------------------------------------------------------------------
 
@@ -188,7 +186,7 @@ class ClassLearner(ClassPredictor, Learner):
         return learning.go_on_with_labels(self, X, y, classes, sample_weight)
 
     def _extra(self) -> dict[str, Any]:
-        return {"classes": self.classes_.tolist()}
+        return written_labels(self.classes_)
 
 
 class NumberLearner(NumberPredictor, Learner):

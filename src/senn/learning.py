@@ -1,5 +1,6 @@
 """How the learners of `senn.learner` train. This loads JAX; predictions do without."""
 
+import sys
 import warnings
 from dataclasses import replace
 from numbers import Integral
@@ -8,6 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from senn import settings
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
@@ -75,7 +77,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
             "{label: weight} or sample_weight."
         )
     first = not estimator.__sklearn_is_fitted__()
-    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     labels, found = check_labels(y, rows, min_classes=1)
     rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
     merged = merged_classes(None if first else estimator.classes_, found, classes)
@@ -90,7 +92,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
 def go_on_with_numbers(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Any:
     """`partial_fit` of a regressor; the estimator."""
     first = not estimator.__sklearn_is_fitted__()
-    rows = estimator._rows(X, sample_weight, first=first, min_rows=1)
+    rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     targets = _targets(estimator, y, rows, first=first)
     if first:
         _start(estimator, rows, targets.shape[1])
@@ -124,7 +126,7 @@ def _fit(
         for part in (train, held_out)
     ]
     estimator.network_, estimator.history_ = fit(
-        estimator.network_ if warm else _network(estimator, out_size, seed, policy),
+        estimator.network_ if warm else _network(estimator, rows, out_size, seed, policy),
         data.pop(0),  # not held here any more: `fit` makes a copy of its own
         validation=data[0] if len(held_out) else None,
         loss=loss,
@@ -133,13 +135,15 @@ def _fit(
         proposer=estimator.proposer,
         policy=policy,
         schedule=schedule,
-        callbacks=[*estimator.callbacks, *_progress(estimator)],
+        callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
     estimator.validation_rows_ = rows.kept[held_out]
     estimator.n_samples_seen_ = len(train) + (estimator.n_samples_seen_ if warm else 0)
     estimator._online = None
+    if estimator.history_.ended_by == Ending.INTERRUPTED and _is_part_of_more():
+        raise KeyboardInterrupt
     if estimator.history_.ended_by == Ending.NOT_FINITE:
         from sklearn.exceptions import ConvergenceWarning  # loads scikit-learn
 
@@ -149,6 +153,20 @@ def _fit(
             ConvergenceWarning,
             stacklevel=5,
         )
+
+
+def _is_part_of_more() -> bool:
+    """Whether scikit-learn or joblib called, which have more to do: Ctrl-C is to end that too.
+
+    A search would go on with the next candidate, and take the score of a half-trained one for its
+    own. Whoever calls `fit` themselves keeps what was learned.
+    """
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] in ("sklearn", "joblib"):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -> None:
@@ -165,8 +183,8 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
         optimizer=make_optimizer(estimator.optimizer),
         proposer=estimator.proposer,
         policy=_policy(estimator),
-        batch_size=estimator.batch_size,
-        callbacks=[*estimator.callbacks, *_progress(estimator)],
+        batch_size=settings.batch_size(estimator.batch_size),
+        callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
     )
     estimator.n_samples_seen_ += len(rows.x)
 
@@ -174,7 +192,7 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
 def _start(estimator: Any, rows: Rows, out_size: int) -> None:
     """A network that has seen nothing yet; the first rows set the scale of the inputs."""
     estimator.scaler_ = _scale(estimator, rows.x, rows.weight)
-    estimator.network_ = _network(estimator, out_size, _seed(estimator), _policy(estimator))
+    estimator.network_ = _network(estimator, rows, out_size, _seed(estimator), _policy(estimator))
     estimator.history_, estimator.n_samples_seen_, estimator._online = History(), 0, None
 
 
@@ -182,14 +200,16 @@ def _scale(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Scale | None:
     return scale_of(x, weight) if estimator.standardize else None
 
 
-def _network(estimator: Any, out_size: int, seed: int, policy: Policy) -> MLP:
-    sizes = tuple(estimator.hidden_sizes)
+def _network(estimator: Any, rows: Rows, out_size: int, seed: int, policy: Policy) -> MLP:
+    in_size, activation = rows.x.shape[1], estimator.activation
+    sizes = settings.hidden_sizes(estimator.hidden_sizes)
+    sizes = settings.within_budgets(sizes, policy, activation, in_size, out_size)
     return MLP(
-        estimator.n_features_in_,
+        in_size,
         out_size,
         sizes,
         key=key_of(seed),
-        activation=estimator.activation,
+        activation=activation,
         capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
     )
 
@@ -220,7 +240,7 @@ def _schedule(estimator: Any) -> Schedule:
     schedule = Schedule(
         max_epochs=_float(estimator.max_iter),
         max_seconds=_float(estimator.max_seconds),
-        batch_size=estimator.batch_size,
+        batch_size=settings.batch_size(estimator.batch_size),
         tolerance=float(estimator.tol),
     )
     if estimator.optimizer == "natural_gradient":  # the paper keeps its rate, a low one

@@ -53,8 +53,8 @@ class _Loaded(Predictor):
 
         return ESTIMATORS[vars(self)["_stored"].kind]
 
-    def _checked(self, X: Any, *, first: bool) -> Any:
-        return _whole(self)._checked(X, first=first)
+    def _checked(self, X: Any, *, first: bool, **rows: Any) -> Any:
+        return _whole(self)._checked(X, first=first, **rows)
 
 
 class LoadedClassifier(ClassPredictor, _Loaded):

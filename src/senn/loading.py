@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from senn.columns.encoder import Columns, columns_from
 from senn.history import History
+from senn.labels import read_labels
 from senn.model_file import ModelFileError, read_model
 from senn.plain import PlainNetwork
 from senn.prediction import Scale
@@ -42,8 +44,12 @@ Arrays = dict[str, np.ndarray]
 
 def _fitted(network: PlainNetwork, header: dict[str, Any], arrays: Arrays) -> dict[str, Any]:
     names = header["feature_names"]
-    if [type(name) for name in names] != [str] * network.in_size:
-        raise ValueError(f"its feature names are not {network.in_size} texts")
+    columns = _columns(header, names)
+    size = network.in_size if columns is None else len(columns.specs)
+    if [type(name) for name in names] != [str] * size:
+        raise ValueError(f"its feature names are not {size} texts")
+    if columns is not None and columns.size != network.in_size:
+        raise ValueError(f"its columns become {columns.size} inputs, not {network.in_size}")
     known = {"feature_names_in_": np.array(names, object)} if header.get("named_features") else {}
     standardised = header["standardize"]
     return {
@@ -51,15 +57,23 @@ def _fitted(network: PlainNetwork, header: dict[str, Any], arrays: Arrays) -> di
         "_input_scale": _scale("input", arrays, network.in_size) if standardised else None,
         "_online": None,
         "history_": History(stop_reason="loaded from a file"),
-        "n_features_in_": network.in_size,
+        "n_features_in_": size,
+        "_columns": columns,
         "n_samples_seen_": header.get("n_samples_seen", 0),
         "feature_names_": names,
         **known,
     }
 
 
+def _columns(header: dict[str, Any], names: Any) -> Columns | None:
+    """How a table becomes inputs; None in files from before there was anything to be done."""
+    if "columns" not in header:
+        return None
+    return columns_from(header["columns"], names, header["single"])
+
+
 def _of_classifier(network: PlainNetwork, header: dict[str, Any], _: Arrays) -> dict[str, Any]:
-    classes = np.array(header["classes"])
+    classes = read_labels(header)
     if classes.shape != (network.out_size,):
         raise ValueError(f"its classes have shape {classes.shape}")
     return {"classes_": classes}

@@ -18,6 +18,7 @@ from senn.model_file import ModelFileError as ModelFileError
 from senn.model_file import owned, owner_of
 from senn.nn.edits import arrange, resize
 from senn.nn.spaces import births, next_capacity, units
+from senn.nn.stored import network_of
 from senn.nn.stored import plain as plain
 from senn.nn.tapped import AbstractTapped
 from senn.readers import first_sentence
@@ -48,7 +49,7 @@ def read_model(
     """
     if like is None or like.architecture is not None:
         network, header, arrays = model_file.read_model(path)
-        return network.network(), header, arrays
+        return network_of(network), header, arrays
     header, arrays = read_file(path, MODEL_FORMAT)
     try:
         network = network_at("", header, arrays, like)

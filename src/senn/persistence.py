@@ -6,10 +6,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from senn.columns.encoder import Columns
 from senn.history import History
 from senn.model_file import write_model
 from senn.plain import PlainNetwork
 from senn.prediction import Scale
+from senn.settings import hidden_sizes
 
 
 class ScalerAttribute:
@@ -58,6 +60,7 @@ class Persistent:
 
     kind: ClassVar[str]  # as files call it
     _plain: PlainNetwork
+    _columns: Columns | None
     _input_scale: Scale | None
     feature_names_: list[str]
     history_: History
@@ -70,7 +73,9 @@ class Persistent:
         """The network (a perceptron); predictions are made without it."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} is not fitted yet.")
-        return self._plain.network()
+        from senn.nn.stored import network_of  # loads JAX
+
+        return network_of(self._plain)
 
     @network_.setter
     def network_(self, network: Any) -> None:
@@ -103,6 +108,7 @@ class Persistent:
             "named_features": hasattr(self, "feature_names_in_"),
             "n_samples_seen": self.n_samples_seen_,
             "standardize": self._input_scale is not None,
+            **_columns(self._columns),
             **self._extra(),
         }
         arrays = {**scale_arrays("input", self._input_scale), **self._extra_arrays()}
@@ -115,6 +121,13 @@ class Persistent:
         return {}
 
 
+def _columns(columns: Columns | None) -> dict[str, Any]:
+    """What a file keeps of how a table becomes inputs."""
+    if columns is None:
+        return {}
+    return {"columns": list(columns.specs), "single": columns.single}
+
+
 def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
     """What a file keeps of a scaler."""
     return {} if scale is None else {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}
@@ -122,6 +135,6 @@ def scale_arrays(name: str, scale: Scale | None) -> dict[str, np.ndarray]:
 
 def _json_params(estimator: Any) -> dict[str, Any]:
     params = {field.name: getattr(estimator, field.name) for field in fields(estimator)}
-    params["hidden_sizes"] = [int(n) for n in params["hidden_sizes"]]
+    params["hidden_sizes"] = list(hidden_sizes(params["hidden_sizes"]))
     plain = (str, int, float, bool, list, type(None))
     return {k: v for k, v in params.items() if isinstance(v, plain)}

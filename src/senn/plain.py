@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from senn.export import numpy_predict
+from senn.standalone import numpy_predict
 
 # Coefficients that every unit has of its own, by activation; `senn.nn.register` adds to it.
 LEARNED = dict.fromkeys(numpy_predict.ACTIVATIONS, 0) | {"rational": 3}
@@ -23,14 +23,14 @@ class PlainNetwork:
             there from the start (None if that is not known).
         arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [F, O] if units have
             coefficients.
-        network: the one that these are of, where there is one.
+        network: the one that these are of, where there is one (`senn.nn.stored.network_of`).
     """
 
     def __init__(  # noqa: D107
         self, architecture: Mapping[str, Any], arrays: Mapping[str, np.ndarray], network: Any = None
     ):
         self.architecture, self.arrays = dict(architecture), dict(arrays)
-        self._network = network
+        self.made_of = network
         self._layers: dict[Any, Any] = {}  # by type
 
     @property
@@ -67,15 +67,6 @@ class PlainNetwork:
             self._layers[x.dtype] = numpy_predict.layers(self._model(), x.dtype)
         return numpy_predict.forward(self._layers[x.dtype], x, scale)
 
-    def network(self) -> Any:
-        """The network that these arrays are of, or one with room to grow."""
-        if self._network is None:
-            # Here, because it loads JAX, which predictions do without.
-            from senn.nn.stored import mlp_from
-
-            self._network = mlp_from(self.architecture, self.arrays)
-        return self._network
-
     def _model(self) -> dict[str, Any]:
         """As `numpy_predict` has it."""
         model: dict[str, Any] = {"activation": self.architecture["activation"]}
@@ -89,7 +80,7 @@ class PlainNetwork:
 
     def __getstate__(self) -> dict[str, Any]:  # noqa: D105
         # Without JAX's objects: what they hold is in the arrays.
-        return {**vars(self), "_network": None, "_layers": {}}
+        return {**vars(self), "made_of": None, "_layers": {}}
 
 
 def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:

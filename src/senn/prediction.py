@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from senn.export.numpy_predict import log_softmax, softmax
+from senn.columns.encoder import Columns
+from senn.columns.table import Table
 from senn.plain import PlainNetwork
 from senn.readers import DataError
+from senn.standalone.numpy_predict import log_softmax, softmax
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -19,6 +21,7 @@ class Predictor:
     _plain: PlainNetwork
     _input_scale: Scale | None
     n_features_in_: int
+    _columns: Columns | None = None  # how a table becomes inputs; None in files of before
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs [N, O] in float64, computed in the type of X.
@@ -37,7 +40,10 @@ class Predictor:
 
     def _rows_to_predict(self, X: Any) -> np.ndarray:
         """Rows [N, I] of float32 or float64, if X can be predicted at all."""
-        rows = _numbers(X) if type(X) in (list, tuple) else X
+        if isinstance(X, Table) and self._columns is not None:
+            x = self._columns.encode(X)
+            return x.astype(np.float32) if self._columns.single else x
+        rows: Any = _numbers(X) if type(X) in (list, tuple) else X
         return rows if self._is_plain(rows) else self._checked(X, first=False)
 
     def _is_plain(self, X: Any) -> bool:
@@ -47,12 +53,16 @@ class Predictor:
             and X.dtype in (np.float32, np.float64)
             and X.ndim == 2
             and X.shape[1] == self.n_features_in_
+            and (self._columns is None or self._columns.are_plain)
             and len(X) > 0
             and "feature_names_in_" not in vars(self)  # of which arrays have none
             and bool(X.min() >= -LARGEST and X.max() <= LARGEST)  # neither is true of NaN
         )
 
-    def _checked(self, X: Any, *, first: bool) -> np.ndarray:
+    def _checked(
+        self, X: Any, *, first: bool, min_rows: int = 1, at_once: bool = True,
+        sample_weight: Any = None,
+    ) -> np.ndarray:  # fmt: skip
         """X as an array, once its values, and the number and names of its columns, are right."""
         raise NotImplementedError
 

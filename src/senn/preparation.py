@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senn.datasets import DataError, check_features, check_targets, split_rows
+from senn.labels import check_kind
 from senn.prediction import LARGEST, Scale
 
 MIN_ROWS = 2
@@ -36,14 +37,21 @@ def check_array(X: Any, min_rows: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """X as an array [N, I] of float32 if that holds its type exactly, else float64; and names."""
     small = getattr(X, "dtype", None)
     exact = isinstance(small, np.dtype) and np.can_cast(small, np.float32)
-    features = check_features(X, min_rows=min_rows, dtype=np.float32 if exact else np.float64)
-    if max(-float(features.x.min()), float(features.x.max())) > LARGEST:
-        size = np.abs(features.x).max(axis=0)
+    dtype = np.float32 if exact else np.float64
+    features = check_features(X, min_rows=min_rows, dtype=dtype, gaps=True)
+    refuse_large(features.x, features.names)
+    return features.x, features.names
+
+
+def refuse_large(x: np.ndarray, names: Sequence[str]) -> None:
+    """Refuse inputs [N, I], of columns of these names, that networks cannot be trained on."""
+    if len(x) and np.fmax(-np.fmin.reduce(x, axis=None), np.fmax.reduce(x, axis=None)) > LARGEST:
+        size: Any = np.fmax.reduce(np.abs(x), axis=0)
         raise DataError(
-            f"X has values up to {size.max():.3g} in column {features.names[size.argmax()]!r}, "
+            f"X has values up to {np.nanmax(size):.3g} in column "
+            f"{names[int(np.nanargmax(size))]!r}, "
             f"beyond the {LARGEST:.3g} of float32, in which networks are trained: rescale first."
         )
-    return features.x, features.names
 
 
 def refuse_huge(x: np.ndarray, names: Sequence[str]) -> None:
@@ -85,6 +93,7 @@ def check_labels(y: Any, rows: Rows, min_classes: int) -> tuple[np.ndarray, np.n
         kept = targets.classes[targets.y][rows.kept]
         targets = check_targets(kept, task=task, min_classes=min_classes)
     assert targets.classes is not None
+    check_kind(targets.classes)
     return targets.classes[targets.y], targets.classes
 
 
@@ -112,7 +121,8 @@ def merged_classes(*parts: Any) -> np.ndarray:
 
 
 def _kind(labels: np.ndarray) -> str:
-    return {"b": "booleans", **dict.fromkeys("iuf", "numbers")}.get(labels.dtype.kind, "text")
+    kinds = {"b": "booleans", "S": "bytes", "M": "dates", **dict.fromkeys("iuf", "numbers")}
+    return kinds.get(labels.dtype.kind, "text")
 
 
 def split(fraction: float, classes: np.ndarray | None, n: int, seed: int):

@@ -3,17 +3,12 @@
 Nothing in a file is ever run, and what a header claims is checked before memory is set aside.
 """
 
-import csv
 import gzip
 import math
 import os
 import sys
-import warnings
 import zipfile
-from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,6 +18,10 @@ MOST_IDX_DIMS = 8  # its images have 3
 
 class DataError(ValueError):
     """Data that cannot be used; the message is one clear sentence for the user."""
+
+
+class DataTypeError(DataError, TypeError):
+    """Values of a type that no number can be read from."""
 
 
 def first_sentence(error: BaseException) -> str:
@@ -124,113 +123,31 @@ def plain_arrays(path: Path) -> dict[str, np.ndarray]:
         raise ValueError(f"this is no npz file of plain arrays ({reason})") from error
 
 
+def read_npy(path: Path) -> np.ndarray:
+    """The array of a .npy file; a `DataError` if that is not one, or one of objects."""
+    try:
+        if not path.stat().st_size:
+            raise ValueError("it is empty")
+        # A map, because it is made only of a file that is as long as its header says.
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        check_memory(array.nbytes)
+        array = np.array(array)
+    except DataError:
+        raise
+    except Exception as error:  # NumPy raises many kinds
+        reason = "it holds objects" if "Python objects" in str(error) else first_sentence(error)
+        raise DataError(
+            f"this is no npy file of numbers or text ({reason}): save it with numpy.save."
+        ) from error
+    parts = [array] if array.dtype.names is None else [array[name] for name in array.dtype.names]
+    if not all(map(_is_unicode, parts)):
+        raise DataError("it holds what is no character: save it again with numpy.save.")
+    return array
+
+
 def _is_unicode(array: np.ndarray) -> bool:
     """Whether text is text: NumPy takes any 32 bits for a character, and Python does not."""
     if array.dtype.kind != "U" or not array.nbytes:
         return True
     kind = np.dtype(np.uint32).newbyteorder(array.dtype.byteorder)
     return int(np.frombuffer(array.tobytes(), kind).max()) <= sys.maxunicode
-
-
-# --- Tables --------------------------------------------------------------------------------------
-
-
-def read_table(path: Path) -> tuple[Any, tuple[str, ...]]:
-    """A .csv or .parquet file as a DataFrame, and notes on what was assumed about the file."""
-    suffix = path.suffix.lower()
-    try:
-        # Optional, and so imported where they are needed.
-        import pandas
-
-        return _read_csv(pandas, path) if suffix == ".csv" else (_read_parquet(pandas, path), ())
-    except DataError:
-        raise
-    except ImportError as error:
-        raise DataError(
-            f"reading tables needs pandas and pyarrow ({first_sentence(error)}): "
-            f"install them with pip install 'senn[tables]'."
-        ) from error
-    except Exception as error:  # pandas and pyarrow raise many kinds
-        advice = "give UTF-8 text with as many fields in every row as there are column names"
-        raise DataError(
-            f"this is no readable {suffix} file ({first_sentence(error)})"
-            f"{': ' + advice if suffix == '.csv' else ''}."
-        ) from error
-
-
-def _read_parquet(pandas: Any, path: Path) -> Any:
-    """A DataFrame, once the footer has said that it fits."""
-    import pyarrow.parquet
-
-    claims = pyarrow.parquet.read_metadata(path)
-    check_memory(8 * claims.num_rows * claims.num_columns)
-    return pandas.read_parquet(path, engine="pyarrow")
-
-
-def _read_csv(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """A DataFrame, and notes on what was assumed about the file."""
-    separator, first_row = csv_start(path)
-    options = {"sep": separator, "index_col": False, "skipinitialspace": True, "low_memory": False}
-    read = partial(pandas.read_csv, path, encoding="utf-8-sig", **options)
-    # Rows may be shorter than the first one, and are filled up: a small file, a large table.
-    check_memory(8 * read(nrows=0).shape[1] * _lines(path))
-    with warnings.catch_warnings():
-        # "Length of header does not match": pandas would drop the last columns.
-        warnings.simplefilter("error", pandas.errors.ParserWarning)
-        frame = read()
-        # pandas itself writes 0, 1, 2, ... above columns without names.
-        counted = first_row == [str(index) for index in range(len(first_row))]
-        headless = not counted and _is_data(first_row, frame)
-        frame = read(header=None) if headless else frame
-    notes: list[str] = []
-    if separator != ",":
-        notes.append(f"Columns are taken to be separated by {separator!r}.")
-    if headless:
-        frame.columns = [f"column_{index}" for index in range(frame.shape[1])]
-        notes.append(
-            "The first row looks like data, so the columns are called column_0, column_1, ...; "
-            "add a row of names if that is wrong."
-        )
-    elif counted:
-        notes.append("The first row, 0, 1, 2, ..., is taken for the names of the columns.")
-    return _without_index(frame, notes), tuple(notes)
-
-
-def csv_start(path: Path) -> tuple[str, list[str]]:
-    """The separator and the fields of the first row that is not blank."""
-    with path.open("rb") as file:
-        if b"\0" in file.read(8192):
-            raise DataError("it is binary, or UTF-16, where UTF-8 text is wanted: save it as csv.")
-    with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        line = next((line for line in file if line.strip()), None)
-        if line is None:
-            raise DataError("it is empty, where column names and rows of values are wanted.")
-        separator = max(",;\t", key=line.count)  # the comma if none occurs more often
-        return separator, next(csv.reader([line], delimiter=separator, skipinitialspace=True))
-
-
-def _is_data(first_row: Sequence[str], frame: Any) -> bool:
-    """Whether the first row holds values: numbers, beside words that its column has again."""
-    return any(map(is_number, first_row)) and all(
-        is_number(field) or (frame.iloc[:, index] == field).any()
-        for index, field in enumerate(first_row)
-    )
-
-
-def _without_index(frame: Any, notes: list[str]) -> Any:
-    """Leave out the row numbers that pandas and R write as a first column without a name."""
-    if frame.shape[1] < 2 or frame.shape[0] < 2 or str(frame.columns[0]) != "Unnamed: 0":
-        return frame
-    first, start = frame.iloc[:, 0], frame.iloc[0, 0]
-    if start not in (0, 1) or not np.array_equal(first, np.arange(len(frame)) + start):
-        return frame
-    notes.append("The first column has no name and counts the rows, so it is left out.")
-    return frame.iloc[:, 1:]
-
-
-def _lines(path: Path) -> int:
-    """How many lines a text has, at least."""
-    with path.open("rb") as file:
-        pieces = iter(partial(file.read, 2**20), b"")
-        counts = [(piece.count(b"\n"), piece.count(b"\r")) for piece in pieces]
-    return max(map(sum, zip(*counts, strict=True)), default=0) + 1

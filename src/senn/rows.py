@@ -4,10 +4,8 @@ What is read here is carried through to the output as it is; only the columns th
 become numbers.
 """
 
-import csv
-import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
@@ -15,7 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from senn import datasets
-from senn.readers import DataError, csv_start, read_npz, read_table
+from senn.columns.table import Table
+from senn.datasets.images import are_images, image_rows
+from senn.datasets.npy_file import npy_table
+from senn.readers import DataError, read_npy, read_npz
+from senn.standalone.numpy_columns import is_missing, texts
+from senn.table_files import distinct, named_rows, read_table, suffix_of
+from senn.text_files import TEXT_SUFFIXES, dialect_of, fitted, rows_of
 from senn.words import quoted
 
 ROWS_AT_ONCE = 4096
@@ -27,19 +31,16 @@ class Rows:
     """A table: the names of its columns as they were found, and its rows of as many cells."""
 
     names: tuple[str, ...]
-    rows: Iterator[Sequence[str]]
+    rows: Iterator[list[str]]
     separator: str = ","
 
     def chunks(self) -> Iterator["Chunk"]:
-        """The rows, `ROWS_AT_ONCE` at a time; a `DataError` for one of another length."""
+        """The rows, `ROWS_AT_ONCE` at a time; a `DataError` for one of too many cells."""
         first = 1
         while cells := list(islice(self.rows, ROWS_AT_ONCE)):
-            for number, row in enumerate(cells, first):
-                if len(row) != len(self.names):
-                    raise DataError(
-                        f"row {number} has {len(row)} fields where there are {len(self.names)} "
-                        "columns: mend or drop it first."
-                    )
+            cells = [
+                fitted(row, len(self.names), number) for number, row in enumerate(cells, first)
+            ]
             yield Chunk(cells, first)
             first += len(cells)
 
@@ -63,8 +64,21 @@ class Rows:
 class Chunk:
     """Some rows of cells, and the number of the first, counted from 1 without the names."""
 
-    cells: list[Sequence[str]]
+    cells: list[list[str]]
     first: int
+
+    def table(self, places: Sequence[int], names: Sequence[str]) -> Table:
+        """Some columns, as the text that they are, or as numbers where they are nothing else."""
+        columns = tuple(self._column(place) for place in places)
+        return Table(tuple(names), columns, (False,) * len(names), first=self.first)
+
+    def _column(self, place: int) -> np.ndarray:
+        column = [row[place] for row in self.cells]
+        return np.array([*column, None], object)[:-1]
+
+    def words(self, place: int) -> list[str | None]:
+        """A column as the words in it, None for gaps."""
+        return texts(self._column(place))
 
     def numbers(self, place: int, name: str) -> np.ndarray:
         """A column [N] as float64; a `DataError` says which row holds no finite number."""
@@ -85,9 +99,12 @@ class Chunk:
 
 
 def open_rows(
-    source: str, features: Sequence[str], data_dir: str | os.PathLike[str] | None = None
+    source: str,
+    features: Sequence[str],
+    data_dir: str | os.PathLike[str] | None = None,
+    encoding: str | None = None,
 ) -> Rows:
-    """The rows of a .csv, .parquet or .npz file, or the test rows of a named data set.
+    """The rows of a file that `senn.datasets.load` reads, or the test rows of a named data set.
 
     `features` are the names of the columns that a model reads. An array X of a .npz file has no
     names: it is taken to hold just these columns. A csv file whose first row has none of them
@@ -98,28 +115,18 @@ def open_rows(
     if source.lower() in datasets.NAMES:
         return _named_rows(source, data_dir)
     path = Path(source).expanduser()
-    readers = {".csv": _csv_rows, ".parquet": _parquet_rows, ".npz": _npz_rows}
-    if path.suffix.lower() not in readers:
+    suffix = suffix_of(path)
+    if suffix not in datasets.SUFFIXES:
         raise DataError(
             f"these are no data: choose one of {', '.join(datasets.NAMES)}, or a file ending in "
-            f"{', '.join(readers)}."
+            f"{', '.join(datasets.SUFFIXES)}."
         )
     if not path.is_file():
         raise DataError("there is no such file: check the path.")
-    return readers[path.suffix.lower()](path, features)
-
-
-def distinct(names: Iterable[str]) -> list[str]:
-    """Names of columns as pandas has them: no two alike, none empty."""
-    found: dict[str, None] = {}
-    for place, name in enumerate(names):
-        own, again = name or f"Unnamed: {place}", 0
-        unique = own
-        while unique in found:
-            again += 1
-            unique = f"{own}.{again}"
-        found[unique] = None
-    return list(found)
+    readers = {".npz": _npz_rows, ".npy": _npy_rows}
+    if suffix in (*TEXT_SUFFIXES, ".zip"):
+        return _text_rows(path, features, encoding)
+    return readers.get(suffix, _table_rows)(path, features, encoding)
 
 
 def _number(cell: str) -> float:
@@ -137,55 +144,71 @@ def _told(cell: str) -> str:
 # --- Where rows come from ------------------------------------------------------------------
 
 
-def _csv_rows(path: Path, features: Sequence[str]) -> Rows:
-    separator, _ = csv_start(path)
-    rows = _lines(path, separator)
+def _text_rows(path: Path, features: Sequence[str], encoding: str | None) -> Rows:
+    dialect = dialect_of(path, encoding)
+    rows = rows_of(path, dialect)
     first = next(rows, None)
     if first is None:
         raise DataError("it is empty, where column names and rows of values are wanted.")
+    second = next(rows, None)
+    rows = rows if second is None else chain([second], rows)
+    separator = "," if dialect.separator == " " else dialect.separator
     if set(features) & set(distinct(first)) or not any(map(_is_number, first)):
-        return Rows(tuple(first), rows, separator)
+        names = first if second is None else named_rows(first, second)
+        return Rows(tuple(names), rows, separator)
     names = tuple(f"column_{place}" for place in range(len(first)))
     return Rows(names, chain([first], rows), separator)
-
-
-def _lines(path: Path, separator: str) -> Iterator[list[str]]:
-    """The rows of a csv file that are not blank."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, delimiter=separator, skipinitialspace=True)
-            yield from (row for row in reader if row)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"it is no csv file of UTF-8 text ({error}).") from error
 
 
 def _is_number(cell: str) -> bool:
     return not np.isnan(_number(cell))
 
 
-def _parquet_rows(path: Path, _: Sequence[str]) -> Rows:
-    frame, _notes = read_table(path)
-
-    def rows() -> Iterator[list[str]]:
-        for start in range(0, len(frame), ROWS_AT_ONCE):
-            text = frame.iloc[start : start + ROWS_AT_ONCE].to_csv(header=False, index=False)
-            yield from csv.reader(io.StringIO(text))
-
-    return Rows(tuple(map(str, frame.columns)), rows())
+def _table_rows(path: Path, _: Sequence[str], encoding: str | None) -> Rows:
+    table, _notes = read_table(path, encoding)
+    return Rows(table.names, _cells(table))
 
 
-def _npz_rows(path: Path, features: Sequence[str]) -> Rows:
+def _cells(table: Table) -> Iterator[list[str]]:
+    """The rows of a table as text, empty where there is a gap."""
+    for start in range(0, len(table), ROWS_AT_ONCE):
+        part = table[start : start + ROWS_AT_ONCE]
+        yield from (list(row) for row in zip(*map(_written, part.columns), strict=True))
+
+
+def _written(values: np.ndarray) -> list[str]:
+    if values.dtype.kind == "M":
+        return ["" if word == "NaT" else word for word in np.datetime_as_string(values).tolist()]
+    return ["" if is_missing(value) else str(value) for value in values.tolist()]
+
+
+def _npy_rows(path: Path, features: Sequence[str], _: str | None) -> Rows:
+    array = read_npy(path)
+    if are_images(array):
+        rows = _wide_as(features, image_rows(array)[0])
+        return Rows(tuple(features), _array_rows(rows))
+    table = npy_table(array)
+    return Rows(table.names, _cells(table))
+
+
+def _npz_rows(path: Path, features: Sequence[str], _: str | None) -> Rows:
     arrays = read_npz(path)
-    x = next((arrays[key] for key in ("X", "x", "X_test", "x_test") if key in arrays), None)
+    names = ("X", "x", "X_test", "x_test", "test_images", "images", "Xte")
+    x = next((arrays[key] for key in names if key in arrays), None)
     y = arrays.get("y")
+    x = _wide_as(features, image_rows(x)[0] if x is not None and are_images(x) else x)
+    if y is None or y.shape != (len(x),):
+        return Rows(tuple(features), _array_rows(x))
+    return Rows((*features, "y"), _array_rows(x, y))
+
+
+def _wide_as(features: Sequence[str], x: np.ndarray | None) -> np.ndarray:
     if x is None or x.ndim != 2 or x.shape[1] != len(features):
         found = "there is none" if x is None else f"its shape is {x.shape}"
         raise DataError(
             f"an array X [rows, {len(features)}] of the model's features is wanted, but {found}."
         )
-    if y is None or y.shape != (len(x),):
-        return Rows(tuple(features), _array_rows(x))
-    return Rows((*features, "y"), _array_rows(x, y))
+    return x
 
 
 def _named_rows(name: str, data_dir: str | os.PathLike[str] | None) -> Rows:

@@ -1,6 +1,7 @@
 """Numbers and names in words, for messages and reports."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 MOST_NAMED = 8  # of many names in one message
 LONGEST = 60  # characters of a name that a reader wants
@@ -9,6 +10,13 @@ LONGEST = 60  # characters of a name that a reader wants
 def quoted(names: Iterable[object], most: int = MOST_NAMED) -> str:
     """`'a', 'b' and 3 more`."""
     return joined([short(name) for name in names], most)
+
+
+def columns_phrase(names: Sequence[str], mask: Any = None) -> str:
+    """`column 'a'` or `columns 'a' and 'b'`: all names, or those where the mask is true."""
+    if mask is not None:
+        names = [name for name, chosen in zip(names, mask, strict=True) if chosen]
+    return f"column{'s' if len(names) > 1 else ''} {quoted(names)}"
 
 
 def short(name: object) -> str:

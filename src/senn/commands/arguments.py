@@ -1,6 +1,7 @@
 """What the sub-commands' arguments share: how words become values, and options for the machine."""
 
 import argparse
+import csv
 import math
 import re
 import sys
@@ -51,6 +52,14 @@ def choice(names: Sequence[str]) -> Callable[[str], str]:
         raise argparse.ArgumentTypeError(f"must be one of {', '.join(names)}; got {text!r}")
 
     return parse
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Names separated by commas; one with a comma in it stands in double quotes."""
+    found = next(csv.reader([text], skipinitialspace=True), [])
+    if not any(found):
+        raise argparse.ArgumentTypeError("must be names of columns such as id,name; got none")
+    return tuple(name.strip() for name in found if name.strip())
 
 
 def layer_sizes(text: str) -> tuple[int, ...]:

@@ -48,7 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         check_new(file, overwrite=arguments.overwrite)
     estimator = load_model(arguments.model)
     with unwritable_told(path):
-        write(estimator, path)
+        try:
+            write(estimator, path)
+        except ValueError as error:  # what that kind of file cannot hold
+            raise UsageError(str(error)) from error
     for file in _files(path):
         print(f"{file}: {file.stat().st_size:,} bytes")
     return DONE

@@ -4,7 +4,7 @@ import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -25,7 +25,8 @@ examples:
 
 The columns that the model was trained on are found by their names, wherever they stand; all
 others are carried through. Added are `prediction` and, for classes, one `probability_<label>`
-each. A row in which a number is missing ends it; standard output then has the rows before it.
+each. Gaps and categories that training did not have are welcome. A row in which there is no
+number where one is wanted ends it; standard output then has the rows before it.
 """
 
 
@@ -43,12 +44,13 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
     add = parser.add_argument
     add_model(add)
     completes(add("data", metavar="DATA",
-        help="a .csv, .parquet or .npz file, or digits, moons, mnist, fashion-mnist: test rows"),
+        help="a file such as senn train reads, or digits, moons, mnist, fashion-mnist: test rows"),
         DATA)  # fmt: skip
     completes(add("--out", metavar="FILE", help="csv file (default: standard output)"), FILES)
     add("--overwrite", action="store_true", help="replace the file that --out names")
     add("--target", metavar="COLUMN",
         help="what is to be predicted, to say on standard error how well it was")  # fmt: skip
+    add("--encoding", metavar="NAME", help="of a file of text (default: told from it)")
     add("--data-dir", metavar="DIR", help="where the files of mnist or fashion-mnist are")
     add_machine_options(parser)
     add_debug_option(add)
@@ -76,7 +78,9 @@ def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) ->
     """Write all rows; how well they were predicted, if a target was named."""
     from senn.rows import open_rows
 
-    table = open_rows(arguments.data, estimator.feature_names_, arguments.data_dir)
+    table = open_rows(
+        arguments.data, estimator.feature_names_, arguments.data_dir, arguments.encoding
+    )
     added = _added_names(estimator)
     _check_added(table.names, added)
     places = table.positions(estimator.feature_names_)
@@ -135,11 +139,16 @@ def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list
     import numpy as np
 
     names = estimator.feature_names_
-    columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
-    x = np.column_stack(columns).astype(np.float32)  # as `senn train` reads tables
+    if estimator._columns is None:  # of a time when `senn train` read numbers alone
+        columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
+        x = np.column_stack(columns).astype(np.float32)
+    else:
+        x = chunk.table(places, names)
     if not _classifies(estimator):
         values = estimator.predict(x)
-        return values, [[f"{v:.9g}" for v in row] for row in values.reshape(len(x), -1).tolist()]
+        return values, [
+            [f"{v:.9g}" for v in row] for row in values.reshape(len(chunk.cells), -1).tolist()
+        ]
     probabilities = estimator.predict_proba(x)
     labels = estimator.classes_[probabilities.argmax(axis=1)]
     return labels, [
@@ -162,18 +171,30 @@ class _Judge:
         """Remember what was predicted, and what was to be."""
         import numpy as np
 
+        words = chunk.words(self.place)
+        known = np.array([word is not None for word in words])
+        said = [word for word in words if word is not None]
         if self.text:
-            wanted = np.array([row[self.place] for row in chunk.cells])
+            wanted = np.array(said)
         else:
-            wanted = chunk.numbers(self.place, self.target)
-        self.seen.append((wanted, predicted))
+            wanted = np.array([self._number(word) for word in said])
+        self.seen.append((wanted, predicted[known]))
+
+    def _number(self, word: str) -> float:
+        from senn.readers import DataError
+        from senn.standalone.numpy_columns import MARKS, number
+
+        for mark in MARKS:
+            with suppress(ValueError):
+                return number(word, mark)
+        raise DataError(f"column {self.target!r} has {word[:40]!r}, where a number is wanted.")
 
     def verdict(self) -> str:
         """Accuracy or R² of all rows, in words."""
         import numpy as np
         from sklearn.metrics import r2_score
 
-        if not self.seen:
+        if not any(len(wanted) for wanted, _ in self.seen):
             return "no rows to compare"
         wanted, predicted = (np.concatenate(part) for part in zip(*self.seen, strict=True))
         rows = f"on {len(wanted):,} rows"

@@ -167,5 +167,5 @@ def _smaller(
         )  # fmt: skip
     finally:
         progress.close()  # the terminal must be left clean, whatever happened
-    smaller.feature_names_ = list(data.feature_names)
+    smaller.name_columns(data.feature_names)
     return smaller

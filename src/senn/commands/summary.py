@@ -109,6 +109,7 @@ def summarise(
         "steps": history.steps,
         "stop_reason": history.stop_reason,
         "interrupted": history.ended_by == Ending.INTERRUPTED,
+        "columns": estimator.columns_,
         "version": __version__,
     }
 

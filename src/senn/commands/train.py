@@ -15,10 +15,12 @@ from senn.commands.arguments import (
     add_machine_options,
     choice,
     layer_sizes,
+    names,
     number,
     use_machine,
     whole,
 )
+from senn.commands.columns import ColumnsTold
 from senn.commands.completion import DATA, FOLDERS, completes
 from senn.commands.console import PatientConsole
 from senn.commands.errors import DONE, INTERRUPTED, UNREAD, NotSavedError, UsageError
@@ -67,6 +69,7 @@ examples:
   senn train mnist --data-dir data/mnist --max-seconds 600
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
+  senn train sales.csv.gz --drop id,name --categorical zip
   senn train --resume run                    goes on with a run that was stopped or killed
 
 Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
@@ -84,6 +87,8 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
         **style,
     )
     _add_options(parser)
+    add_machine_options(parser)
+    _add_output_options(parser)
     parser.set_defaults(run=run)
 
 
@@ -92,11 +97,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         nargs="?",
-        help="digits, moons, mnist, fashion-mnist, or a .csv, .parquet or .npz file",
+        help="digits, moons, mnist, fashion-mnist, or a table: .csv, .tsv, .txt (or .gz, .zip), "
+        ".xlsx, .parquet, .feather, .npz or .npy",
     )
     completes(data, DATA)
     add = parser.add_argument_group("data").add_argument
     add("--target", metavar="COLUMN", help="what to learn (default: the last column)")
+    add("--drop", type=names, metavar="COLUMNS", default=(),
+        help="columns to leave out, such as id,name")  # fmt: skip
+    add("--categorical", type=names, metavar="COLUMNS", default=(),
+        help="columns of categories besides those that look like it: zip,month")  # fmt: skip
+    add("--encoding", metavar="NAME", help="of a file of text (default: told from it)")
     add("--task", type=choice(TASKS), choices=TASKS, metavar="TASK",
         help="classification or regression (default: told from the target)")  # fmt: skip
     completes(add("--data-dir", metavar="DIR",
@@ -132,8 +143,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--metric", type=choice(METRICS), choices=METRICS, metavar="NAME",
         help=f"output metric, {', '.join(METRICS)} (default: the optimiser's)")  # fmt: skip
 
-    add_machine_options(parser)
 
+def _add_output_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("output").add_argument
     completes(add("--out", metavar="RUN",
         help="folder for the model, the ledger and the settings"), FOLDERS)  # fmt: skip
@@ -181,7 +192,8 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         writer = _writer(arguments, checkpoint)
         stop = GracefulStop(writer and writer.write)
         with stop.listening():  # what was learned is saved, whenever the signal comes
-            seconds = fitted(estimator, data, checkpoint, [writer, stop] if writer else [stop])
+            unseen = [] if arguments.quiet else [ColumnsTold(estimator, console)]
+            seconds = fitted(estimator, data, checkpoint, [*unseen, *filter(None, [writer]), stop])
             return save(arguments, data, estimator, seconds, console)
 
 
@@ -240,6 +252,8 @@ def usual() -> dict[str, Any]:
     """What the options of `senn train` are if nobody says."""
     parser = argparse.ArgumentParser()
     _add_options(parser)
+    add_machine_options(parser)
+    _add_output_options(parser)
     return vars(parser.parse_args([]))
 
 
@@ -277,6 +291,9 @@ def load_data(arguments: argparse.Namespace) -> Any:
             data_dir=arguments.data_dir,
             test_fraction=arguments.test_fraction,
             seed=arguments.seed,
+            drop=arguments.drop,
+            categorical=arguments.categorical,
+            encoding=arguments.encoding,
         )
     except datasets.DataError as error:
         raise UsageError(str(error)) from error
@@ -292,7 +309,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     from senn import Policy, learning  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
 
-    names = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
+    given = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
              "max_layers", "max_parameters", "max_seconds")  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
     policy = Policy(width=not arguments.no_width, depth=not arguments.no_depth, **thresholds)
@@ -305,7 +322,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         standardize=not (data.images or arguments.no_standardize),
         random_state=arguments.seed,
         callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
-        **_given(arguments, names),
+        **_given(arguments, given),
     )
 
 
@@ -342,6 +359,7 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
 def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.checkpoints import CheckpointError
+    from senn.datasets import DataError
     from senn.training import ResumeError
 
     start, shown = time.monotonic(), estimator.callbacks
@@ -351,10 +369,12 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
         estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
+    except DataError as error:  # of columns, which are learned from the rows to train on
+        raise UsageError(f"{data.name}: {error}") from error
     finally:
         for callback in shown:
             callback.close()  # the terminal must be left clean, whatever happened
-    estimator.feature_names_ = list(data.feature_names)
+    estimator.name_columns(data.feature_names)
     return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
 
 

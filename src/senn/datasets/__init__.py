@@ -5,7 +5,6 @@ Everything here ends in NumPy arrays; nothing here knows a network.
 
 from senn.datasets.columns import Kind as Kind
 from senn.datasets.dataset import Dataset as Dataset
-from senn.datasets.errors import DataTypeError as DataTypeError
 from senn.datasets.features import Features as Features
 from senn.datasets.features import check_features as check_features
 from senn.datasets.loading import NAMES as NAMES
@@ -20,4 +19,5 @@ from senn.datasets.targets import Task as Task
 from senn.datasets.targets import check_targets as check_targets
 from senn.datasets.targets import infer_task as infer_task
 from senn.readers import DataError as DataError
+from senn.readers import DataTypeError as DataTypeError
 from senn.readers import read_idx as read_idx

@@ -98,19 +98,3 @@ def columns_of(table: Any) -> list[Column]:
 def is_pandas(values: Any) -> bool:
     """Whether this is a pandas DataFrame or Series (told without importing pandas)."""
     return hasattr(values, "iloc") and hasattr(values, "to_numpy")
-
-
-def as_array(values: Any, name: str) -> np.ndarray:
-    """An array-like as an array; columns of mixed kinds keep theirs, as objects."""
-    if hasattr(values, "toarray"):
-        raise DataError(f"{name} is a sparse matrix: make it dense with {name}.toarray().")
-    try:
-        array = np.asarray(values)
-        # NumPy turns [[1, "a"]] into text throughout, which hides which column is to blame.
-        if array.dtype.kind in "US" and not hasattr(values, "dtype"):
-            array = np.asarray(values, dtype=object)
-    except (ValueError, TypeError) as error:
-        raise DataError(
-            f"{name} is no array ({first_sentence(error)}): give rows of equal length."
-        ) from error
-    return array

@@ -1,6 +1,7 @@
 """What a data set holds."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +14,18 @@ from senn.datasets.targets import Targets, Task
 class Dataset:
     """A training set and a test set; N rows, I features, O outputs.
 
+    Features that are all numbers, without gaps, are an array; others a `senn.columns.Table`, which
+    the estimators take as they take DataFrames.
+
     `y` holds class codes for a classification, whose labels are `classes[y]`, and float32
     targets [N, O] for a regression, whose `classes` is None. Every class has a training row.
     """
 
     name: str
     task: Task
-    x: np.ndarray  # [N, I] float32
+    x: Any  # [N, I] float32, float64 where a column needs it, or a table
     y: np.ndarray  # [N] int32 class codes, or [N, O] float32 targets
-    x_test: np.ndarray
+    x_test: Any
     y_test: np.ndarray
     classes: np.ndarray | None  # labels; the index is the class code
     feature_names: tuple[str, ...]

@@ -5,7 +5,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from senn.datasets.columns import as_array, columns_of, is_pandas
+from senn.columns.shape import check_shape
+from senn.columns.table import as_array
+from senn.datasets.columns import columns_of, is_pandas
 from senn.datasets.finite import finite, stack
 from senn.readers import DataError
 from senn.words import counted
@@ -14,7 +16,7 @@ from senn.words import counted
 class Features(NamedTuple):
     """Checked features: `x` [N, I], the names of its columns, and notes for the user."""
 
-    x: np.ndarray
+    x: Any
     names: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -25,44 +27,26 @@ def check_features(
     *,
     min_rows: int = 1,
     dtype: type[np.floating] = np.float32,
+    gaps: bool = False,
 ) -> Features:
     """Check that `x` can be learned from, and return it as an array [N, I] of `dtype`.
 
     `x` is anything like an array of rows, a DataFrame included; booleans become 0 and 1. The
     names are those given, else the DataFrame's, else column_0, column_1, ...; constant columns
-    and columns whose variation `dtype` hardly resolves are noted.
+    and columns whose variation `dtype` hardly resolves are noted. `gaps` says that NaN may be.
 
     Raises a `DataError` that names the columns for text, dates, categories, objects, complex
-    numbers, NaN, infinity and values beyond the range of `dtype`; and for wrong shapes, fewer
+    numbers, gaps, infinity and values beyond the range of `dtype`; and for wrong shapes, fewer
     than `min_rows` rows and zero features.
     """
     columns = getattr(x, "columns", None) if feature_names is None else feature_names
     x = x if is_pandas(x) else as_array(x, "X")
-    _check_shape(x.shape, min_rows)
+    check_shape(x.shape, min_rows)
     names = _feature_names(columns, x.shape[1])
     numeric = isinstance(x, np.ndarray) and x.dtype.kind in "biuf"
     table = x if numeric else stack(columns_of(x), names, "features")
-    array, notes = finite(table, names, "features", dtype)
+    array, notes = finite(table, names, "features", dtype, gaps=gaps)
     return Features(array, names, notes)
-
-
-def _check_shape(shape: tuple[int, ...], min_rows: int) -> None:
-    if len(shape) != 2:
-        advice = "X.reshape(-1, 1) if it is one feature, X.reshape(1, -1) if it is one row"
-        raise DataError(
-            f"Expected X with 2 dimensions, rows and features, got {len(shape)} (shape={shape}): "
-            f"Reshape your data with {advice if len(shape) < 2 else 'X.reshape(len(X), -1)'}."
-        )
-    if shape[1] == 0:
-        raise DataError(
-            f"Found 0 feature(s) (shape={shape}) while a minimum of 1 is required: "
-            f"give at least one column besides the target."
-        )
-    if shape[0] < min_rows:
-        raise DataError(
-            f"Found {counted(shape[0], 'row')} (n_samples={shape[0]}) while a minimum of "
-            f"{min_rows} is required: give more rows."
-        )
 
 
 def _feature_names(names: Iterable[object] | None, n_features: int) -> tuple[str, ...]:

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from senn.datasets.columns import Column, example, is_missing
-from senn.datasets.errors import DataTypeError
-from senn.datasets.wording import SUBJECTS, columns_phrase
-from senn.readers import DataError
-from senn.words import counted, joined, short
+from senn.datasets.wording import SUBJECTS
+from senn.readers import DataError, DataTypeError
+from senn.words import columns_phrase, counted, joined, short
 
 
 def stack(columns: Sequence[Column], names: Sequence[str], what: str) -> np.ndarray:
@@ -39,13 +38,21 @@ def stack(columns: Sequence[Column], names: Sequence[str], what: str) -> np.ndar
 
 
 def finite(
-    table: np.ndarray, names: Sequence[str], what: str, dtype: type[np.floating]
+    table: np.ndarray,
+    names: Sequence[str],
+    what: str,
+    dtype: type[np.floating],
+    *,
+    gaps: bool = False,
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """The table [N, I] as `dtype`, once every value is finite and within its range, and notes."""
+    """The table [N, I] as `dtype`, once every value is finite and within its range, and notes.
+
+    With `gaps` values may be NaN.
+    """
     # Extremes alone show NaN, infinity and overflow: no temporary as large as the table.
-    low, high = table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64)
+    low, high = _extremes(table, gaps)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        refuse_gaps([table[:, index] for index in range(table.shape[1])], names, what)
+        refuse_gaps([table[:, index] for index in range(table.shape[1])], names, what, gaps=gaps)
     size = np.maximum(np.abs(low), np.abs(high))
     limit, eps = float(np.finfo(dtype).max), float(np.finfo(dtype).eps)
     if (size > limit).any():
@@ -58,8 +65,7 @@ def finite(
     constant = low == high
     if constant.any():
         notes.append(f"{SUBJECTS[what]} a single value in {columns_phrase(names, constant)}.")
-    # Below 1000 steps of `dtype` from the lowest to the highest value, rounding shows.
-    coarse = ~constant & (high / 2 - low / 2 < 500 * eps * size)
+    coarse = ~constant & _is_coarse(low, high, eps)
     if coarse.any():
         notes.append(
             f"{SUBJECTS[what]} values too close together for their size to be told apart well in "
@@ -79,12 +85,34 @@ def _gaps(values: np.ndarray) -> tuple[int, int]:
     return 0, 0
 
 
-def refuse_gaps(columns: Sequence[np.ndarray], names: Sequence[str], what: str) -> None:
-    """Raise a `DataError` that names the columns with missing or infinite values."""
+def is_coarse(table: np.ndarray, dtype: type[np.floating]) -> np.ndarray:
+    """Whether `dtype` tells the values of each column apart badly [I]."""
+    low, high = _extremes(table, True)
+    return (low < high) & _is_coarse(low, high, float(np.finfo(dtype).eps))
+
+
+def _is_coarse(low: np.ndarray, high: np.ndarray, eps: float) -> np.ndarray:
+    # Below 1000 steps from the lowest to the highest value, rounding shows.
+    return high / 2 - low / 2 < 500 * eps * np.maximum(np.abs(low), np.abs(high))
+
+
+def _extremes(table: np.ndarray, gaps: bool) -> tuple[np.ndarray, np.ndarray]:
+    """The lowest and the highest value of every column; without NaN, if there may be gaps."""
+    if not gaps or table.dtype.kind != "f":
+        return table.min(axis=0).astype(np.float64), table.max(axis=0).astype(np.float64)
+    low, high = (f.reduce(table, axis=0).astype(np.float64) for f in (np.fmin, np.fmax))
+    empty = np.isnan(low)
+    return np.where(empty, 0, low), np.where(empty, 0, high)
+
+
+def refuse_gaps(
+    columns: Sequence[np.ndarray], names: Sequence[str], what: str, *, gaps: bool = False
+) -> None:
+    """Raise a `DataError` that names the columns with infinite values, or missing ones."""
     found: dict[str, list[str]] = {"missing values (NaN)": [], "infinity": []}
     for name, values in zip(names, columns, strict=True):
         for word, count in zip(found, _gaps(values), strict=True):
-            if count:
+            if count and not (gaps and word.startswith("missing")):
                 found[word].append(f"{short(name)} ({count} of {counted(len(values), 'row')})")
     phrases = [
         f"{word} in column{'s' if where[1:] else ''} {joined(where)}"

@@ -1,18 +1,20 @@
 """Data sets by name, or from a file."""
 
-import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from senn.datasets.dataset import Dataset
 from senn.datasets.digits import digits_dataset
 from senn.datasets.mnist import mnist_dataset
 from senn.datasets.moons import moons_dataset
+from senn.datasets.npy_file import npy_dataset
 from senn.datasets.npz_file import npz_dataset
 from senn.datasets.options import check_options
 from senn.datasets.table_file import table_dataset
 from senn.datasets.wording import did_you_mean
 from senn.readers import DataError, first_sentence
+from senn.table_files import TABLE_SUFFIXES, suffix_of
 
 _NAMED = {
     "digits": digits_dataset,
@@ -20,10 +22,14 @@ _NAMED = {
     "mnist": mnist_dataset,
     "fashion-mnist": mnist_dataset,
 }
-_FILES = {".csv": table_dataset, ".parquet": table_dataset, ".npz": npz_dataset}
+_FILES = {
+    **dict.fromkeys(TABLE_SUFFIXES, table_dataset),
+    ".npz": npz_dataset,
+    ".npy": npy_dataset,
+}
 NAMES = tuple(_NAMED)
 SUFFIXES = tuple(_FILES)
-_CHOICES = f"choose one of {', '.join(NAMES)}, or a file ending in {' or '.join(SUFFIXES)}"
+_CHOICES = f"choose one of {', '.join(NAMES)}, or a file ending in {', '.join(SUFFIXES)}"
 
 
 def load(
@@ -34,22 +40,34 @@ def load(
     data_dir: str | os.PathLike[str] | None = None,
     test_fraction: float = 0.2,
     seed: int = 0,
+    drop: Sequence[str] = (),
+    categorical: Sequence[str] = (),
+    encoding: str | None = None,
 ) -> Dataset:
-    """Load a data set by name, or from a .csv, .parquet or .npz file.
+    """Load a data set by name, or from a file.
+
+    Files are text (.csv, .tsv, .txt, also .gz or in a .zip), .xlsx, .parquet, .feather, .npz and
+    .npy.
 
     `digits`, `moons`, `mnist` and `fashion-mnist` are known by name. The files of the last two
     are looked for in `data_dir`, else in $SENN_DATA and where Debian puts them, else fetched from
     OpenML; their test set is the official one.
 
-    In a table the column called `target`, else the last, is the target, and all others are
-    features. A .npz file holds `X` and `y` (or the array called `target`), and may hold
+    In a table the column called `target`, else the last, is the target, and all others but those
+    to `drop` are features; `categorical` ones hold categories, whatever they look like. Rows
+    without a target are left out. `encoding` is of text, told from the file if None.
+
+    A .npz file holds `X` and `y` (or the array called `target`), and may hold
     `X_test` and `y_test`. Else `test_fraction` of the rows is split off at random, stratified
     for classes, so that the same seed gives the same split. `task` overrules `infer_task`.
 
     Raises a `DataError` whose message is one sentence for everything that cannot be used.
     """
     folder = None if data_dir is None else Path(data_dir).expanduser()
-    options = check_options(target, task, folder, test_fraction, seed)
+    options = check_options(
+        target, task, folder, test_fraction, seed,
+        drop=tuple(drop), categorical=tuple(categorical), encoding=encoding,
+    )  # fmt: skip
     name = os.fspath(source)
     if name.lower() in _NAMED:
         if target is not None or task == "regression":
@@ -59,10 +77,10 @@ def load(
     path = Path(name).expanduser()
     _check_file(name, path)
     try:
-        return _FILES[path.suffix.lower()](path, options)
+        return _FILES[suffix_of(path)](path, options)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except (OSError, csv.Error) as error:
+    except OSError as error:
         raise DataError(f"{name}: it cannot be read ({first_sentence(error)}).") from error
 
 
@@ -70,7 +88,7 @@ def _check_file(name: str, path: Path) -> None:
     """Refuse what is not a file of a known kind; `name` is what the user wrote."""
     if name and os.path.isdir(path):
         raise DataError(f"{name!r} is a folder, where data are wanted: {_CHOICES}.")
-    suffix = path.suffix.lower()
+    suffix = suffix_of(path)
     if suffix in _FILES:
         if not os.path.exists(path):
             folder = path.parent

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from numbers import Integral, Real
 from pathlib import Path
+from typing import Any
 
 from senn.datasets.targets import Task
 from senn.readers import DataError
@@ -19,11 +20,15 @@ class Options:
     data_dir: Path | None
     test_fraction: float
     seed: int
+    drop: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    encoding: str | None = None
 
 
 def check_options(
-    target: str | None, task: str | None, data_dir: Path | None, test_fraction: float, seed: int
-) -> Options:
+    target: str | None, task: str | None, data_dir: Path | None, test_fraction: float, seed: int,
+    **columns: Any,
+) -> Options:  # fmt: skip
     """The options, if they can be used; else a `DataError`."""
     if task not in (None, "classification", "regression"):
         raise DataError(f"task={task!r} is not known: choose 'classification' or 'regression'.")
@@ -31,4 +36,4 @@ def check_options(
         raise DataError(f"test_fraction={test_fraction!r} is not between 0 and 1: try 0.2.")
     if not isinstance(seed, Integral) or not 0 <= seed <= _MAX_SEED:
         raise DataError(f"seed={seed!r} is not a whole number from 0 to {_MAX_SEED}.")
-    return Options(target, task, data_dir, float(test_fraction), int(seed))
+    return Options(target, task, data_dir, float(test_fraction), int(seed), **columns)

@@ -5,7 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from senn.datasets.columns import Column, as_array, columns_of, is_pandas
+from senn.columns.table import as_array
+from senn.datasets.columns import Column, columns_of, is_pandas
 from senn.datasets.finite import finite, refuse_gaps, stack
 from senn.readers import DataError
 from senn.words import counted

@@ -1,6 +1,7 @@
 """A model as arrays in one .npz file, and the function of it that predicts with NumPy alone."""
 
 import io
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -8,17 +9,20 @@ from typing import Any
 import numpy as np
 
 from senn import __version__
-from senn.export import numpy_predict
+from senn.columns.encoder import Columns
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
+from senn.standalone import numpy_columns, numpy_predict
+
+IMPORT = "from senn.standalone.numpy_columns import encode\n"
 
 
 def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
     """Write a fitted estimator as `path`, a .npz file, and beside it how to predict with it.
 
-    For `model.npz` that is `model_predict.py`, a copy of `senn.export.numpy_predict`, which needs
-    NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators, and a
-    `ValueError` for an activation of one's own, which that program does not have.
+    For `model.npz` that is `model_predict.py`, `senn.standalone.numpy_predict` in one file, which
+    needs NumPy and nothing else. No array needs pickle. Raises a `TypeError` for other estimators,
+    and a `ValueError` for an activation of one's own, which that program does not have.
     """
     parts, file = parts_of(estimator), io.BytesIO()
     if parts.activation not in numpy_predict.BUILT_IN:
@@ -29,13 +33,30 @@ def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
         )
     np.savez(file, allow_pickle=False, **_arrays(parts))
     write_atomically(Path(path), file.getvalue())
-    write_atomically(program_beside(path), Path(numpy_predict.__file__).read_bytes())
+    write_atomically(program_beside(path), program().encode())
+
+
+def program() -> str:
+    """The source of `numpy_predict`, with that of `numpy_columns` where it imports it."""
+    source = Path(numpy_predict.__file__).read_text("utf-8")
+    needed = Path(numpy_columns.__file__).read_text("utf-8")
+    _, _, needed = needed.partition('"""\n\n')  # the end of its docstring
+    imports, _, needed = needed.partition("import numpy as np\n")
+    source = source.replace(IMPORT, f"# --- From columns to inputs ---\n{needed}\n")
+    return source.replace("import json\n", f"import json\n{imports.rstrip()}\n", 1)
 
 
 def program_beside(path: str | os.PathLike[str]) -> Path:
     """`model_predict.py` for `model.npz`: what can be imported has no other signs in its name."""
     stem = "".join(c if c.isalnum() else "_" for c in Path(path).stem)
     return Path(path).with_name(f"{stem}_predict.py")
+
+
+def _columns(columns: Columns) -> dict[str, Any]:
+    """What the program needs to make inputs of columns."""
+    if columns.are_plain:
+        return {"fill": np.array([spec["fill"] for spec in columns.specs])}
+    return {"columns": np.array(json.dumps(columns.specs))}
 
 
 def _arrays(parts: Parts) -> dict[str, Any]:
@@ -50,6 +71,8 @@ def _arrays(parts: Parts) -> dict[str, Any]:
     ):
         arrays |= {f"weight_{m}": weight, f"bias_{m}": bias, f"sources_{m}": np.array(nodes)}
     arrays |= {f"theta_{m}": theta for m, theta in enumerate(parts.thetas)}
+    if parts.columns is not None:
+        arrays |= _columns(parts.columns)
     for name, scale in (("input", parts.input_scale), ("target", parts.target_scale)):
         if scale is not None:
             arrays |= {f"{name}_mean": scale[0], f"{name}_scale": scale[1]}

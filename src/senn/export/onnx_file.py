@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from senn import __version__
+from senn.columns import treatments
+from senn.export.onnx_columns import ML, ML_OPSET, table_inputs
+from senn.export.onnx_graph import Graph
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
 from senn.nn.activation import activation_called
 
 try:
-    from onnx import ModelProto, TensorProto, helper, numpy_helper
+    from onnx import ModelProto, TensorProto, helper
 except ImportError as error:
     raise ImportError("ONNX export needs the package onnx: pip install 'senn[onnx]'.") from error
 
@@ -24,7 +27,13 @@ LABELS = {"i": np.int64, "u": np.int64, "f": np.float64, "b": np.bool_, "U": np.
 def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET) -> None:
     """Write a fitted estimator as an ONNX file, the scaling of inputs and targets included.
 
-    The input is `X` [N, I] float32, its columns in the order of the metadata's `feature_names`.
+    Of a table of numbers without gaps the input is `X` [N, I] float32 (double where that would
+    lose digits that matter), its columns in the order of the metadata's `feature_names`. Of any
+    other table each column is an input of its name [N, 1], or `column NAME` if an output is called
+    so: double for numbers (NaN for a gap), flags (0 and 1) and dates (days since 1970), string for
+    categories ("" for a gap). `columns` among the metadata has their kinds; those that were left
+    out are no inputs.
+
     A classifier has the outputs `label` [N] and `probabilities` [N, classes], its columns in the
     order of `classes_`; a regressor `prediction`, of the shape that `predict` gives. Labels are
     int64, double, bool or string. The metadata also say `senn_version` and `hidden_sizes`.
@@ -36,13 +45,15 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET)
 
 def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     """The model that `to_onnx` writes."""
-    graph = _Graph()
-    y = _network(graph, parts, _scaled_inputs(graph, parts))
+    graph = Graph()
+    rows, x = table_inputs(graph, parts)
+    y = _network(graph, parts, _scaled(graph, parts, x))
     outputs = _regression(graph, parts, y) if parts.classes is None else _labels(graph, parts, y)
-    row = helper.make_tensor_value_info("X", TensorProto.FLOAT, ["N", len(parts.feature_names)])
     opsets = [helper.make_opsetid("", opset)]
+    if any(node.domain == ML for node in graph.nodes):
+        opsets.append(helper.make_opsetid(ML, ML_OPSET))
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "senn", [row], outputs, graph.constants),
+        helper.make_graph(graph.nodes, "senn", rows, outputs, graph.constants),
         opset_imports=opsets,
         ir_version=helper.find_min_ir_version_for(opsets),
         producer_name="senn",
@@ -52,42 +63,23 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
         "senn_version": __version__,
         "hidden_sizes": json.dumps(parts.hidden_sizes),
         "feature_names": json.dumps(parts.feature_names),
+        "columns": json.dumps([] if parts.columns is None else treatments(parts.columns)),
     })  # fmt: skip
     return model
 
 
-class _Graph:
-    """Nodes and constants as they come, each called by its output."""
-
-    def __init__(self):
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
-
-    def node(self, operator: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
-        """Add an operation; the name of its output."""
-        output = name or f"{operator.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(operator, inputs, [output], **attributes))
-        return output
-
-    def constant(self, name: str, value: Any, dtype: Any = np.float32) -> str:
-        """Add a constant, unless one of that name is there; its name."""
-        if all(known.name != name for known in self.constants):
-            self.constants.append(numpy_helper.from_array(np.array(value, dtype), name))
-        return name
-
-
-def _scaled_inputs(graph: _Graph, parts: Parts) -> str:
+def _scaled(graph: Graph, parts: Parts, x: str) -> str:
     """Standardised in double, as the estimator does: far from zero, float32 would lose digits."""
     if parts.input_scale is None:
-        return "X"
+        return graph.node("Cast", x, to=TensorProto.FLOAT)
     mean, scale = parts.input_scale
-    x = graph.node("Cast", "X", to=TensorProto.DOUBLE)
+    x = graph.node("Cast", x, to=TensorProto.DOUBLE)
     x = graph.node("Sub", x, graph.constant("input_mean", mean, np.float64))
     x = graph.node("Div", x, graph.constant("input_scale", scale, np.float64))
     return graph.node("Cast", x, to=TensorProto.FLOAT)
 
 
-def _network(graph: _Graph, parts: Parts, x: str) -> str:
+def _network(graph: Graph, parts: Parts, x: str) -> str:
     """The outputs of the network."""
     nodes, z = [x], x
     sigma = activation_called(parts.activation)
@@ -103,10 +95,10 @@ def _network(graph: _Graph, parts: Parts, x: str) -> str:
     return z
 
 
-def _labels(graph: _Graph, parts: Parts, y: str) -> list[Any]:
+def _labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
     """The most probable label, and the probabilities of all."""
     assert parts.classes is not None
-    labels = graph.constant("classes", parts.classes, LABELS[parts.classes.dtype.kind])
+    labels = graph.constant("classes", parts.classes, _label_type(parts.classes))
     code = graph.node("ArgMax", y, axis=1, keepdims=0)
     graph.node("Gather", labels, code, name="label")
     graph.node("Softmax", y, axis=1, name="probabilities")
@@ -117,7 +109,22 @@ def _labels(graph: _Graph, parts: Parts, y: str) -> list[Any]:
     ]
 
 
-def _regression(graph: _Graph, parts: Parts, y: str) -> list[Any]:
+def _label_type(classes: Any) -> Any:
+    kind = LABELS.get(classes.dtype.kind)
+    if kind is None:
+        raise ValueError(
+            f"Labels of type {classes.dtype} have no place in ONNX, whose labels are numbers, "
+            "booleans or text: train with such labels."
+        )
+    if kind is np.int64 and classes.max() > np.iinfo(np.int64).max:
+        raise ValueError(
+            f"The label {classes.max()} is beyond the 64 bits with a sign that ONNX has: train "
+            "with smaller numbers, or with text."
+        )
+    return kind
+
+
+def _regression(graph: Graph, parts: Parts, y: str) -> list[Any]:
     """The predictions in the targets' own units."""
     assert parts.target_scale is not None
     mean, scale = parts.target_scale

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
+from senn.columns.encoder import Columns
 from senn.estimators import SENNClassifier, SENNRegressor
 
 
@@ -28,6 +29,7 @@ class Parts:
     classes: np.ndarray | None  # the labels of a classification
     one_output: bool  # a regression whose predictions are [N], not [N, O]
     feature_names: tuple[str, ...]
+    columns: Columns | None  # how a table becomes inputs, if that is known
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -58,6 +60,7 @@ def parts_of(estimator: Any) -> Parts:
         classes=_plain(estimator.classes_) if classifies else None,
         one_output=not classifies and estimator._one_output,
         feature_names=tuple(map(str, estimator.feature_names_)),
+        columns=estimator._columns,
     )
 
 

@@ -17,8 +17,8 @@ from jaxtyping import Array, Float
 
 from senn import plain
 from senn.arrays import to_device
-from senn.export import numpy_predict
 from senn.nn.rational import IDENTITY, rational, rational_features
+from senn.standalone import numpy_predict
 from senn.words import joined
 
 

@@ -22,6 +22,13 @@ def plain(network: Any) -> PlainNetwork:
     return PlainNetwork(network.architecture, arrays, network)
 
 
+def network_of(stored: PlainNetwork) -> MLP:
+    """The network that these arrays are of, or one with room to grow."""
+    if stored.made_of is None:
+        stored.made_of = mlp_from(stored.architecture, stored.arrays)
+    return stored.made_of
+
+
 def network_arrays(network: MLP) -> dict[str, np.ndarray]:
     """The active parameters: map{m}.weight [I, O], map{m}.bias [O], and theta{l} [F, O]."""
     arrays = {}

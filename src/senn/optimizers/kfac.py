@@ -8,8 +8,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-from senn.arrays import following, key_of, to_device, zeros, zeros_like
+from senn.arrays import following, key_of, numbered_key, to_device, zeros, zeros_like
 from senn.batches import Batch, InputMoment
+from senn.blocks import mean_of_blocks
 from senn.curvature import second_moment, through
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
@@ -17,6 +18,9 @@ from senn.losses import AbstractLoss, AbstractMetric
 from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
+
+# What a block of rows computes stays in a core's cache; larger batches keep all cores busy.
+ROWS_IN_CACHE, MOST_IN_CACHE = 128, 2**18  # rows of a block; numbers in a batch
 
 Tree = TypeVar("Tree")
 Sites = tuple[AbstractSite, ...]
@@ -155,12 +159,8 @@ class KFAC(AbstractOptimizer):
         scale: Float[Array, ""],
     ) -> tuple[AbstractTapped, KFACState, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
-        sites, n = network.graph.sites, batch.x.shape[0]
-        seen = through(network, loss, metric, batch)
-        g_y = seen.loss.gradient(seen.outputs, batch.y)
-        g = seen.back(g_y * batch.weight[:, None] / n)[0]
-        draws = seen.back(seen.metric.draw(state.key, seen.outputs))[1]
-        new = second_moments(sites, network, seen.rows, draws, batch.weight)
+        sites = network.graph.sites
+        g, new, value = seen_on(network, loss, metric, batch, state)
         factors = running_mean(state.factors, new, self.decay, state.age)
         kept = (state.age >= self.refresh) & (state.age % self.refresh != 0)
         inverses = jax.lax.cond(
@@ -182,9 +182,35 @@ class KFAC(AbstractOptimizer):
             velocity=velocity, factors=factors, inverses=inverses, age=state.age + 1,
             key=following(state.key),
         )  # fmt: skip
-        value = jnp.mean(batch.weight * seen.loss(seen.outputs, batch.y))
         info = StepInfo(value, eta, jnp.array(0), jnp.zeros_like(value))
         return eqx.apply_updates(network, updates), after, info
+
+
+def seen_on(
+    network: AbstractTapped,
+    loss: AbstractLoss,
+    metric: AbstractMetric,
+    batch: Batch,
+    state: KFACState,
+) -> tuple[Any, tuple[Factors | Block, ...], Float[Array, ""]]:
+    """The gradient, the factors and the loss on a batch, which is looked at in blocks of rows.
+
+    So rows that only fill it up take little time, and what is computed of a block stays in the
+    processor's cache.
+    """
+
+    def seen_in(rows: Batch, number: Any):
+        seen, n = through(network, loss, metric, rows), rows.x.shape[0]
+        g_y = seen.loss.gradient(seen.outputs, rows.y)
+        g = seen.back(g_y * rows.weight[:, None] / n)[0]
+        key = numbered_key(state.key, number)
+        draws = seen.back(seen.metric.draw(key, seen.outputs))[1]
+        new = second_moments(network.graph.sites, network, seen.rows, draws, rows.weight)
+        return g, new, jnp.mean(rows.weight * seen.loss(seen.outputs, rows.y))
+
+    rows = ROWS_IN_CACHE if batch.x.size < MOST_IN_CACHE else batch.x.shape[0]
+    zeros = jax.tree.map(jnp.zeros_like, (state.velocity, state.factors, state.examples))
+    return mean_of_blocks(seen_in, batch, batch.weight, rows, zeros)
 
 
 def second_moments(

@@ -7,14 +7,19 @@
     model_predict.predict(model, X)        # labels [N], or numbers [N] or [N, O]
     model_predict.predict_proba(model, X)  # [N, classes], in the order of model["classes"]
 
-X [N, I] has a column for each of model["feature_names"], in that order. All is computed in
-float32 if that holds the type of X exactly, else in float64. What comes out for a row is the same
+X [N, I] has a column for each of model["feature_names"], in that order; words, dates and gaps
+(None, NaN) are welcome where training had them. All is computed in float32 if that holds the type
+of X exactly, else in float64. What comes out for a row is the same
 bit for bit whichever rows stand beside it, and whether it is one of many or alone.
 
 senn's own estimators predict with this file.
 """
 
+import json
+
 import numpy as np
+
+from senn.standalone.numpy_columns import encode
 
 # BLAS rounds a product as its shape, the place in it and its threads have it. So products have one
 # shape, at most 8 × 1024 × 32: small enough for OpenBLAS to take one thread, and such that all
@@ -57,9 +62,13 @@ def load(path):
 
 def outputs(model, X):
     """Outputs [N, O] of the network for rows X [N, I]: logits, or standardised targets."""
-    x = np.asarray(X)
+    x = np.asarray(X if hasattr(X, "dtype") or "columns" not in model else np.array(X, object))
     if x.ndim != 2 or x.shape[1] != len(model["feature_names"]):
         raise ValueError(f"X must be [rows, {len(model['feature_names'])}]; got {x.shape}.")
+    if "columns" in model:
+        x = encode(json.loads(str(model["columns"])), list(x.T))
+    elif "fill" in model and x.dtype.kind == "f":
+        x = np.where(np.isnan(x), model["fill"].astype(x.dtype), x)
     dtype = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
     scale = (model["input_mean"], model["input_scale"]) if "input_mean" in model else None
     return forward(layers(model, dtype), x, scale)

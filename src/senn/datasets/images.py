@@ -1,0 +1,29 @@
+"""Images in files of arrays."""
+
+import numpy as np
+
+from senn.datasets.features import Features, check_features, pixel_names
+from senn.datasets.splitting import MIN_ROWS
+
+
+def are_images(x: np.ndarray) -> bool:
+    """Whether an array holds images: [N, height, width] or [N, height, width, channels]."""
+    return x.ndim in (3, 4) and x.dtype.kind in "biuf"
+
+
+def image_rows(x: np.ndarray) -> tuple[np.ndarray, bool]:
+    """Images as rows of pixels [N, I], and whether these are in [0, 1], as bytes become."""
+    rows = x.reshape(len(x), -1)
+    if rows.dtype == np.uint8:
+        return rows / np.float32(255), True
+    return rows, rows.dtype.kind == "f" and bool(np.all((rows >= 0) & (rows <= 1)))
+
+
+def image_features(x: np.ndarray) -> tuple[Features, bool]:
+    """The pixels of images as features, and whether they are in [0, 1]."""
+    rows, in_unit = image_rows(x)
+    height, width, *channels = x.shape[1:]
+    names = pixel_names(height, width)
+    if channels:
+        names = tuple(f"{name}_{channel}" for name in names for channel in range(channels[0]))
+    return check_features(rows, names, min_rows=MIN_ROWS), in_unit

@@ -1,0 +1,332 @@
+"""Small inputs that went wrong once, each with what is right; and others of its kind."""
+
+import decimal
+import io
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pyarrow as pa
+import pytest
+from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import senn
+from command import refused, run
+from senn.datasets import DataError, load
+from senn.export import to_numpy, to_onnx
+
+RNG = np.random.default_rng(0)
+N = 60
+X = RNG.normal(size=(N, 2))
+FIXED = senn.Policy(width=False, depth=False)
+SMALL = {
+    "hidden_sizes": (3,), "max_iter": 2, "optimizer": "adam", "policy": FIXED, "random_state": 0,
+}  # fmt: skip
+QUICK = ["--max-iter", "1", "--no-width", "--no-depth", "--hidden-sizes", "none", "--optimizer",
+         "adam", "--quiet"]  # fmt: skip
+
+
+def classifier(**settings) -> senn.SENNClassifier:
+    return senn.SENNClassifier(**{**SMALL, **settings})
+
+
+# --- Labels of any kind ----------------------------------------------------------------------
+
+LABELS = {
+    "bytes": np.array([b"no", b"yes"]),
+    "dates": np.array(["2020-01-01", "2021-01-01"], "M8[D]"),
+    "moments": np.array(["2020-01-01", "2021-01-01"], "M8[ns]"),
+    "booleans": np.array([False, True]),
+    "text": np.array(["no", "ja"]),
+    "objects": np.array(["no", "ja"], object),
+    "large": np.array([2**63 + 5, 7], np.uint64),
+    "small": np.array([1, 2], np.uint8),
+    "numbers": np.array([-1.0, 3.0]),
+}
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_come_back_as_they_were(kind, tmp_path):
+    labels = np.sort(LABELS[kind])[(X[:, 0] > 0).astype(int)]
+    made = classifier().fit(X, labels)
+    made.save(tmp_path / "m.senn")
+    loaded = senn.load(tmp_path / "m.senn")
+    found, wanted = loaded.predict(X), made.predict(X)
+    np.testing.assert_array_equal(found, wanted)
+    assert set(wanted) <= set(np.unique(labels))
+    if kind != "bytes":  # of which scikit-learn makes no score
+        assert loaded.score(X, labels) == made.score(X, labels)
+    made.partial_fit(X, labels)
+    to_numpy(made, tmp_path / "m.npz")
+    if kind in ("bytes", "dates", "moments", "large"):
+        with pytest.raises(ValueError, match=r"ONNX.*: train with"):
+            to_onnx(made, tmp_path / "m.onnx")
+        return
+    to_onnx(made, tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    (label,) = session.run(["label"], {"X": X.astype(np.float32)})
+    assert label.tolist() == made.predict(X.astype(np.float32)).tolist()
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [((1, 2), (3, 4)), ({"a"}, {"b"}), (decimal.Decimal, float), (None, "x"), (object(), object())],
+)
+def test_labels_that_no_file_holds_are_refused_before_training(pair):
+    labels = np.empty(N, object)
+    labels[:] = [pair[i % 2] for i in range(N)]
+    with pytest.raises(DataError):
+        classifier().fit(X, labels)
+
+
+# --- Tables ----------------------------------------------------------------------------------
+
+
+def test_the_names_of_an_arrow_table_are_kept(tmp_path):
+    table = pa.table({"a": X[:, 0], "b": X[:, 1]})
+    made = classifier().fit(table, X[:, 0] > 0)
+    made.save(tmp_path / "m.senn")
+    loaded = senn.load(tmp_path / "m.senn")
+    assert loaded.feature_names_ == ["a", "b"]
+    np.testing.assert_array_equal(loaded.predict(table), made.predict(table))
+
+
+ROWS = [(20 + i, 100 * i % 700, "xy"[i % 2]) for i in range(30)]
+
+
+def lines(separator: str, end: str = "", head: str = "a,b,y", rows=ROWS) -> str:
+    text = [head.replace(",", separator)]
+    text += [separator.join(map(str, row)) + end for row in rows]
+    return "\n".join(text) + "\n"
+
+
+DIALECTS = {
+    "commas in quoted names": lines(";", head='"Area, m2";"Price, EUR";y').replace('";"', '";"'),
+    "semicolons in quotes": lines(",", head='"a;b;c;d",b,y'),
+    "tabs": lines("\t"),
+    "bars": lines("|"),
+    "blanks": lines(" "),
+    "many blanks": lines("   "),
+    "a line that says so": "sep=|\n" + lines("|"),
+    "a quoted line that says so": '"sep=;"\n' + lines(";"),
+    "ends of lines": lines(",", end=","),
+    "ends of all lines": lines(",", end=",", head="a,b,y,"),
+    "several ends": lines(";", end=";;", head="a;b;y;;"),
+    "a last line of blanks": lines(",") + "   \n \n\n",
+    "blank lines between": lines(",").replace("\n", "\n\n"),
+    "a separator within words": lines(",", rows=[(a, b, f'"{y}, {y}"') for a, b, y in ROWS]),
+    "line ends of Windows": lines(",").replace("\n", "\r\n"),
+    "line ends of old": lines(",").replace("\n", "\r"),
+    "no end": lines(",").rstrip("\n"),
+    "short rows": lines(",") + "5,6\n",
+    "names of rows": lines(",", rows=[(f"r{i}", *row) for i, row in enumerate(ROWS)]),
+    "a broken quote mark": lines(",", rows=[(a, b, f'{y}"') for a, b, y in ROWS]),
+}
+
+
+@pytest.mark.parametrize("name", DIALECTS)
+def test_one_rule_of_reading_for_both_commands(name, tmp_path):
+    (tmp_path / "t.csv").write_text(DIALECTS[name], newline="")
+    code, _, err = run("train", tmp_path / "t.csv", *QUICK, "--out", tmp_path / "run")
+    assert code == 0, err
+    loaded = senn.load(tmp_path / "run" / "model.senn")
+    assert loaded.n_features_in_ == 2
+    code, out, err = run("predict", tmp_path / "run", tmp_path / "t.csv")
+    assert (code, err) == (0, "")
+    assert len(out.splitlines()) == 1 + len(ROWS) + (name == "short rows")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252", "latin-1"])
+def test_encodings_are_told_from_the_file(encoding, tmp_path):
+    text = lines(",", head="größe,b,y").replace("x", "schön")
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    data = load(tmp_path / "t.csv")
+    assert data.feature_names == ("größe", "b")
+    assert data.classes is not None
+    assert data.classes.tolist() == ["schön", "y"]
+    assert any("Windows-1252" in note for note in data.notes) == (encoding in ("cp1252", "latin-1"))
+    said = {"utf-8-sig": "utf-8"}.get(encoding, encoding)
+    assert load(tmp_path / "t.csv", encoding=said).feature_names == ("größe", "b")
+
+
+def test_another_encoding_is_refused_in_a_sentence(tmp_path):
+    (tmp_path / "t.csv").write_bytes(lines(",", head="größe,b,y").encode("cp1252"))
+    refused(["train", tmp_path / "t.csv", "--encoding", "utf-8"], "no text of encoding utf-8")
+
+
+# --- Targets ---------------------------------------------------------------------------------
+
+
+def target(tmp_path, values, separator=","):
+    text = "a" + separator + "y\n"
+    text += "".join(f"{i}{separator}{value}\n" for i, value in enumerate(values))
+    (tmp_path / "t.csv").write_text(text)
+    return tmp_path / "t.csv"
+
+
+NUMBERS = [f"{v:.2f}" for v in np.linspace(1, 99, 75)]
+
+
+def test_one_question_mark_in_a_target_of_numbers(tmp_path):
+    data = load(target(tmp_path, [*NUMBERS[:16], "?", *NUMBERS[17:]]))
+    assert data.task == "regression"
+    assert len(data.x) + len(data.x_test) == 74
+    assert any("1 row without a target" in n and "row 17 ('?')" in n for n in data.notes)
+
+
+@pytest.mark.parametrize("word", ["abc", "12.5.3", "n/b", "see note"])
+def test_one_odd_word_in_a_target_of_numbers(word, tmp_path):
+    path = target(tmp_path, [*NUMBERS[:16], word, *NUMBERS[17:]])
+    refused(["train", path], f"'{word}' in row 17 .*mend or drop it, or say --task classification")
+
+
+@pytest.mark.parametrize("write", [
+    lambda v: f"{v:.2f}".replace(".", ","), lambda v: f"{1000 * v:,.1f}", lambda v: f"${v:.2f}",
+    lambda v: f"{v:.1f} %", lambda v: f"{v:.2f} €".replace(".", ","), lambda v: f"{v:.3e}",
+])  # fmt: skip
+def test_numbers_as_people_write_them_are_a_regression(write, tmp_path):
+    values = np.linspace(1, 99, 75)
+    data = load(target(tmp_path, map(write, values), ";"))
+    assert data.task == "regression"
+    found = np.sort(np.concatenate([data.y, data.y_test])[:, 0])
+    np.testing.assert_allclose(found / found[-1], values / values[-1], atol=0.002)
+
+
+def test_dates_are_no_target(tmp_path):
+    days = pd.date_range("2020-01-01", periods=75).astype(str)
+    refused(["train", target(tmp_path, days)], "holds dates, such as '2020-01-01'.*--target")
+
+
+def test_an_empty_last_column_is_no_target(tmp_path):
+    (tmp_path / "t.csv").write_text("a,y,z\n" + "".join(f"{i},{i % 2},\n" for i in range(30)))
+    data = load(tmp_path / "t.csv")
+    assert data.target_name == "y"
+    assert any("The target is 'y', for all columns after it are empty" in n for n in data.notes)
+
+
+# --- Numbers ---------------------------------------------------------------------------------
+
+
+def test_integers_of_26_digits():
+    table = pd.DataFrame({"a": [10**25 + i * 10**23 for i in range(N)], "b": X[:, 0]})
+    assert np.isfinite(classifier().fit(table, X[:, 0] > 0).predict_proba(table)).all()
+    text = table.astype({"a": str})
+    made = classifier().fit(text, X[:, 0] > 0)
+    np.testing.assert_array_equal(made.predict_proba(text), made.predict_proba(table))
+
+
+def test_seconds_since_1970_keep_their_digits(tmp_path):
+    seconds = 1_700_000_000 + np.arange(400)
+    pd.DataFrame({"t": seconds, "y": seconds - 1_700_000_200.5}).to_csv(
+        tmp_path / "t.csv", index=False
+    )
+    data = load(tmp_path / "t.csv")
+    assert data.x.dtype == np.float64
+    words = ["--max-iter", "400", "--no-width", "--no-depth", "--hidden-sizes", "none", "--quiet"]
+    code, out, err = run("train", tmp_path / "t.csv", *words, "--out", tmp_path / "run")
+    assert code == 0, err
+    score = float(out.partition("test R²: ")[2].split()[0])
+    assert score > 0.99
+    code, out, err = run("predict", tmp_path / "run", tmp_path / "t.csv", "--target", "y")
+    assert float(err.split()[1]) > 0.99
+    to_onnx(senn.load(tmp_path / "run" / "model.senn"), tmp_path / "m.onnx")
+    session = onnxruntime.InferenceSession(str(tmp_path / "m.onnx"))
+    (found,) = session.run(None, {"X": seconds[:, None].astype(float)})
+    predicted = pd.read_csv(io.StringIO(out))["prediction"]
+    np.testing.assert_allclose(found, predicted, rtol=1e-4, atol=1e-3)
+
+
+# --- Parameters ------------------------------------------------------------------------------
+
+
+class Stop(senn.Callback):
+    def on_evaluation(self, evaluation):  # noqa: ARG002
+        raise KeyboardInterrupt
+
+
+SEARCHES = {
+    "a search": lambda made: GridSearchCV(made, {"tol": [1e-3, 1e-2]}, cv=2).fit(X, X[:, 0] > 0),
+    "cross-validation": lambda made: cross_val_score(made, X, X[:, 0] > 0, cv=2),
+    "a pipeline": lambda made: make_pipeline(StandardScaler(), made).fit(X, X[:, 0] > 0),
+}
+
+
+@pytest.mark.parametrize("case", SEARCHES)
+def test_an_interrupt_ends_whoever_called_fit_for_more(case):
+    with pytest.raises(KeyboardInterrupt):
+        SEARCHES[case](classifier(callbacks=[Stop()]))
+
+
+def test_an_interrupt_of_fit_itself_keeps_what_was_learned():
+    made = classifier(callbacks=[Stop()]).fit(X, X[:, 0] > 0)
+    assert made.history_.stop_reason == "interrupted"
+    assert made.predict(X).shape == (N,)
+
+
+@pytest.mark.parametrize(
+    ("settings", "sizes"),
+    [
+        ({"hidden_sizes": 5}, (5,)),
+        ({"hidden_sizes": np.int64(5)}, (5,)),
+        ({"hidden_sizes": [4, 2]}, (4, 2)),
+        ({"batch_size": "auto"}, (3,)),
+        ({"callbacks": None}, (3,)),
+        ({"callbacks": senn.Callback()}, (3,)),
+        ({"hidden_sizes": 10, "max_units": 2}, (2,)),
+        ({"hidden_sizes": (10, 4), "max_units": 8}, (4, 4)),
+        ({"max_units": 0}, ()),
+        ({"hidden_sizes": (4, 4), "max_layers": 1}, (4,)),
+        ({"max_layers": 0}, ()),
+        ({"hidden_sizes": 10, "max_parameters": 30, "activation": "relu"}, (5,)),
+    ],
+)
+def test_settings_as_people_give_them(settings, sizes, tmp_path):
+    made = classifier(**settings).fit(X, X[:, 0] > 0)
+    assert made.hidden_sizes_ == sizes
+    if "max_parameters" in settings:
+        assert made.n_parameters_ <= settings["max_parameters"]
+    made.save(tmp_path / "m.senn")
+    assert senn.load(tmp_path / "m.senn").hidden_sizes_ == sizes
+    made.partial_fit(X, X[:, 0] > 0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"hidden_sizes": "10"}, "hidden_sizes='10': each size must be a whole number"),
+        ({"hidden_sizes": (2.5,)}, "each size must be a whole number"),
+        ({"hidden_sizes": None}, "hidden_sizes=None"),
+        ({"hidden_sizes": (0,)}, "each size must be a whole number above 0"),
+        ({"batch_size": "large"}, "batch_size='large' must be a whole number"),
+        ({"batch_size": 0}, "batch_size=0 must be"),
+        ({"callbacks": "verbose"}, "'verbose' is no senn.Callback"),
+        ({"callbacks": [print]}, "is no senn.Callback"),
+        ({"max_parameters": 2}, "max_parameters=2 is less than the 6 of a linear model"),
+    ],
+)
+def test_settings_that_cannot_be(settings, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        classifier(**settings).fit(X, X[:, 0] > 0)
+    assert "\n" not in str(caught.value)
+
+
+def test_fields_of_the_policy_can_be_searched():
+    plain = senn.SENNClassifier(**{**SMALL, "policy": None})
+    assert plain.get_params()["policy__alpha"] == senn.Policy().alpha
+    assert "policy__alpha" not in plain.get_params(deep=False)
+    grid = {"policy__alpha": [1e-3, 1e-2], "policy__width": [False], "policy__depth": [False]}
+    search = GridSearchCV(plain, grid, cv=2).fit(X, X[:, 0] > 0)
+    assert search.best_estimator_.policy.alpha in (1e-3, 1e-2)
+    assert plain.policy is None
+    made = classifier().set_params(policy__tau=1.5, tol=0.1)
+    assert (made.policy.tau, made.policy.width, made.tol) == (1.5, False, 0.1)
+    assert FIXED.tau == senn.Policy().tau
+    assert clone(made).policy.tau == 1.5
+    with pytest.raises(ValueError, match="Invalid parameter 'policy__magic'"):
+        made.set_params(policy__magic=1)
+    nested = make_pipeline(StandardScaler(), classifier())
+    nested.set_params(sennclassifier__policy__alpha=0.5)
+    assert nested[-1].policy.alpha == 0.5
