@@ -17,8 +17,6 @@ from senn.verdicts import Decision, Outcome, Verdict, percent, times
 from senn.words import quoted
 
 __all__ = ["Decision", "Outcome", "Policy", "Verdict"]
-
-
 SHRINK_AT_ONCE = 0.1  # of the units, at one look, where there are too many
 
 

@@ -160,7 +160,7 @@ def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, st
         )
     )
     return [
-        ("hidden sizes", _beside(*map(_sizes, (summary["hidden_sizes"], was)))),
+        ("hidden sizes", _beside(_sizes(summary["hidden_sizes"]), _sizes(was))),
         ("parameters", _beside(f"{summary['n_parameters']:,}", before.get("n_parameters"), "{:,}")),
         *scores,
         ("seconds", f"{summary['seconds']:.1f} ({parts})"),
