@@ -27,6 +27,7 @@ EXAMPLES = """\
 examples:
   senn shrink run --max-units 50 --out small
   senn shrink run --max-parameters 2000 --out small
+  senn shrink run --max-units 20                 what it would cost; nothing is saved
 
 The units that cost least leave first, some at a time, and training makes up for them. Without
 --out nothing is saved: you are told what it would cost.
