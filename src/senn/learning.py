@@ -29,14 +29,7 @@ from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
 from senn.prediction import ClassPredictor
-from senn.preparation import (
-    Rows,
-    check_labels,
-    class_weights,
-    merged_classes,
-    scaled,
-    split,
-)
+from senn.preparation import Rows, check_labels, class_weights, merged_classes, scaled, split
 from senn.rescaling import Inputs, robust, scale_of, seen, standardised, width_of
 from senn.training import Schedule, fit
 

@@ -28,6 +28,7 @@ EXAMPLES = """\
 examples:
   senn shrink run --max-units 50 --out small
   senn shrink run --max-parameters 2000 --out small
+  senn shrink run --max-units 20                 what it would cost; nothing is saved
 
 The units that cost least leave first, some at a time, and training makes up for them. Without
 --out nothing is saved: you are told what it would cost.
@@ -168,5 +169,5 @@ def _smaller(
         )  # fmt: skip
     finally:
         progress.close()  # the terminal must be left clean, whatever happened
-    smaller.feature_names_ = list(data.feature_names)
+    smaller.name_columns(data.feature_names)
     return smaller
