@@ -63,7 +63,8 @@ def _refuse_dates(name: str, counts: Counter[str]) -> None:
     if style_of(list(counts))[0] is not None:
         raise DataError(
             f"the target {name!r} holds dates, such as {next(iter(counts))[:40]!r}, which are "
-            "neither numbers nor classes: choose another with --target, or say --task classification."
+            "neither numbers nor classes: choose another with --target, or say --task "
+            "classification."
         )
 
 
