@@ -61,7 +61,7 @@ _CSV = (
     ',height,"the, target"\n' + "".join(f"{i},{i / 7},{i * i}\n" for i in range(12)),
     "a\tb\r\n" + "1\t2\r\n3\t4\r\n" * 5,
     'sep=|\nday|town|"a|b"|y|\n' + "2020-01-02|Bonn|1,5|3|\n2021-03-04|Köln|?|7|\n" * 8,
-    "Betrag;Datum;Anteil\n" + "1.234,50 €;01.02.2003 10:30;5 %\n-3,5;;n/a\n" * 6,
+    "Betrag;Datum;Anteil\n" + "1.234,50 €;01.02.2003 10:30;5 %\n-3,5;;7,5 %\n" * 6,
 )
 
 

@@ -76,10 +76,8 @@ def described(columns: Columns) -> list[tuple[str, str]]:
 def _kind_of_row(spec: dict[str, Any]) -> tuple[str, str]:
     """The row of the short table that a column belongs to, and what is said of it there."""
     if spec["kind"] == "category":
-        n, gap = (
-            len(spec["levels"]),
-            "values" not in spec and spec["slots"][-2] != spec["slots"][-1],
-        )
+        n, slots = len(spec["levels"]), spec.get("slots", (-1, -1))
+        gap = slots[-2] != slots[-1]
         row = "categories, one-hot, gaps are one more" if gap else "categories, one-hot"
         return row, f"{spec['name']} ({n:,})"
     row = _treatment({**spec, "fill": 0.0} if "fill" in spec else spec)
