@@ -2,9 +2,10 @@
 
     python experiments/categories.py TABLE.csv [TABLE.csv ...] --seeds 2
 
-Every table loses its test rows first (`senn.datasets.load`); of the others a quarter is kept apart to
-be scored. Columns of more levels than a limit are one-hot up to the limit and share an input beyond
-it, or become the mean target of their level (scikit-learn's cross-fitted `TargetEncoder`). Scores are
+Every table loses its test rows first (`senn.datasets.load`); of the others a quarter is kept apart
+to be scored. Columns of more levels than a limit are one-hot up to the limit and share an input
+beyond it, or become the mean target of their level (scikit-learn's cross-fitted `TargetEncoder`).
+Scores are
 accuracy or R².
 """
 
@@ -68,7 +69,7 @@ def means(frame: Any, y: Any, kept: Any, limit: int, seed: int) -> Any:
     """Columns of words of more than `limit` levels as the mean target of their level."""
     wide = [
         name for name in frame
-        if frame[name].dtype == object and frame[name].nunique() > limit
+        if not pd.api.types.is_numeric_dtype(frame[name]) and frame[name].nunique() > limit
     ]  # fmt: skip
     if not wide:
         return frame
