@@ -1,7 +1,7 @@
 """SENN for people who know scikit-learn: what learns, as scikit-learn's own estimators do."""
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -57,12 +57,13 @@ class _Estimator(BaseEstimator, Learner):
                     f"Invalid parameter {name!r} for estimator {type(self).__name__}; valid ones "
                     f"are {quoted(sorted(known), 80)}."
                 )
-            value = getattr(self, outer)
+            value: Any = getattr(self, outer)
             value = Policy() if outer == "policy" and value is None else value
-            if is_dataclass(value):  # frozen, and shared by clones
-                setattr(self, outer, replace(value, **{inner: params[name]}))
+            if is_dataclass(value) and not isinstance(value, type):  # frozen; clones share it
+                changed: Any = replace(cast(Any, value), **{inner: params[name]})
+                setattr(self, outer, changed)
             else:
-                value.set_params(**{inner: params[name]})
+                cast(Any, value).set_params(**{inner: params[name]})
         return self
 
     def __sklearn_tags__(self):
