@@ -18,7 +18,7 @@ EVERYTHING := .[completion,onnx,plot,tables,tensorboard]
 GROUPS := --group bench --group lint
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint gates docs choices seeds seeds-quick faults fuzz long-run bench bench-quick \
+.PHONY: help setup demo test lint gates docs choices seeds seeds-quick faults any-table fuzz long-run bench bench-quick \
   check-extras lock audit clean
 
 help: ## list the targets
@@ -71,6 +71,9 @@ quick-%:
 
 check-extras: $(TOOLS) ## install senn afresh, alone and with each extra (minutes)
 	$(BIN)/python .ci/check_extras.py
+
+any-table: $(TOOLS) $(TABLES) ## tables as they are, by every way to predict (10 minutes): TABLES_IN=folder
+	PYTHONPATH=$(TABLES) $(BIN)/python quality/any_table.py $(TABLES_IN)
 
 fuzz: $(TOOLS) ## 100,000 damaged files for every reader (minutes each)
 	$(BIN)/python quality/fuzz.py

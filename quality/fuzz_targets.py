@@ -4,8 +4,10 @@ A new reader is one more row of `TARGETS`.
 """
 
 import contextlib
+import gzip
 import io
 import json
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,16 +25,19 @@ from mutations import (
     in_npz,
     in_safetensors,
     in_tensors,
+    in_zip,
 )
 from safetensors.numpy import save
 
 import senn
 from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint
+from senn.columns import Table, learn
 from senn.datasets import DataError, read_idx
 from senn.files import HEADER, read_file, write_file
 from senn.history import Addition, Consideration, Evaluation, Recovery
 from senn.models import MODEL_FORMAT, ModelFileError, write_model
 from senn.nn import MLP
+from senn.rows import open_rows
 from senn.runs import CONFIG, LEDGER, PREDICTIONS, RunFolderError, read_run
 
 
@@ -55,11 +60,76 @@ _CSV = (
     "0.5;1;0\n1e-3;2;1\n" * 6,
     ',height,"the, target"\n' + "".join(f"{i},{i / 7},{i * i}\n" for i in range(12)),
     "a\tb\r\n" + "1\t2\r\n3\t4\r\n" * 5,
+    'sep=|\nday|town|"a|b"|y|\n' + "2020-01-02|Bonn|1,5|3|\n2021-03-04|Köln|?|7|\n" * 8,
+    "Betrag;Datum;Anteil\n" + "1.234,50 €;01.02.2003 10:30;5 %\n-3,5;;7,5 %\n" * 6,
 )
 
 
 def _csv(_: Path) -> list[bytes]:
-    return [text.encode() for text in _CSV]
+    return [*(text.encode() for text in _CSV), *(t.encode("cp1252", "replace") for t in _CSV)]
+
+
+def _gzipped(_: Path) -> list[bytes]:
+    return [gzip.compress(text.encode()) for text in _CSV]
+
+
+def _zipped(_: Path) -> list[bytes]:
+    files = []
+    for text in _CSV:
+        file = io.BytesIO()
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("t.csv", text)
+        files.append(file.getvalue())
+    return files
+
+
+def _excel(folder: Path) -> list[bytes]:
+    frame = _frame()
+    files = []
+    for table in (frame, frame[["n", "label"]]):
+        table.to_excel(folder / "sample.xlsx", index=False)
+        files.append((folder / "sample.xlsx").read_bytes())
+    return files
+
+
+def _feather(folder: Path) -> list[bytes]:
+    files = []
+    for compression in ("lz4", "zstd", "uncompressed"):
+        _frame().to_feather(folder / "sample.feather", compression=compression)
+        files.append((folder / "sample.feather").read_bytes())
+    return files
+
+
+def _npy(_: Path) -> list[bytes]:
+    fields = np.zeros(12, [("a", float), ("b", "U3"), ("y", int)])
+    fields["a"], fields["y"] = np.arange(12), np.arange(12) % 2
+    files = []
+    for array in (np.random.default_rng(0).normal(size=(12, 3)), fields, np.eye(6, dtype=np.int16)):
+        file = io.BytesIO()
+        np.save(file, array)
+        files.append(file.getvalue())
+    return files
+
+
+def _frame() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "n": [1.5, None, *range(10)],
+            "day": pd.date_range("2020-01-01", periods=12),
+            "sort": pd.Categorical(["a", "b", None] * 4),
+            "label": ["no", "yes"] * 6,
+        }
+    )
+
+
+def _use_table(path: Path) -> None:
+    """Read as `senn train` does and as `senn predict` does, and make inputs."""
+    data = senn.datasets.load(path)
+    if isinstance(data.x, Table):
+        columns = learn(data.x)
+        assert np.isfinite(columns.encode(data.x)).all()
+    for chunk in open_rows(str(path), data.feature_names).chunks():
+        assert len(chunk.cells)
 
 
 def _arrays(labels: bool, test: bool) -> dict[str, np.ndarray]:
@@ -214,9 +284,14 @@ def _mostly(*mutations: Mutation) -> tuple[Mutation, ...]:
 TARGETS = {
     target.name: target
     for target in (
-        Target("csv", "t.csv", _csv, (damage,), senn.datasets.load, DataError),
+        Target("csv", "t.csv", _csv, (damage,), _use_table, DataError),
+        Target("gzip", "t.csv.gz", _gzipped, (damage,), _use_table, DataError),
+        Target("zip", "t.zip", _zipped, (damage,), _use_table, DataError),
+        Target("excel", "t.xlsx", _excel, _mostly(in_zip), _use_table, DataError),
+        Target("feather", "t.feather", _feather, (damage,), _use_table, DataError),
+        Target("npy", "t.npy", _npy, (damage,), _use_table, DataError),
         Target("npz", "t.npz", _npz, _mostly(in_npz), senn.datasets.load, DataError),
-        Target("parquet", "t.parquet", _parquet, _mostly(in_footer), senn.datasets.load, DataError),
+        Target("parquet", "t.parquet", _parquet, _mostly(in_footer), _use_table, DataError),
         Target("idx", "t", _idx, (damage,), read_idx, DataError),
         Target("model", "m.senn", _model, _mostly(in_safetensors, in_safetensors, in_tensors),
                _use_model, ModelFileError),

@@ -173,6 +173,16 @@ def in_npz(rng: random.Random, data: bytes) -> bytes:
     return _zipped(members | changed, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
 
 
+def in_zip(rng: random.Random, data: bytes) -> bytes:
+    """A member of the archive is damaged, lacking or twice there; its checksum is right."""
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    name = rng.choice(list(members))
+    content = members.pop(name)
+    changed = rng.choice(({name: damage(rng, content)}, {f"{name}x": content}, {name: b""}, {}))
+    return _zipped(members | changed, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
+
+
 def in_npy(rng: random.Random, data: bytes) -> bytes:
     """The header claims another shape, type or order, and is as long as it says."""
     (length,) = struct.unpack("<H", data[8:10])

@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 
+import any_table
 import numpy as np
 import onnx
 import onnxruntime
@@ -272,6 +273,11 @@ def test_the_run_keeps_and_tells_what_was_done(tmp_path):
     assert run("report", tmp_path / "run")[0] == 0
     for name in ("m.onnx", "m.npz"):
         assert run("export", tmp_path / "run", tmp_path / name)[0] == 0
+
+
+def test_the_quick_form_of_the_check_on_tables_as_they_are(tmp_path, capsys):
+    for file in any_table.made_up(tmp_path):
+        assert any_table.attempt(file, tmp_path, any_table.QUICK), capsys.readouterr().out
 
 
 def test_what_cannot_be_learned_from_ends_the_command(tmp_path):

@@ -320,7 +320,9 @@ def test_first_rows_of_many_keep_room_for_what_comes():
 def test_a_short_table_says_what_was_done():
     rows = dict(described(learn(table_of(FRAME))))
     assert rows["numbers"] == "number"
-    assert rows["3 categories, one-hot"] == "word"
+    assert rows["categories, one-hot"] == "word (3)"
+    assert rows["categories, one-hot, gaps are one more"] == "category (3)"
+    assert rows["numbers, gaps filled with the median and told by an input"] == "gaps, whole"
     told = {row["name"]: row for row in treatments(learn(table_of(FRAME)))}
     assert told["date"]["inputs"] == 3
     assert "gaps filled with 11" in told["gaps"]["treatment"]

@@ -1,7 +1,7 @@
 """SENN for people who know scikit-learn: what learns, as scikit-learn's own estimators do."""
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -14,11 +14,11 @@ from senn.loading import Stored
 from senn.words import quoted
 
 
-def default_policy() -> Any:
-    """What None stands for."""
-    from senn.policy import Policy  # loads JAX
+def usual_policy(estimator: Any) -> Any:
+    """What `policy=None` stands for."""
+    from senn import Policy, tables  # loads JAX
 
-    return Policy()
+    return tables.POLICY if estimator.standardize == tables.ROBUST else Policy()
 
 
 class _Estimator(BaseEstimator, Learner):
@@ -44,7 +44,7 @@ class _Estimator(BaseEstimator, Learner):
         params = super().get_params(deep=False)
         if deep:
             for name, value in [*params.items()]:
-                value = default_policy() if name == "policy" and value is None else value
+                value = usual_policy(self) if name == "policy" and value is None else value
                 if is_dataclass(value) and not isinstance(value, type):
                     params |= {f"{name}__{f.name}": getattr(value, f.name) for f in fields(value)}
                 elif hasattr(value, "get_params") and not isinstance(value, type):
@@ -63,12 +63,13 @@ class _Estimator(BaseEstimator, Learner):
                     f"Invalid parameter {name!r} for estimator {type(self).__name__}; valid ones "
                     f"are {quoted(sorted(known), 80)}."
                 )
-            value = getattr(self, outer)
-            value = default_policy() if outer == "policy" and value is None else value
-            if is_dataclass(value) and not isinstance(value, type):  # frozen, and shared by clones
-                setattr(self, outer, replace(value, **{inner: params[name]}))
+            value: Any = getattr(self, outer)
+            value = usual_policy(self) if outer == "policy" and value is None else value
+            if is_dataclass(value) and not isinstance(value, type):  # frozen; clones share it
+                changed: Any = replace(cast(Any, value), **{inner: params[name]})
+                setattr(self, outer, changed)
             else:
-                value.set_params(**{inner: params[name]})  # pyright: ignore[reportAttributeAccessIssue]
+                cast(Any, value).set_params(**{inner: params[name]})
         return self
 
     def __sklearn_tags__(self):

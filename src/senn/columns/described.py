@@ -67,6 +67,18 @@ def _category(spec: dict[str, Any]) -> str:
 def described(columns: Columns) -> list[tuple[str, str]]:
     """A short table: how columns are treated, and which; those treated alike in one row."""
     rows: dict[str, list[str]] = {}
-    for found in treatments(columns):
-        rows.setdefault(found["treatment"], []).append(found["name"])
-    return [(treatment, ", ".join(names)) for treatment, names in rows.items()]
+    for spec in columns.specs:
+        kind, name = _kind_of_row(spec)
+        rows.setdefault(kind, []).append(name)
+    return [(kind, ", ".join(names)) for kind, names in rows.items()]
+
+
+def _kind_of_row(spec: dict[str, Any]) -> tuple[str, str]:
+    """The row of the short table that a column belongs to, and what is said of it there."""
+    if spec["kind"] == "category":
+        n, slots = len(spec["levels"]), spec.get("slots", (-1, -1))
+        gap = slots[-2] != slots[-1]
+        row = "categories, one-hot, gaps are one more" if gap else "categories, one-hot"
+        return row, f"{spec['name']} ({n:,})"
+    row = _treatment({**spec, "fill": 0.0} if "fill" in spec else spec)
+    return row.replace("gaps filled with 0 and", "gaps filled with the median and"), spec["name"]

@@ -1,0 +1,87 @@
+"""How many levels of a category get an input of their own, and what becomes of the others.
+
+    python experiments/categories.py TABLE.csv [TABLE.csv ...] --seeds 2
+
+Every table loses its test rows first (`senn.datasets.load`); of the others a quarter is kept apart
+to be scored. Columns of more levels than a limit are one-hot up to the limit and share an input
+beyond it, or become the mean target of their level (scikit-learn's cross-fitted `TargetEncoder`).
+Scores are
+accuracy or R².
+"""
+
+import argparse
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.preprocessing import TargetEncoder
+
+import senn
+from senn.columns import Table, levels
+from senn.datasets import split_rows
+
+LIMITS = (8, 16, 64, 256)
+MEAN_ABOVE = (8, 64)
+
+
+def main() -> None:
+    """Print a line a table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("tables", nargs="+")
+    parser.add_argument("--seeds", type=int, default=1)
+    arguments = parser.parse_args()
+    heads = [*(f"{limit} levels" for limit in LIMITS), *(f"means above {n}" for n in MEAN_ABOVE)]
+    print(f"| table | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|", flush=True)
+    for name in arguments.tables:
+        found = [scores(name, seed) for seed in range(arguments.seeds)]
+        cells = " | ".join(f"{value:.4f}" for value in np.mean(found, axis=0))
+        print(f"| {name.rpartition('/')[2]} | {cells} |", flush=True)
+
+
+def scores(name: str, seed: int) -> list[float]:
+    """The score of every way on the rows kept apart."""
+    data = senn.datasets.load(name, seed=seed)
+    if not isinstance(data.x, Table):
+        raise SystemExit(f"{name} has no categories")
+    frame = pd.DataFrame(dict(zip(data.x.names, data.x.columns, strict=True)))
+    y = data.y[:, 0] if data.classes is None else data.classes[data.y]
+    kept, apart = split_rows(len(y), 0.25, seed, None if data.classes is None else data.y)
+    found = []
+    for limit in LIMITS:
+        levels.MOST_LEVELS = limit
+        found.append(score(frame, y, kept, apart, seed))
+    levels.MOST_LEVELS = 64
+    for limit in MEAN_ABOVE:
+        found.append(score(means(frame, y, kept, limit, seed), y, kept, apart, seed))
+    return found
+
+
+def score(frame: Any, y: Any, kept: Sequence[int], apart: Sequence[int], seed: int) -> float:
+    """Accuracy or R² of a default estimator."""
+    make = senn.SENNRegressor if y.dtype.kind == "f" else senn.SENNClassifier
+    made = make(random_state=seed).fit(frame.iloc[kept], y[kept])
+    return float(made.score(frame.iloc[apart], y[apart]))
+
+
+def means(frame: Any, y: Any, kept: Any, limit: int, seed: int) -> Any:
+    """Columns of words of more than `limit` levels as the mean target of their level."""
+    wide = [
+        name for name in frame
+        if not pd.api.types.is_numeric_dtype(frame[name]) and frame[name].nunique() > limit
+    ]  # fmt: skip
+    if not wide:
+        return frame
+    encoder = TargetEncoder(random_state=seed)
+    words = frame[wide].astype(str)
+    made = encoder.fit(words.iloc[kept], y[kept]).transform(words)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on folds without a rare class
+        made[kept] = encoder.fit_transform(words.iloc[kept], y[kept])
+    columns = pd.DataFrame(made).add_prefix("mean ")
+    return pd.concat([frame.drop(columns=wide), columns], axis=1)
+
+
+if __name__ == "__main__":
+    main()
