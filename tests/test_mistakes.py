@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 import senn
 from command import refused, run
+from senn import tables
 from senn.datasets import DataError, load
 from senn.export import to_numpy, to_onnx
 
@@ -280,7 +281,7 @@ def test_an_interrupt_of_fit_itself_keeps_what_was_learned():
         ({"max_units": 0}, ()),
         ({"hidden_sizes": (4, 4), "max_layers": 1}, (4,)),
         ({"max_layers": 0}, ()),
-        ({"hidden_sizes": 10, "max_parameters": 30, "activation": "relu"}, (5,)),
+        ({"hidden_sizes": 10, "max_parameters": 30, "activation": "relu", "bins": 0}, (5,)),
     ],
 )
 def test_settings_as_people_give_them(settings, sizes, tmp_path):
@@ -304,7 +305,7 @@ def test_settings_as_people_give_them(settings, sizes, tmp_path):
         ({"batch_size": 0}, "batch_size=0 must be"),
         ({"callbacks": "verbose"}, "'verbose' is no senn.Callback"),
         ({"callbacks": [print]}, "is no senn.Callback"),
-        ({"max_parameters": 2}, "max_parameters=2 is less than the 6 of a linear model"),
+        ({"max_parameters": 2, "bins": 0}, "max_parameters=2 is less than the 6 of a linear model"),
     ],
 )
 def test_settings_that_cannot_be(settings, message):
@@ -315,7 +316,9 @@ def test_settings_that_cannot_be(settings, message):
 
 def test_fields_of_the_policy_can_be_searched():
     plain = senn.SENNClassifier(**{**SMALL, "policy": None})
-    assert plain.get_params()["policy__alpha"] == senn.Policy().alpha
+    assert plain.get_params()["policy__alpha"] == tables.POLICY.alpha
+    raw = senn.SENNClassifier(**{**SMALL, "policy": None}, standardize=True)
+    assert raw.get_params()["policy__alpha"] == senn.Policy().alpha
     assert "policy__alpha" not in plain.get_params(deep=False)
     grid = {"policy__alpha": [1e-3, 1e-2], "policy__width": [False], "policy__depth": [False]}
     search = GridSearchCV(plain, grid, cv=2).fit(X, X[:, 0] > 0)

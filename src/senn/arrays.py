@@ -66,13 +66,6 @@ def following(key: jax.Array) -> jax.Array:
     return jax.random.wrap_key_data(words.at[0].add(1), impl=jax.random.key_impl(key))
 
 
-def numbered_key(key: jax.Array, number: Any) -> jax.Array:
-    """One of many keys for the same purpose, which are counted; 0 is the key itself."""
-    words = jax.random.key_data(key)
-    number = jax.numpy.asarray(number, words.dtype)
-    return jax.random.wrap_key_data(words.at[1].add(number), impl=jax.random.key_impl(key))
-
-
 def blank(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """Zeros that JAX takes over as they are: what does not begin at a multiple of 64 it copies."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize

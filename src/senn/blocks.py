@@ -32,7 +32,7 @@ def mean_of_blocks(
     """What a function finds in blocks of a batch, on average; blocks without weight count as 0.
 
     Args:
-        function: takes a block of the tree `batch` of arrays [N, ...], and its number.
+        function: takes a block of the tree `batch` of arrays [N, ...].
         batch: the rows.
         weight: of every row; blocks after the last with a weight are not looked at.
         rows: in a block; a batch that is no multiple of it is one block.
@@ -40,11 +40,11 @@ def mean_of_blocks(
     """
     count = blocks_of(weight.shape[0], rows)
     if count == 1:
-        return function(batch, 0)
+        return function(batch)
     blocks = jax.tree.map(lambda v: v.reshape(count, -1, *v.shape[1:]), batch)
 
     def add(i, total):
-        return jax.tree.map(jnp.add, total, function(numbered(blocks, i), i))
+        return jax.tree.map(jnp.add, total, function(numbered(blocks, i)))
 
     total = jax.lax.fori_loop(0, in_use(weight, rows), add, blank)
     return jax.tree.map(lambda v: v / count, total)

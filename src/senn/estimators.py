@@ -14,11 +14,14 @@ from senn.loading import Stored
 from senn.words import quoted
 
 
-def usual_policy(estimator: Any) -> Any:
-    """What `policy=None` stands for."""
-    from senn import Policy, tables  # loads JAX
+def _value(estimator: Any, name: str) -> Any:
+    """What a parameter is; of the policy, what None stands for."""
+    value = getattr(estimator, name)
+    if name != "policy" or value is not None:
+        return value
+    from senn.tables import policy_of  # loads JAX
 
-    return tables.POLICY if estimator.standardize == tables.ROBUST else Policy()
+    return policy_of(estimator)
 
 
 class _Estimator(BaseEstimator, Learner):
@@ -43,8 +46,8 @@ class _Estimator(BaseEstimator, Learner):
         """
         params = super().get_params(deep=False)
         if deep:
-            for name, value in [*params.items()]:
-                value = usual_policy(self) if name == "policy" and value is None else value
+            for name in [*params]:
+                value = _value(self, name)
                 if is_dataclass(value) and not isinstance(value, type):
                     params |= {f"{name}__{f.name}": getattr(value, f.name) for f in fields(value)}
                 elif hasattr(value, "get_params") and not isinstance(value, type):
@@ -63,8 +66,7 @@ class _Estimator(BaseEstimator, Learner):
                     f"Invalid parameter {name!r} for estimator {type(self).__name__}; valid ones "
                     f"are {quoted(sorted(known), 80)}."
                 )
-            value: Any = getattr(self, outer)
-            value = usual_policy(self) if outer == "policy" and value is None else value
+            value: Any = _value(self, outer)
             if is_dataclass(value) and not isinstance(value, type):  # frozen; clones share it
                 changed: Any = replace(cast(Any, value), **{inner: params[name]})
                 setattr(self, outer, changed)

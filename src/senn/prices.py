@@ -169,7 +169,7 @@ def _factor(network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRow
     blocks = J - (site.bias is not None)
     total, n = np.zeros((J, J)), 0
     for sample in samples:
-        a = np.asarray(sample.a)
+        a = np.asarray(sample.a, np.float64)  # squares of large inputs are beyond float32
         a = a.reshape(-1, a.shape[-1])
         columns = [*range(blocks), *([a.shape[1] - 1] if site.bias is not None else [])]
         total += (a.T @ a)[np.ix_(columns, columns)]

@@ -24,3 +24,9 @@ def is_table(estimator: Any) -> bool:
     if known not in (True, False, ROBUST):
         raise ValueError(f'standardize must be "{ROBUST}", True or False; got {known!r}.')
     return known == ROBUST
+
+
+def policy_of(estimator: Any) -> Policy:
+    """The policy of an estimator, or what None stands for."""
+    usual = POLICY if estimator.standardize == ROBUST else Policy()
+    return usual if estimator.policy is None else estimator.policy

@@ -22,7 +22,7 @@ class Table:
     first: int = 1  # the number of the first row, for messages
 
     def __len__(self) -> int:  # noqa: D105
-        return len(self.columns[0])
+        return len(self.columns[0]) if self.columns else 0
 
     @property
     def shape(self) -> tuple[int, int]:

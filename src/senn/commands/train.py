@@ -298,11 +298,13 @@ def _writer(arguments: argparse.Namespace, checkpoint: Any) -> Any:
 
 def _settings(arguments: argparse.Namespace, estimator: Any) -> dict[str, Any]:
     """What was asked for, as `config.json` keeps it."""
+    from senn.tables import policy_of
+
     left_out = {*ANEW, "overwrite", "out", "threads"} - {"data_dir"}
     settings = {k: v for k, v in vars(arguments).items() if k not in left_out}
     return {
         **settings,
         "hidden_sizes": estimator.hidden_sizes,
         "standardize": estimator.standardize,
-        "alpha": estimator.policy.alpha,
+        "alpha": policy_of(estimator).alpha,
     }
