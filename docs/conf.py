@@ -40,7 +40,9 @@ nitpicky = True
 nitpick_ignore_regex = [
     ("py:.*", r"(?!senn\b).*"),
     ("py:class", r"senn\..*\.(Tree|Net|Layered)"),
-    ("py:class", r"senn\.(learner\.Own|state\.RunState|checkpoints\.Checkpoint)"),
+    ("py:class", r"senn\.(learner|shrinking)\.Own"),
+    ("py:class", r"senn\.(training\.state\.RunState|checkpoints\.Checkpoint)"),
+    ("py:class", r"senn\.(prices\.Prices|pruning\.Going)"),
 ]
 default_role = "code"
 
