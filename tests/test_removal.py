@@ -151,7 +151,7 @@ def test_prices_after_some_have_left_are_those_of_the_smaller_network(name, seen
     network, maps = seen(name)
     factors = factors_of(network, maps)
     moments = {m: f.A for m, f in factors.items()}
-    steps = Prices.of(network, factors, damping=0.0).in_turn()
+    steps = in_turn(Prices.of(network, factors, damping=0.0))
     gone = {}
     for (unit, left), _ in zip(steps, range(3), strict=False):
         gone.setdefault(unit.layer, []).append(unit.slot)
@@ -178,10 +178,10 @@ def test_a_layer_keeps_its_last_unit_and_those_that_may_not_leave_stay():
     network = NETWORKS["two layers"]()
     factors = {m: Factor(np.eye(7), np.eye(6)) for m in (1, 2)}
     factors[2] = Factor(np.eye(7), np.eye(2))
-    left = list(Prices.of(network, factors).in_turn())
+    left = list(in_turn(Prices.of(network, factors)))
     assert sorted(unit.layer for unit, _ in left) == [0, 0, 1, 1, 1]
     may = [np.zeros(CAPACITY, bool), np.arange(CAPACITY) == 2]
-    assert [(u.layer, u.slot) for u, _ in Prices.of(network, factors).in_turn(may)] == [(1, 2)]
+    assert [(u.layer, u.slot) for u, _ in in_turn(Prices.of(network, factors), may)] == [(1, 2)]
 
 
 @every_network
@@ -214,3 +214,10 @@ def test_removal_and_the_same_unit_again_restore_all_bits(name):
 
 def at_slot(network, port, slot):
     return np.take(np.asarray(leaf_at(network, port.leaf)), [slot], axis=port.axis)
+
+
+def in_turn(left, may=None):
+    """Units as they leave, the cheapest of those left first, and the prices after each."""
+    while (unit := left.cheapest(may)) is not None:
+        left = left.without(unit.layer, unit.slot)
+        yield unit, left

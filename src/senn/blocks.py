@@ -26,31 +26,13 @@ def in_use(weight: Float[Array, " N"], rows: int = ROWS) -> Int[Array, ""]:
     return jax.lax.div(last + size - 1, size)
 
 
-def mean_of_blocks(
-    function: Callable, batch: Any, weight: Float[Array, " N"], rows: int, blank: Any
-) -> Any:
-    """What a function finds in blocks of a batch, on average; blocks without weight count as 0.
-
-    Args:
-        function: takes a block of the tree `batch` of arrays [N, ...].
-        batch: the rows.
-        weight: of every row; blocks after the last with a weight are not looked at.
-        rows: in a block; a batch that is no multiple of it is one block.
-        blank: zeros of what the function returns.
-    """
-    count = blocks_of(weight.shape[0], rows)
-    if count == 1:
-        return function(batch)
-    blocks = jax.tree.map(lambda v: v.reshape(count, -1, *v.shape[1:]), batch)
-
-    def add(i, total):
-        return jax.tree.map(jnp.add, total, function(numbered(blocks, i)))
-
-    total = jax.lax.fori_loop(0, in_use(weight, rows), add, blank)
-    return jax.tree.map(lambda v: v / count, total)
-
-
-def walk(function: Callable, rows: Any, used: Int[Array, ""] | int) -> tuple[Any, Any]:
+def walk(
+    function: Callable,
+    rows: Any,
+    used: Int[Array, ""] | int,
+    size: int = ROWS,
+    blank: Any = None,
+) -> tuple[Any, Any]:
     """What a function finds in each block of rows, side by side, and the mean over all blocks.
 
     Args:
@@ -58,11 +40,13 @@ def walk(function: Callable, rows: Any, used: Int[Array, ""] | int) -> tuple[Any
             and what is averaged.
         rows: a tree of arrays [N, ...].
         used: the first so many blocks are looked at; for the others everything is 0.
+        size: rows in a block; rows of another number than a multiple of it are one block.
+        blank: zeros of what the function returns; None traces it once more to know them.
 
     Returns:
         Trees of arrays [blocks, ...] and [...].
     """
-    count = blocks_of(jax.tree.leaves(rows)[0].shape[0])
+    count = blocks_of(jax.tree.leaves(rows)[0].shape[0], size)
     if count == 1:
         own, mean = function(rows, 0)
         return jax.tree.map(lambda v: v[None], own), mean
@@ -81,12 +65,12 @@ def walk(function: Callable, rows: Any, used: Int[Array, ""] | int) -> tuple[Any
             jax.tree.map(jnp.add, total, mean),
         )
 
-    own, mean = jax.eval_shape(block, 0)
-    blank = (
+    own, mean = jax.eval_shape(block, 0) if blank is None else blank
+    start = (
         jax.tree.map(lambda s: jnp.zeros((count, *s.shape), s.dtype), own),
         jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), mean),
     )
-    found, total = jax.lax.fori_loop(0, used, step, blank)
+    found, total = jax.lax.fori_loop(0, used, step, start)
     return found, jax.tree.map(lambda v: v / count, total)
 
 

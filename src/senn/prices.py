@@ -6,7 +6,7 @@ weights of its readers have been refitted. So of two copies either is free, and 
 All of it is done on the host, in float64.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from senn.nn.sites import AbstractMap
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
 
+ROWS_AT_ONCE = 2**12  # which bounds the copies in float64
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
 
 
@@ -137,15 +138,6 @@ class Prices:
                 best = Leaving(layer, slot, float(prices[slot]))
         return best
 
-    def in_turn(
-        self, may: Sequence[np.ndarray] | None = None
-    ) -> "Iterator[tuple[Leaving, Prices]]":
-        """Units as they leave, the cheapest of those left first, and the prices after each."""
-        left = self
-        while (unit := left.cheapest(may)) is not None:
-            left = left.without(unit.layer, unit.slot)
-            yield unit, left
-
 
 def matrix_of(tree: Any, site: AbstractMap) -> Float[np.ndarray, "J O"]:
     """The parameters of a map on the host, in float64, the bias last."""
@@ -169,9 +161,10 @@ def _factor(network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRow
     blocks = J - (site.bias is not None)
     total, n = np.zeros((J, J)), 0
     for sample in samples:
-        a = np.asarray(sample.a, np.float64)  # squares of large inputs are beyond float32
-        a = a.reshape(-1, a.shape[-1])
+        a = np.asarray(sample.a).reshape(-1, sample.a.shape[-1])
         columns = [*range(blocks), *([a.shape[1] - 1] if site.bias is not None else [])]
-        total += (a.T @ a)[np.ix_(columns, columns)]
+        for start in range(0, len(a), ROWS_AT_ONCE):  # squares of large inputs need float64
+            rows = a[start : start + ROWS_AT_ONCE, columns].astype(np.float64)
+            total += rows.T @ rows
         n += len(a)
     return Factor(total / n, np.asarray(samples[0].S, np.float64)[:outs, :outs])

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from senn.learner import Learner
-from senn.policy import Policy
+from senn.tables import policy_of
 
 Own = TypeVar("Own", bound=Learner)
 
@@ -43,8 +43,7 @@ def shrink(
     smaller.max_units, smaller.max_parameters = max_units, max_parameters
     if fits(estimator, max_units, max_parameters):
         return smaller
-    policy = smaller.policy or Policy()
-    smaller.policy = replace(policy, width=False, depth=False, prefer="grown")
+    smaller.policy = replace(policy_of(estimator), width=False, depth=False, prefer="grown")
     smaller.warm_start = True
     try:
         smaller.fit(X, y, sample_weight)  # pyright: ignore[reportAttributeAccessIssue]

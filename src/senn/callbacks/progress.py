@@ -12,7 +12,7 @@ from rich.text import Text
 
 from senn.callbacks.base import Callback
 from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
-from senn.words import duration
+from senn.words import counted, duration
 
 REFRESHES_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 5.0
@@ -125,18 +125,17 @@ class _View:
         self.decision = f"nothing to add: {reason}"
 
     def grew(self, addition: Addition) -> None:
-        self.sizes, self.n_parameters = addition.hidden_sizes, addition.n_parameters
-        units = f"{addition.units} unit{'s' if addition.units > 1 else ''}"
-        self.decision = f"{units} added at step {addition.step}: {addition.reason}"
-        size = f"{sizes_in_words(addition.hidden_sizes)}, {addition.n_parameters:,} parameters"
-        self.say(f"step {addition.step}", "grew", f"by {units} to {size}; {addition.reason}")
+        self._changed(addition, "grew", "added")
 
     def shrank(self, removal: Removal) -> None:
-        self.sizes, self.n_parameters = removal.hidden_sizes, removal.n_parameters
-        units = f"{removal.units} unit{'s' if removal.units > 1 else ''}"
-        self.decision = f"{units} left at step {removal.step}: {removal.reason}"
-        size = f"{sizes_in_words(removal.hidden_sizes)}, {removal.n_parameters:,} parameters"
-        self.say(f"step {removal.step}", "cut", f"by {units} to {size}; {removal.reason}")
+        self._changed(removal, "cut", "left")
+
+    def _changed(self, change: Addition | Removal, what: str, done: str) -> None:
+        self.sizes, self.n_parameters = change.hidden_sizes, change.n_parameters
+        units = counted(change.units, "unit")
+        self.decision = f"{units} {done} at step {change.step}: {change.reason}"
+        size = f"{sizes_in_words(change.hidden_sizes)}, {change.n_parameters:,} parameters"
+        self.say(f"step {change.step}", what, f"by {units} to {size}; {change.reason}")
 
     def say(self, when: str, what: str, text: str) -> None:
         raise NotImplementedError

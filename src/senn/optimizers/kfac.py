@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from senn.arrays import following, key_of, to_device, zeros, zeros_like
 from senn.batches import Batch, InputMoment
-from senn.blocks import mean_of_blocks
+from senn.blocks import in_use, walk
 from senn.curvature import second_moment, through
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
@@ -199,19 +199,19 @@ def seen_on(
     processor's cache.
     """
 
-    def seen_in(given: tuple[Batch, Array]):
+    def seen_in(given: tuple[Batch, Array], _: Any):
         rows, u = given
         seen, n = through(network, loss, metric, rows), rows.x.shape[0]
         g_y = seen.loss.gradient(seen.outputs, rows.y)
         g = seen.back(g_y * rows.weight[:, None] / n)[0]
         draws = seen.back(seen.metric.root(seen.outputs, u))[1]
         new = second_moments(network.graph.sites, network, seen.rows, draws, rows.weight)
-        return g, new, jnp.mean(rows.weight * seen.loss(seen.outputs, rows.y))
+        return (), (g, new, jnp.mean(rows.weight * seen.loss(seen.outputs, rows.y)))
 
     rows = ROWS_IN_CACHE if batch.x.size < MOST_IN_CACHE else batch.x.shape[0]
-    zeros = jax.tree.map(jnp.zeros_like, (state.velocity, state.factors, state.examples))
     u = signs(state.key, (batch.x.shape[0], network.out_slots), network.dtype)
-    return mean_of_blocks(seen_in, (batch, u), batch.weight, rows, zeros)
+    blank = ((), (state.velocity, state.factors, state.examples))  # of these shapes
+    return walk(seen_in, (batch, u), in_use(batch.weight, rows), rows, blank)[1]
 
 
 def second_moments(

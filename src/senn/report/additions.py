@@ -6,10 +6,10 @@ from xml.etree.ElementTree import Element
 
 from senn.history import Addition
 from senn.report.axis import short
+from senn.report.changes import table, when_and_what
 from senn.report.colour import birth_colour
 from senn.report.markup import section, tag, tip
 from senn.report.story import Story
-from senn.words import counted, duration
 
 COLUMNS = ("", "step", "time", "what", "units after", "Δη′", "loss before",
            "before the next", "why")  # fmt: skip
@@ -30,10 +30,8 @@ def additions(story: Story) -> Element:
     falls = list(zip(made, _losses_after(story, made), strict=True))
     most = max((_fall(a, after) for a, after in falls), default=0.0)
     rows = [_row(story, n, a, after, most) for n, (a, after) in enumerate(falls, start=1)]
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in COLUMNS)))
-    table = tag("table", head, tag("tbody", *rows), class_="additions")
-    scroll = tag("div", table, class_="scroll table")
-    return section("What was added, and why", EXPLANATION, scroll, id_="additions")
+    shown = table(COLUMNS, rows)
+    return section("What was added, and why", EXPLANATION, shown, id_="additions")
 
 
 def _losses_after(story: Story, made: Sequence[Addition]) -> list[float | None]:
@@ -50,10 +48,7 @@ def _row(story: Story, number: int, a: Addition, after: float | None, most: floa
     swatch = tag("i", class_="swatch", style=f"background:{birth_colour(a, story.grown_until)}")
     cells = [
         tag("td", swatch, f" {number}", class_="number"),
-        tag("td", f"{a.step:,}", class_="number"),
-        tag("td", duration(a.seconds), class_="number"),
-        tag("td", f"{counted(a.units, 'unit')}, {a.place}", class_="what"),
-        tag("td", ", ".join(map(str, a.hidden_sizes)), title=f"{a.n_parameters:,} parameters"),
+        *when_and_what(a),
         tag("td", f"{a.score:.3g} ± {a.stderr:.1g}", class_="number"),
         tag("td", short(a.loss_before), class_="number"),
         tag("td", "" if after is None else short(after), _bar(a, after, most), class_="number"),

@@ -4,9 +4,9 @@ from xml.etree.ElementTree import Element
 
 from senn.history import Removal
 from senn.report.axis import short
+from senn.report.changes import table, when_and_what
 from senn.report.markup import section, tag
 from senn.report.story import Story
-from senn.words import counted, duration
 
 COLUMNS = ("", "step", "time", "what", "units after", "price", "loss before", "after", "why")
 EXPLANATION = (
@@ -21,20 +21,14 @@ def removals(story: Story) -> Element | None:
     made = story.run.history.removals
     if not made:
         return None
-    head = tag("thead", tag("tr", *(tag("th", name, scope="col") for name in COLUMNS)))
     rows = [_row(number, removal) for number, removal in enumerate(made, start=1)]
-    table = tag("table", head, tag("tbody", *rows), class_="additions")
-    scroll = tag("div", table, class_="scroll table")
-    return section("What left, and why", EXPLANATION, scroll, id_="removals")
+    return section("What left, and why", EXPLANATION, table(COLUMNS, rows), id_="removals")
 
 
 def _row(number: int, r: Removal) -> Element:
     cells = [
         tag("td", f"{number}", class_="number"),
-        tag("td", f"{r.step:,}", class_="number"),
-        tag("td", duration(r.seconds), class_="number"),
-        tag("td", f"{counted(r.units, 'unit')}, {r.place}", class_="what"),
-        tag("td", ", ".join(map(str, r.hidden_sizes)), title=f"{r.n_parameters:,} parameters"),
+        *when_and_what(r),
         tag("td", f"{r.price:.3g}", class_="number"),
         tag("td", short(r.loss_before), class_="number"),
         tag("td", short(r.loss_after), class_="number"),
