@@ -79,12 +79,14 @@ def close(one, other, rtol=1e-9):
 # --- sizes ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("n", [*range(1, 130), 784, 1000, 3072])
+@pytest.mark.parametrize("n", [*range(1, 130), 257, 513, 784, 1000, 3072])
 def test_slots_are_few_and_not_many_more(n):
-    for slots, few in ((shapes.in_slots, (64, 128)), (shapes.out_slots, (1, 16, 64, 128))):
+    for slots, few in (
+        (shapes.in_slots, (64, 128, 256, 512)), (shapes.out_slots, (1, 16, 64, 128)),
+    ):  # fmt: skip
         s = slots(n)
         assert s >= n
-        assert s in few or (s > 128 and s % 16 == 0)
+        assert s in few or (s > few[-1] and s % 16 == 0)
         assert slots(s) == s
         assert s <= max(few[0], 4 * n, n + 15)
 

@@ -5,7 +5,7 @@ of few sizes, or filled up to them with rows of no weight. Inputs and outputs re
 to `in_slots` and `out_slots`; spare ones are dormant, like spare units.
 """
 
-SMALL = (64, 128)  # below, inputs are rounded up to one of these: a step takes a sixth longer
+SMALL = (64, 128, 256, 512)  # up to these, inputs are rounded up to one: tables share programs
 FEW = (1, 16)  # and outputs first to one of these
 FINE = 16  # above, to a multiple of this: there a step's time goes with the size
 FEWEST_ROWS, ROW_FACTOR = 512, 4
@@ -13,13 +13,13 @@ FEWEST_NUMBERS, FEWEST_IN_TABLE = 2**21, 2**14  # that a table in memory has roo
 
 
 def in_slots(n: int) -> int:
-    """Inputs to set aside for n of them: 64, 128, then multiples of 16."""
+    """Inputs to set aside for n of them: 64, 128, 256, 512, then multiples of 16."""
     return _rounded_up(n, SMALL)
 
 
 def out_slots(n: int) -> int:
     """Outputs to set aside for n of them: 1, 16, 64, 128, then multiples of 16."""
-    return _rounded_up(n, (*FEW, *SMALL))
+    return _rounded_up(n, (*FEW, *SMALL[:2]))
 
 
 def _rounded_up(n: int, sizes: tuple[int, ...]) -> int:

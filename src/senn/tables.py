@@ -14,8 +14,9 @@ ROWS_AN_INPUT = 6  # at least, with codes: with fewer rows codes learn their noi
 MOST_INPUTS = 512  # with codes: for more, K-FAC's factor of the inputs is no longer exact
 SMOOTHING = 0.1  # of labels
 
-# As long as anything is gained at all: codes let many units each gain a little.
-POLICY = Policy(alpha=1e-4, confidence=0.0, patience=16)
+# As long as anything is gained at all: codes let many units each gain a little. A layer asks for
+# as much as by other policies' α.
+POLICY = Policy(alpha=1e-4, confidence=0.0, patience=16, layer_cost=300.0)
 
 
 def is_table(estimator: Any) -> bool:

@@ -15,7 +15,7 @@ from senn.optimizers import AbstractOptimizer, StepInfo
 from senn.training.run import Run
 from senn.training.state import TrainState
 
-LARGE_STEP = 2**18  # numbers in a batch, from which the speed of a step matters most
+LARGE_STEP = 3 * 2**17  # numbers in a batch, from which the speed of a step matters most
 
 
 def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) -> Any:
