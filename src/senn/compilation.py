@@ -32,7 +32,7 @@ QUICK: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_backend_optimization_level": 1,
 }
-KEPT = 48  # programs in memory; a fit uses six, and two more for each layer inserted
+KEPT = 20  # programs in memory, of 5 MB each; a fit uses six, and three more for each layer
 
 
 class Compilations(NamedTuple):
@@ -117,7 +117,7 @@ class Program:
         """The shapes of what the function returns."""
         entry = _entry(self, args, kwargs)
         shapes = jax.eval_shape(entry.compiled.jit, entry.arrays)
-        return eqx.combine(shapes, entry.compiled.beside)
+        return eqx.combine(shapes, entry.compiled.beside[0])
 
 
 def program(options: Mapping[str, Any] | None = None) -> Callable[[Callable], Program]:
@@ -129,13 +129,15 @@ class _Compiled:
     """A program for one set of shapes."""
 
     def __init__(self, owner: Program, structure: Any, others: tuple):
+        # Not of `self`: without a cycle, all goes as soon as the program is let go.
+        beside = self.beside = [None]  # what is returned beside arrays
+
         def flat(arrays: list) -> Any:
             args, kwargs = jax.tree.unflatten(structure, _merged(arrays, others))
-            dynamic, self.beside = eqx.partition(owner.__wrapped__(*args, **kwargs), eqx.is_array)
+            dynamic, beside[0] = eqx.partition(owner.__wrapped__(*args, **kwargs), eqx.is_array)
             return dynamic
 
         flat.__name__ = owner.__name__
-        self.beside: Any = None  # what is returned beside arrays
         self.flat = flat
         self.options = owner.options if jax.default_backend() == "cpu" else {}
         self.jit = jax.jit(flat, compiler_options=self.options or None)
@@ -165,7 +167,7 @@ class _Entry(NamedTuple):
         if not self.compiled.ready:
             self._compile()
         result = self.compiled.jit(self.arrays)
-        return eqx.combine(result, self.compiled.beside)
+        return eqx.combine(result, self.compiled.beside[0])
 
     def _compile(self) -> None:
         with _counted(waiting=True):
@@ -236,7 +238,7 @@ def _entry(owner: Program, args: tuple, kwargs: dict[str, Any]) -> _Entry:
         compiled = _programs.get(key)
         if compiled is None:
             compiled = _programs[key] = _Compiled(owner, structure, others)
-            while len(_programs) > KEPT:
+            if len(_programs) > KEPT:
                 _programs.popitem(last=False)
         else:
             _programs.move_to_end(key)
