@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import OneHotEncoder
 
-from senn.columns import Wishes, described, learn, table_of, treatments
+from senn.columns import Wishes, dates, described, learn, table_of, treatments
 from senn.columns.encoder import columns_from
 from senn.datasets import DataError
 from senn.standalone import numpy_columns
@@ -176,6 +176,16 @@ def test_dates_are_days_since_1970(moment, style):
     assert numpy_columns.day(moment.strftime(style), known) == pytest.approx(expected, abs=1e-9)
     array = np.array([moment], "datetime64[us]")
     assert numpy_columns.days({}, array)[0][0] == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("style", dates.STYLES)
+def test_dates_in_every_style_are_recognised_however_they_are_spaced(style):
+    moments = [datetime.datetime(2003 + n, 1 + n % 12, 13 + n, 14, 15, 16) for n in range(12)]
+    words = [moment.strftime(style).replace(" ", "  ").lower() for moment in moments]
+    found, _ = dates.style_of(words)
+    assert found is not None
+    read = [numpy_columns.day(word, found) for word in words]
+    assert read == [numpy_columns.day(word, style) for word in words]
 
 
 def test_cycles_of_dates():

@@ -20,6 +20,17 @@ TRIED = 20  # words on which all styles are tried, before the rest of a column i
 YEAR, WEEK, DAY = 365.2425, 7.0, 1.0  # in days
 
 
+def _outline(word: str) -> str:
+    """What separates its numbers and names, of a word or of a style."""
+    word = re.sub(r"%[abBp]", "A", re.sub(r"%[dfHIMmSyY]", "0", word.strip()))
+    return re.sub(r"\s+", " ", re.sub(r"[^\W\d_]+", "A", re.sub(r"\d+", "0", word)))
+
+
+_BY_OUTLINE: dict[str, list[str]] = {}
+for _style in STYLES:
+    _BY_OUTLINE.setdefault(_outline(_style), []).append(_style)
+
+
 def style_of(words: Sequence[str]) -> tuple[str | None, str]:
     """The style in which all words but those for gaps are dates, and a doubt about it.
 
@@ -30,7 +41,8 @@ def style_of(words: Sequence[str]) -> tuple[str | None, str]:
         return None, ""
     if all(_ISO.fullmatch(word) and _fits(word, "iso") for word in words):
         return "iso", ""
-    first = [s for s in STYLES if all(_fits(word, s) for word in words[:TRIED])]
+    alike = _BY_OUTLINE.get(_outline(words[0]), [])  # to parse in all of them takes long
+    first = [s for s in alike if all(_fits(word, s) for word in words[:TRIED])]
     found = [s for s in first if all(_fits(word, s) for word in words[TRIED:])]
     if not found:
         return None, ""
