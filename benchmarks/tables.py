@@ -28,7 +28,7 @@ import harness
 import waiting
 
 PEERS = waiting.MAKE_TABLES.with_name("peers.jsonl")
-PARTS = ("smoothing", "codes", "scaling", "prior", "policy")
+PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "refit")
 RIVALS = ("skmlp", "hgb")  # fitted here, called as peers.jsonl calls them
 READ = ("realmlp", "catboost")
 Fit = dict[str, Any]
@@ -115,7 +115,8 @@ def left_out(parts: Sequence[str], classes: bool) -> dict[str, Any]:
 
     settings: dict[str, Any] = {}
     if "scaling" in parts:  # and codes, which stand on it
-        settings |= {"standardize": True, "policy": tables.POLICY}
+        steps = tables.REFIT_OF_CLASSES if classes else tables.REFIT_OF_NUMBERS
+        settings |= {"standardize": True, "policy": tables.POLICY, "refit_steps": steps}
         settings |= {"label_smoothing": tables.SMOOTHING} if classes else {}
     if "smoothing" in parts and classes:
         settings["label_smoothing"] = 0.0
@@ -123,6 +124,8 @@ def left_out(parts: Sequence[str], classes: bool) -> dict[str, Any]:
         settings["bins"] = 0
     if "prior" in parts and not classes:
         settings["optimizer"] = KFAC(prior=1.0)
+    if "refit" in parts:
+        settings["refit_steps"] = 0
     if "policy" in parts:
         settings["policy"] = Policy()
     return settings

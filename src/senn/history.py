@@ -151,6 +151,13 @@ class History:
     stop_reason: str = ""
     growth_ended: int | None = None  # the step from which on nothing was added any more
     ended_by: str = ""  # an `Ending`; "" while it runs, and in ledgers of before there were any
+    refit_steps: int = 0  # that an estimator took after these, on the rows kept apart as well
+
+    @property
+    def end(self) -> str:
+        """Why training ended, and what an estimator did then; "" while it runs."""
+        more = f", and {self.refit_steps} steps were taken on all rows" if self.refit_steps else ""
+        return self.stop_reason + more
 
     @property
     def evaluations(self) -> list[Evaluation]:

@@ -56,12 +56,17 @@ PARAMETERS = """Parameters
     validation_fraction : float, default=0.1
         Share of the rows kept apart for early stopping; 0 stops by the training loss. With
         fewer than 100 rows in all none are kept apart.
+    refit_steps : int, default=None
+        Steps that `fit` takes at the end on all rows, those kept apart with them, at a rate that
+        falls to zero; none if training was told when to end. None is 20 for classes and 60 for
+        numbers if columns are prepared robustly, else 0.
     standardize : {"robust", True, False}, default="robust"
         How the columns of X are prepared. "robust" is for tables: less the median, over the
         spread of the quartiles, bounded smoothly at ± 3, and beside them the codes that `bins`
-        asks for; `policy` and `label_smoothing` then have other defaults, too. True shifts and
-        scales to mean 0 and variance 1 (zero variance aside). False leaves inputs as they are:
-        say so for images whose pixels are in [0, 1]. `partial_fit` takes "robust" as True.
+        asks for; `policy`, `label_smoothing` and `refit_steps` then have other defaults, too.
+        True shifts and scales to mean 0 and variance 1 (zero variance aside). False leaves inputs
+        as they are: say so for images whose pixels are in [0, 1]. `partial_fit` takes "robust" as
+        True.
     bins : int, default=None
         Intervals between quantiles that each column of more than two values is coded by, if
         prepared robustly: a number for each says how far a value has come through it. None is 8
@@ -103,6 +108,7 @@ class Learner(TableInputs, Predictor, Persistent):
     n_iter_no_change: int | None = None
     tol: float = 1e-3
     validation_fraction: float = 0.1
+    refit_steps: Any = None
     standardize: bool | str = "robust"
     bins: int | None = None
     categorical_features: Any = "from_dtype"

@@ -6,20 +6,18 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from senn import settings, tables
-from senn.arrays import key_of, to_device
+from senn.arrays import key_of
 from senn.batches import Batch
-from senn.calibration import temperature
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.datasets import DataError, check_targets
 from senn.ensemble import joined
 from senn.expand import add_outputs
+from senn.finishing import cooled, may_refit, refitted, temperature_of
 from senn.history import Ending, History
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
@@ -55,7 +53,7 @@ def _fit_labels(
     else:
         estimator.classes_ = classes
     codes = _codes(estimator, labels)
-    loss = SoftmaxCrossEntropy(_smoothing(estimator))
+    loss = SoftmaxCrossEntropy(tables.smoothing_of(estimator))
     _fit(estimator, rows, codes, loss, len(estimator.classes_), checkpoint)
 
 
@@ -129,8 +127,9 @@ def _fit(
         if history.ended_by == Ending.INTERRUPTED:
             break
     seen_before = estimator.n_samples_seen_ if warm else 0
-    estimator.n_samples_seen_ = seen_before + len(targets) - len(estimator.validation_rows_)
     estimator.history_, estimator._online = estimator.histories_[0], None
+    apart = 0 if estimator.history_.refit_steps else len(estimator.validation_rows_)
+    estimator.n_samples_seen_ = seen_before + len(targets) - apart
     if len(members) == 1:
         estimator.network_ = members[0]
     else:
@@ -148,8 +147,8 @@ def _fit_one(
 ) -> tuple[MLP, History, np.ndarray]:
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
-    usual = tables.POLICY if tables.is_table(estimator) else Policy()
-    policy, warm = _policy(estimator, usual), _continues(estimator)
+    steps = tables.refit_steps_of(estimator, _classifies(estimator))
+    policy, warm = _policy(estimator, tables.usual_policy(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm and estimator.n_estimators == 1:
@@ -176,9 +175,23 @@ def _fit_one(
     )
     if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
         raise KeyboardInterrupt
-    if history.steps:
-        network = _calibrated(network, loss, batches[0])
-    return network, history, held_out
+    if not history.steps:
+        return network, history, held_out
+    t = temperature_of(network, loss, batches[0])
+    if len(held_out) and may_refit(history, steps):
+        rows = Batch.on_host(seen(estimator._inputs, x, _training_dtype()), targets, weight)
+        network = refitted(
+            network,
+            history,
+            rows,
+            steps,
+            batch_size=settings.batch_size(estimator.batch_size),
+            loss=loss,
+            metric=estimator.metric,
+            optimizer=estimator.optimizer,
+            seed=seed,
+        )
+    return cooled(network, t), history, held_out
 
 
 def _check_members(estimator: Any, goes_on: bool) -> None:
@@ -259,25 +272,6 @@ def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
     if bins is None:
         bins = tables.BINS_OF_CLASSES if _classifies(estimator) else tables.BINS_OF_NUMBERS
     return robust(x, weight, bins, min(tables.MOST_INPUTS, len(x) // tables.ROWS_AN_INPUT))
-
-
-def _smoothing(estimator: Any) -> float:
-    given = estimator.label_smoothing
-    if given is None:
-        return tables.SMOOTHING if tables.is_table(estimator) else 0.0
-    if not 0 <= given < 1:
-        raise ValueError(f"label_smoothing must be in [0, 1); got {given!r}.")
-    return float(given)
-
-
-def _calibrated(network: MLP, loss: AbstractLoss, held_out: Batch) -> MLP:
-    """The network whose outputs are the logits of labels as they are, not as they were smoothed."""
-    if not isinstance(loss, SoftmaxCrossEntropy) or not loss.smoothing:
-        return network
-    x, codes, weight = map(np.asarray, held_out)
-    t = temperature(plain(network).outputs(x), codes, weight, loss.smoothing)
-    sharper = jax.tree.map(lambda a: to_device(np.asarray(a) / t, a.dtype), network.readout)
-    return eqx.tree_at(lambda net: net.readout, network, sharper)
 
 
 def _network(estimator: Any, x: np.ndarray, out_size: int, seed: int, policy: Policy) -> MLP:

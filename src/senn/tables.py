@@ -4,6 +4,7 @@ Tables are inputs that are prepared robustly (`standardize="robust"`). Chosen to
 out from the training rows of thirteen tables; docs/design/tables.md has what each is worth.
 """
 
+from numbers import Integral
 from typing import Any
 
 from senn.policy import Policy
@@ -13,6 +14,7 @@ BINS_OF_CLASSES, BINS_OF_NUMBERS = 8, 16  # intervals that a column is coded by
 ROWS_AN_INPUT = 6  # at least, with codes: with fewer rows codes learn their noise
 MOST_INPUTS = 512  # with codes: for more, K-FAC's factor of the inputs is no longer exact
 SMOOTHING = 0.1  # of labels
+REFIT_OF_CLASSES, REFIT_OF_NUMBERS = 20, 60  # steps on all rows at the end; labels are overfitted
 
 # As long as anything is gained at all: codes let many units each gain a little. A layer asks for
 # as much as by other policies' α.
@@ -27,7 +29,32 @@ def is_table(estimator: Any) -> bool:
     return known == ROBUST
 
 
+def smoothing_of(estimator: Any) -> float:
+    """The share of each label that a classifier spreads over all classes."""
+    given = estimator.label_smoothing
+    if given is None:
+        return SMOOTHING if is_table(estimator) else 0.0
+    if not 0 <= given < 1:
+        raise ValueError(f"label_smoothing must be in [0, 1); got {given!r}.")
+    return float(given)
+
+
+def refit_steps_of(estimator: Any, classes: bool) -> int:
+    """Steps on all rows at the end."""
+    given = estimator.refit_steps
+    if given is None:
+        usual = REFIT_OF_CLASSES if classes else REFIT_OF_NUMBERS
+        return usual if is_table(estimator) else 0
+    if not isinstance(given, Integral) or given < 0:
+        raise ValueError(f"refit_steps must be a whole number of at least 0; got {given!r}.")
+    return int(given)
+
+
+def usual_policy(estimator: Any) -> Policy:
+    """What None stands for as a policy."""
+    return POLICY if is_table(estimator) else Policy()
+
+
 def policy_of(estimator: Any) -> Policy:
     """The policy of an estimator, or what None stands for."""
-    usual = POLICY if estimator.standardize == ROBUST else Policy()
-    return usual if estimator.policy is None else estimator.policy
+    return usual_policy(estimator) if estimator.policy is None else estimator.policy

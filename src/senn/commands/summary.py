@@ -107,7 +107,7 @@ def summarise(
         "n_additions": len(history.additions),
         "n_removals": len(history.removals),
         "steps": history.steps,
-        "stop_reason": history.stop_reason,
+        "stop_reason": history.end,
         "interrupted": history.ended_by == Ending.INTERRUPTED,
         "columns": estimator.columns_,
         "version": __version__,

@@ -63,7 +63,7 @@ def _headline(story: Story) -> Element:
         tag("div", tag("b", value), tag("span", name), class_="tile")
         for name, value in _figures(story)
     ]
-    ended = tag("p", tag("b", "Ended: "), story.run.history.stop_reason or "unknown")
+    ended = tag("p", tag("b", "Ended: "), story.run.history.end or "unknown")
     return tag("header", tag("h1", _name(story)), task, tag("div", *tiles, class_="tiles"), ended)
 
 
