@@ -42,7 +42,9 @@ def processors(record: dict[str, Any]) -> str:
 def ablation(claims: dict[str, Any]) -> Iterator[str]:
     """A table for each measure: SENN's mean, and the others' differences from it."""
     for measure, title in MEASURES.items():
-        found = {task: measures[measure] for task, measures in claims.items()}
+        found = {task: of[measure] for task, of in claims.items() if measure in of}
+        if not found:
+            continue
         seeds = [f"{task} ({len(arms['SENN']['each'])})" for task, arms in found.items()]
         yield from (f"{title}:", "", _row("", *seeds), _row(*["---"] * (len(found) + 1)))
         yield _row("SENN", *(_number(arms["SENN"]["mean"]) for arms in found.values()))
@@ -50,6 +52,15 @@ def ablation(claims: dict[str, Any]) -> Iterator[str]:
             if arm != "SENN":
                 yield _row(arm, *(_difference(arms[arm]["against"]) for arms in found.values()))
         yield ""
+
+
+def controls(claims: dict[str, Any]) -> Iterator[str]:
+    """The same without times, as of a machine that others use."""
+    timeless = {
+        task: {measure: found for measure, found in of.items() if measure != "seconds"}
+        for task, of in claims.items()
+    }
+    return ablation(timeless)
 
 
 def automatic_size(claims: dict[str, Any]) -> Iterator[str]:

@@ -17,6 +17,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator
 from scipy import stats
 
 from senn import Batch, Policy, growth
@@ -41,6 +42,7 @@ AT_ONCE = 4
 STREAMS, MOST_STATES = 2, 100
 FITTED_ON, JUDGED_ON = 8192, 4 * 8192  # rows at most, as `Schedule.sample_size` has it
 HOW = ("drawn", "searched")
+MARKS = (-0.1, -1e-3, 0.0, 1e-3, 0.1, 10.0)  # on the axis of the score
 
 # So that states are of any step that is asked for; the learning rate is not annealed.
 UNENDING = replace(SCHEDULE, anneal_epochs=None, stop_after=NEVER)
@@ -282,7 +284,8 @@ def _draw_state(axes: Axes, seeds: Sequence[dict[str, Any]]) -> None:
         gain = [np.mean(at["gained"], axis=0)[0][c] for at, c in zip(seeds, chosen, strict=True)]
         axes.plot(np.concatenate(score), np.concatenate(gain), "o", ms=2, color=color, label=how)
     axes.axhline(0, color="0.8", lw=0.8, zorder=0)
-    axes.set_xscale("symlog", linthresh=1e-4)
+    axes.set_xscale("symlog", linthresh=MARKS[-3])
+    axes.xaxis.set_major_locator(FixedLocator(MARKS))
 
 
 def _mean(found: dict[str, Any]) -> str:
