@@ -204,6 +204,8 @@ def _record(file: str, command: str, name: str) -> tuple[str, str, Callable[[Any
 SOURCES = {
     "ablation": _record("ablation", "ablation", "ablation"),
     "ablation_adam": _record("adam/ablation", "ablation --optimizer adam", "ablation"),
+    "controls": _record("controls/ablation", "ablation --tasks digits,friedman1", "controls"),
+    "oracle": _record("oracle", "oracle --tasks digits,friedman1,mnist", "oracle"),
     "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),

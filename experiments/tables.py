@@ -2,6 +2,7 @@
 
 python experiments/tables.py experiments/ablation.json
 python experiments/tables.py experiments/automatic-size.json
+python experiments/tables.py experiments/oracle.json
 """
 
 import json
@@ -26,6 +27,7 @@ def main() -> None:
     tables: dict[str, Callable[[dict[str, Any]], Iterator[str]]] = {
         "ablation": ablation,
         "automatic-size": automatic_size,
+        "oracle": oracle,
     }
     print("\n".join(tables[record["figure"]](record["claims"])))
 
@@ -40,7 +42,9 @@ def processors(record: dict[str, Any]) -> str:
 def ablation(claims: dict[str, Any]) -> Iterator[str]:
     """A table for each measure: SENN's mean, and the others' differences from it."""
     for measure, title in MEASURES.items():
-        found = {task: measures[measure] for task, measures in claims.items()}
+        found = {task: of[measure] for task, of in claims.items() if measure in of}
+        if not found:
+            continue
         seeds = [f"{task} ({len(arms['SENN']['each'])})" for task, arms in found.items()]
         yield from (f"{title}:", "", _row("", *seeds), _row(*["---"] * (len(found) + 1)))
         yield _row("SENN", *(_number(arms["SENN"]["mean"]) for arms in found.values()))
@@ -48,6 +52,15 @@ def ablation(claims: dict[str, Any]) -> Iterator[str]:
             if arm != "SENN":
                 yield _row(arm, *(_difference(arms[arm]["against"]) for arms in found.values()))
         yield ""
+
+
+def controls(claims: dict[str, Any]) -> Iterator[str]:
+    """The same without times, as of a machine that others use."""
+    timeless = {
+        task: {measure: found for measure, found in of.items() if measure != "seconds"}
+        for task, of in claims.items()
+    }
+    return ablation(timeless)
 
 
 def automatic_size(claims: dict[str, Any]) -> Iterator[str]:
@@ -66,6 +79,28 @@ def automatic_size(claims: dict[str, Any]) -> Iterator[str]:
             _percent(at["share_of_gain"]),
             _percent(at["share_of_sweep_seconds"]),
         )
+
+
+def oracle(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: how well the score ranks units, by data set, state and steps trained on."""
+    heads = ("units then", "steps trained on", "Δη′ with the gain", "the gain with itself",
+             "mean gain of searched units", "of drawn ones")  # fmt: skip
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for task, states in claims.items():
+        for at in states:
+            name = f"{task} ({len(at['units']['each'])}), step {at['step']}"
+            for n, steps in enumerate(at["horizons"]):
+                rho = [_rank(at[what][n]) for what in ("correlation", "repeatability")]
+                gains = [
+                    f"{at[f'gained_by_{how}'][n]['mean']:.2%}" for how in ("searched", "drawn")
+                ]
+                yield _row(name, f"{at['units']['mean']:.3g}", str(steps), *rho, *gains)
+
+
+def _rank(found: dict[str, Any]) -> str:
+    if found["mean"] is None:
+        return ""
+    return f"{found['mean']:.2f}" + (f" ± {found['ci95']:.2f}" if found["ci95"] else "")
 
 
 def _difference(found: dict[str, Any]) -> str:

@@ -3,14 +3,13 @@
     python quality/faults.py               all faults; writes the table into docs/reliability.md
     python quality/faults.py --quick       a few of each, without the table
 
-Every fault befalls a real process of `senn train`, a run that grows. Then `senn train --resume`
-goes on, and what it ends with, the model and the ledger (times aside), must be bit for bit what
-the undisturbed run ended with.
+Every fault befalls a real process of `senn train`, a run that grows, or one that units leave. Then
+`senn train --resume` goes on, and what it ends with, the model and the ledger (times aside), must
+be bit for bit what the undisturbed run ended with.
 """
 
 import argparse
 import contextlib
-import json
 import os
 import platform
 import random
@@ -24,172 +23,20 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
+from fault_runs import PATIENCE, Case, Lab, Lost, Run, until
+
 REPORT = Path(__file__).parents[1] / "docs" / "reliability.md"
 BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 OPTIMIZERS = ("kfac", "natural-gradient", "adam")
-WORDS = ("moons", "--hidden-sizes", "2", "--alpha", "1e-4", "--max-units", "24", "--no-depth")
-# What a finished run leaves.
-FINISHED = {"model.senn", "history.jsonl", "predictions.npz", "config.json"}
-TIMES = {"seconds", "training_seconds", "growth_seconds", "compile_seconds", "n_compilations"}
-PATIENCE = 300.0  # seconds for any process
-
-
-class Lost(Exception):  # noqa: N818  the finding, not a mishap
-    """What a fault has cost."""
-
-
-# --- runs ---------------------------------------------------------------------------------
-
-
-@dataclass
-class Lab:
-    """Where runs take place, and how the undisturbed ones ended."""
-
-    folder: Path
-    iterations: int
-    undisturbed: dict[str, tuple[bytes, list]] = field(default_factory=dict)
-    count: int = 0
-
-    def run(self, optimizer: str, folder: Path | None = None) -> "Run":
-        """A new run, by default in a folder of its own."""
-        self.count += 1
-        return Run(self, optimizer, folder or self.folder / f"run-{self.count}")
-
-    def learn(self, optimizer: str) -> None:
-        """Let one run be undisturbed."""
-        run = self.run(optimizer)
-        run.end(run.start(), 0)
-        self.undisturbed[optimizer] = run.result()
-
-    def steps(self, optimizer: str) -> int:
-        """Of the undisturbed run."""
-        return self.undisturbed[optimizer][1][0]["steps"]
-
-
-@dataclass
-class Run:
-    """One run of the command, which may take several processes."""
-
-    lab: Lab
-    optimizer: str
-    folder: Path
-
-    def start(self, *, resume: bool = False, python: tuple[str, ...] = ("-m", "senn")):
-        """A process that begins the run or goes on with it."""
-        what = ("--resume", str(self.folder))
-        if not resume:
-            iterations = str(self.lab.iterations)
-            what = (*WORDS, "--optimizer", self.optimizer, "--max-iter", iterations,
-                    "--out", str(self.folder))  # fmt: skip
-        command = [sys.executable, *python, "train", *what, "--checkpoint-seconds", "0.01"]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def end(self, process: subprocess.Popen, *codes: int) -> str:
-        """Wait for the end, which must be with one of these codes; what it said of errors."""
-        _, said = process.communicate(timeout=PATIENCE)
-        if "Traceback" in said:
-            raise Lost(f"a traceback: {said.strip().splitlines()[-1]}")
-        if process.returncode not in codes:
-            raise Lost(f"exit code {process.returncode}, not {codes}: {said.strip()[-200:]}")
-        return said
-
-    def go_on(self) -> None:
-        """Resume until the run is finished; begin anew if it was killed before it began."""
-        process = self.start(resume=True)
-        said = self.end(process, 0, 2)
-        if process.returncode == 2:
-            nothing = "holds no checkpoint to go on from.", "No such file or directory"
-            if not any(words in said for words in nothing):
-                raise Lost(f"cannot be resumed: {said.strip()}")
-            self.end(self.start(), 0)
-
-    def result(self) -> tuple[bytes, list]:
-        """The model, and the ledger without its times."""
-        model = (self.folder / "model.senn").read_bytes()
-        lines = (self.folder / "history.jsonl").read_text().splitlines()
-        rows = [json.loads(line) for line in lines]
-        return model, [{k: v for k, v in row.items() if k not in TIMES} for row in rows]
-
-    def compare(self) -> None:
-        """Raise `Lost` unless the run has ended as the undisturbed one."""
-        model, ledger = self.result()
-        wanted, rows = self.lab.undisturbed[self.optimizer]
-        if ledger != rows:
-            raise Lost("another ledger")
-        if model != wanted:
-            raise Lost("other parameters")
-        if not self.is_over():
-            raise Lost(f"files left over: {self.files()}")
-
-    def files(self) -> set[str]:
-        """The names of what is in the folder."""
-        return {path.name for path in self.folder.iterdir()}
-
-    def is_over(self) -> bool:
-        """Whether the run has been saved to its end: one that can go on keeps checkpoints."""
-        return self.folder.exists() and self.files() == FINISHED
-
-    def checkpoints(self) -> list[Path]:
-        """The newest last."""
-        return sorted(self.folder.glob("checkpoint-*.senn"))
-
-    def step(self) -> int:
-        """Of the newest checkpoint; -1 before the first."""
-        newest = self.checkpoints()[-1:]
-        return int(newest[0].stem.removeprefix("checkpoint-")) if newest else -1
-
-    def start_until(self, step: int) -> subprocess.Popen:
-        """A process that stands still once it has written two checkpoints, one of this step on.
-
-        It stops by itself: on a fast machine one that waits for a moment from outside is late.
-        """
-        process = self.start(python=("-c", STOPPING, str(step)))
-        until(lambda: stands_still(process) or process.poll() is not None)
-        return process
-
-    def await_step(self, process: subprocess.Popen, step: int) -> None:
-        """Wait until there is a checkpoint of this step or a later one."""
-        until(lambda: self.step() >= step or process.poll() is not None)
-
-    def await_moment(self, process: subprocess.Popen, rng: random.Random) -> None:
-        """Wait until a random step that is still to come, and a little longer."""
-        last = self.lab.steps(self.optimizer)
-        self.await_step(process, rng.randrange(max(self.step(), 0), last))
-        time.sleep(rng.uniform(0, 0.1))
-
-
-STOPPING = """
-import os, signal, sys
-from pathlib import Path
-from senn.cli import main
-step, replace, written = int(sys.argv.pop(1)), os.replace, []
-def replace_and_stop(aside, path):
-    replace(aside, path)
-    name = Path(path).stem
-    if name.startswith("checkpoint-"):
-        written.append(int(name.removeprefix("checkpoint-")))
-        if len(written) > 1 and written[-1] >= step:
-            os.kill(os.getpid(), signal.SIGSTOP)
-            os.replace = replace
-os.replace = replace_and_stop
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def stands_still(process: subprocess.Popen) -> bool:
-    """Whether it has been stopped by a signal that lets it go on later."""
-    with contextlib.suppress(OSError):  # it is over
-        return Path(f"/proc/{process.pid}/stat").read_text().rsplit(")")[-1].split()[0] == "T"
-    return False
-
-
-def until(done: Callable[[], object]) -> None:
-    """Wait for something that will be soon."""
-    end = time.monotonic() + PATIENCE
-    while not done():
-        if time.monotonic() > end:
-            raise Lost("nothing happened for too long")
-        time.sleep(0.001)
+GROWN = ("moons", "--hidden-sizes", "2", "--alpha", "1e-4", "--max-units", "24", "--no-depth")
+SHRUNK = ("moons", "--hidden-sizes", "10", "--alpha", "1e-3", "--max-units", "24")
+CASES = (
+    *(Case(name, name, GROWN) for name in OPTIMIZERS),
+    # Natural gradient takes nothing out in so few steps; tests/test_pruning.py has it.
+    *(Case(f"{name} with removals", name, SHRUNK) for name in ("kfac", "adam")),
+)
+QUICK_CASES = CASES[0], CASES[3]
+ITERATIONS = 40  # in fewer none has been trained for long enough to leave
 
 
 # --- faults -------------------------------------------------------------------------------
@@ -225,7 +72,7 @@ def kill_again_and_again(run: Run, rng: random.Random) -> None:
 def kill_while_writing(run: Run, rng: random.Random) -> None:
     """SIGKILL in the middle of writing a checkpoint."""
     process = run.start()
-    run.await_step(process, rng.randrange(run.lab.steps(run.optimizer) // 2))
+    run.await_step(process, rng.randrange(run.lab.steps(run.case) // 2))
     until(lambda: half_written(run) or process.poll() is not None)
     process.kill()
     process.communicate()
@@ -270,7 +117,7 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
     """SIGKILL, and the newest checkpoint damaged."""
 
     def fault(run: Run, rng: random.Random) -> None:
-        process = run.start_until(rng.randrange(run.lab.steps(run.optimizer) // 2))
+        process = run.start_until(rng.randrange(run.lab.steps(run.case) // 2))
         process.kill()
         process.communicate()
         if len(run.checkpoints()) < 2:
@@ -282,7 +129,7 @@ def damage(spoil: Callable[[Path, random.Random], None]) -> Callable[[Run, rando
 
 def two_writers(run: Run, rng: random.Random) -> None:
     """A second process that begins, and one that resumes, the run of a first."""
-    first = run.start_until(rng.randrange(run.lab.steps(run.optimizer) // 2))
+    first = run.start_until(rng.randrange(run.lab.steps(run.case) // 2))
     said = [run.end(run.start(resume=True), 2), run.end(run.start(), 2)]
     first.send_signal(signal.SIGCONT)
     if "another process" not in said[0] or "not finished" not in said[1]:
@@ -363,7 +210,7 @@ def disk_full_for_a_while(run: Run, rng: random.Random) -> None:
     If it ended meanwhile, which depends on the machine, it says what to do, as on a full disk.
     """
     process = run.start()
-    run.await_step(process, rng.randrange(run.lab.steps(run.optimizer) // 2))
+    run.await_step(process, rng.randrange(run.lab.steps(run.case) // 2))
     keep_full(run.folder.parent, process, rng.uniform(0.05, 0.2))
     said = run.end(process, 0, 1)
     if process.returncode:
@@ -443,12 +290,12 @@ class Row:
     skipped: str = ""
 
 
-def attempt(lab: Lab, fault: Fault, optimizer: str, rng: random.Random) -> None:
+def attempt(lab: Lab, fault: Fault, case: Case, rng: random.Random) -> None:
     """One fault, what follows, and the comparison; `Lost` if they differ."""
     if not fault.disk:
-        return aftermath(fault, lab.run(optimizer), rng)
+        return aftermath(fault, lab.run(case), rng)
     with small_disk(lab) as place:
-        return aftermath(fault, lab.run(optimizer, place / "run"), rng)
+        return aftermath(fault, lab.run(case, place / "run"), rng)
 
 
 def aftermath(fault: Fault, run: Run, rng: random.Random) -> None:
@@ -459,27 +306,27 @@ def aftermath(fault: Fault, run: Run, rng: random.Random) -> None:
 
 
 def try_all(lab: Lab, quick: bool) -> Iterator[list[Row]]:
-    """The faults in rounds, one of each kind, over the optimisers in turn; the rows so far."""
+    """The faults in rounds, one of each kind, over the cases in turn; the rows so far."""
     rng, mountable = random.Random(0), may_mount(lab)
-    optimizers = list(lab.undisturbed)
+    cases = list(lab.undisturbed)
     left = {fault: fault.quick if quick else fault.often for fault in FAULTS}
     rows = {fault: Row(fault.name) for fault, often in left.items() if often}
     for k in range(max(left.values())):
-        for fault, row in rows.items():
+        for number, (fault, row) in enumerate(rows.items()):
             if fault.disk and not mountable:
                 row.skipped = "needs the right to mount"
             elif k < left[fault]:
-                try_once(lab, fault, row, optimizers[k % len(optimizers)], rng)
+                try_once(lab, fault, row, cases[(k + number) % len(cases)], rng)
         yield list(rows.values())
 
 
-def try_once(lab: Lab, fault: Fault, row: Row, optimizer: str, rng: random.Random) -> None:
+def try_once(lab: Lab, fault: Fault, row: Row, case: Case, rng: random.Random) -> None:
     """One fault more in its row."""
     row.tried += 1
     try:
-        attempt(lab, fault, optimizer, rng)
+        attempt(lab, fault, case, rng)
     except (Lost, subprocess.TimeoutExpired) as loss:
-        row.lost.append(f"{optimizer}: {loss}")
+        row.lost.append(f"{case.name}: {loss}")
     print(line(row), *row.lost, sep="\n    ", flush=True)
 
 
@@ -494,23 +341,33 @@ def table(rows: list[Row], lab: Lab) -> str:
     """The table, with its sum, and what it was measured with."""
     done = [row for row in rows if not row.skipped]
     total = Row("**all**", sum(r.tried for r in done), [x for r in done for x in r.lost])
-    grown = {
-        name: [row["hidden_sizes"][0] for row in rows if row["record"] == "addition"]
-        for name, (_, rows) in lab.undisturbed.items()
-    }
-    runs = "; ".join(
-        f"{name} {lab.steps(name)} steps, 2 to {', '.join(map(str, sizes))} units"
-        for name, sizes in grown.items()
-    )
+    runs = "; ".join(undisturbed(lab, case) for case in lab.undisturbed)
     return "\n".join(
         [
             "| fault | tried | survived | lost |", "|---|---|---|---|",
             *map(line, [*rows, total]), "",
-            f"`senn train {' '.join(WORDS)} --max-iter {lab.iterations}`, undisturbed: {runs}. "
+            f"`senn train {' '.join(GROWN)} --max-iter {lab.iterations}`, and with removals "
+            f"`senn train {' '.join(SHRUNK)} --max-iter {lab.iterations}`, undisturbed: {runs}. "
             f"Python {platform.python_version()}, jaxlib {version('jaxlib')}, "
             f"{platform.system()} on {platform.machine()}.",
         ]
     )  # fmt: skip
+
+
+def check_removals(lab: Lab) -> None:
+    """Nothing is shown of removals where there are none."""
+    for case in lab.undisturbed:
+        if case.words is SHRUNK and not lab.changes(case, "removal"):
+            raise SystemExit(
+                f"{case.name}: nothing leaves in the undisturbed run; change its words."
+            )
+
+
+def undisturbed(lab: Lab, case: Case) -> str:
+    """How a case ends if nothing happens to it."""
+    records = [row for row in lab.undisturbed[case][1] if row["record"] in ("addition", "removal")]
+    sizes = [case.words[2], *(str(sum(row["hidden_sizes"])) for row in records)]
+    return f"{case.name} {lab.steps(case)} steps, {', '.join(sizes)} units"
 
 
 def write_table(text: str) -> None:
@@ -528,9 +385,10 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children inherit what is ignored
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        lab = Lab(Path(folder), 20 if quick else 40)
-        for optimizer in OPTIMIZERS[:1] if quick else OPTIMIZERS:
-            lab.learn(optimizer)
+        lab = Lab(Path(folder), ITERATIONS)
+        for case in QUICK_CASES if quick else CASES:
+            lab.learn(case)
+        check_removals(lab)
         for rows in try_all(lab, quick):
             if not quick:
                 write_table(table(rows, lab))

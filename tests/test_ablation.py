@@ -23,13 +23,13 @@ from senn.losses import Fisher, SquaredError
 from senn.nn import MLP
 from senn.proposals import Projection
 from senn.proposals.proposal import join
-from senn.studies import ablation, automatic_size, tasks
+from senn.studies import ablation, automatic_size, oracle, tasks
 from senn.studies.ablation import SENN, arms, loss_after
 from senn.studies.arms import Draw, GradMax, Split, Tiny, top_directions
 from senn.studies.command import STUDIES, reproduce
 from senn.studies.intervals import against, half_width, over_seeds
 from senn.studies.options import Options
-from senn.studies.replay import Planned, Replay, drawn_anew, first_units, full_size
+from senn.studies.replay import Planned, Replay, drawn_anew, evenly, first_units, full_size
 
 key = jax.random.key(0)
 N, IN, OUT, SIZE = 60, 3, 2, 4
@@ -208,6 +208,17 @@ def test_a_replay_takes_as_many_units_as_planned(network, proposed):
     assert not over.accepted
 
 
+def test_a_plan_is_shared_out_evenly():
+    widen = [Widen(n) for n in range(3)]
+    assert evenly(PLAN, (4,), 3) == (
+        Planned(20, widen[0], 1, 4), Planned(21, Beside(1), 1, 5), Planned(22, Beside(2), 1, 6),
+        Planned(50, widen[0], 1, 7),
+        Planned(60, widen[1], 1, 8), Planned(61, widen[2], 1, 9),
+    )  # fmt: skip
+    (whole,) = evenly(PLAN[:1], (4,), 1)
+    assert whole == PLAN[0]
+
+
 def test_first_units_keep_the_scores(proposed):
     whole = join(proposed(Draw()))
     two = first_units(whole, 2)
@@ -281,7 +292,11 @@ def test_every_arm_adds_when_and_as_many_as_senn(runs):
         assert sum(units for _, units in plan) > 0
         for name, arm in task["arms"].items():
             added = [(step, units) for step, _, _, units in arm["additions"]]
-            assert added == ([] if name == "full size from the start" else plan)
+            if name.startswith("uniform"):  # at steps in a row, from each of the plan's on
+                shared = [sum(n for at, n in added if 0 <= at - s < 2) for s, _ in plan]
+                assert shared == [units for _, units in plan]
+            else:
+                assert added == ([] if name == "full size from the start" else plan)
 
 
 def test_places_are_senns_or_random(runs):
@@ -300,10 +315,14 @@ def test_every_arm_ends_at_the_same_size_after_the_same_steps(runs):
         senn = task["arms"][SENN]
         for name, arm in task["arms"].items():
             assert sum(arm["hidden_sizes"]) == sum(senn["hidden_sizes"])
-            assert arm["growth_ended"] == senn["growth_ended"] == task["growth_ended"]
+            later = 1 if name.startswith("uniform") else 0  # what is shared out comes in a row
+            assert 0 <= arm["growth_ended"] - task["growth_ended"] <= later
             assert arm["steps"] == senn["steps"] == tasks.QUICK_STEPS
             assert arm["curve"]["step"] == senn["curve"]["step"]
-            if name != "random place":
+            if name.startswith("uniform"):
+                grown = np.subtract(arm["hidden_sizes"], [1, 0])  # 1 to start with
+                assert np.ptp(grown) <= 1
+            elif name != "random place":
                 assert arm["hidden_sizes"] == senn["hidden_sizes"]
 
 
@@ -329,6 +348,13 @@ def test_the_ablations_claims_are_those_of_its_seeds(quick):
     assert found["TINY"]["against"] == {"difference": pytest.approx(off), "ci95": None, "p": None}
 
 
+SCORES = {
+    "ablation": lambda found: f"| {found['test_score']['SENN']['mean']:.4g} |",
+    "automatic-size": lambda found: f"| {found['senn_test_score']['mean']:.4g} |",
+    "oracle": lambda found: f"| {found[-1]['correlation'][0]['mean']:.2f} |",
+}
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_tables_are_those_of_the_record(name, quick, monkeypatch, capsys):
     record, folder = quick(name)
@@ -337,9 +363,8 @@ def test_the_tables_are_those_of_the_record(name, quick, monkeypatch, capsys):
     runpy.run_path(str(script), run_name="__main__")
     told = capsys.readouterr().out
     for task, found in record["claims"].items():
-        score = found["test_score"]["SENN"] if name == "ablation" else found["senn_test_score"]
         assert task in told
-        assert f"| {score['mean']:.4g} |" in told
+        assert SCORES[name](found) in told
 
 
 def test_automatic_size_places_senn_on_the_curve(quick):
@@ -352,6 +377,35 @@ def test_automatic_size_places_senn_on_the_curve(quick):
         fixed = sum(run["seconds"] for run in seed["fixed"])
         assert place["share_of_sweep_seconds"] == pytest.approx(seed["senn"]["seconds"] / fixed)
         assert [run["units"] for run in seed["fixed"]] == place["fixed_units"]
+
+
+def test_the_oracle_trains_every_candidate_on(quick):
+    record, _ = quick("oracle")
+    for seed in record["runs"]:
+        for n, at in enumerate(seed["states"]):
+            (first,), (second,) = at["gained"]  # one horizon each
+            assert len(at["score"]) == len(first) == oracle.QUICK_CANDIDATES
+            assert np.ptp(first) > 0
+            assert first == pytest.approx(second)  # all 50 rows are one batch
+            found = record["claims"][seed["task"]][n]
+            wanted = stats.spearmanr(at["score"], first).statistic
+            assert found["correlation"][0]["mean"] == pytest.approx(wanted)
+            assert found["repeatability"][0]["mean"] == pytest.approx(1)
+        first, last = (at["hidden_sizes"] for at in (seed["states"][0], seed["states"][-1]))
+        assert first == list(tasks.load_task(0, Options(tasks=("teacher",))).first_sizes)
+        assert sum(last) > sum(first)
+
+
+def test_rank_correlations_and_gains_by_horizon():
+    at = {"how": ["drawn", "searched"] * 2, "score": [1, 9, 2, 8],
+          "validation_loss_without": [[2.0, 1.0], [2.0, 3.0]],
+          "gained": [[[1, 9, 2, 8], [0, 1, 2, 3]], [[1, 8, 2, 9], [3, 2, 1, 0]]]}  # fmt: skip
+    assert oracle.correlation(at, "score", 0) == pytest.approx((1 + 0.8) / 2)
+    assert oracle.correlation(at, "gained", 0) == pytest.approx(0.8)
+    assert oracle.correlation(at, "gained", 1) == pytest.approx(-1)
+    assert oracle.share_gained(at, "drawn", 0) == pytest.approx(1.5 / 2)
+    assert oracle.share_gained(at, "searched", 1) == pytest.approx(1.5 / 2)
+    assert np.isnan(oracle.spearman(np.ones(3), np.arange(3)))
 
 
 def test_the_knee_is_the_smallest_size_with_nearly_all_of_the_gain():
@@ -438,7 +492,7 @@ def test_all_data_sets_are_taken_unless_some_are_named():
     [
         (
             ["fig2", "--optimizer", "adam"],
-            "--optimizer is for ablation and automatic-size alone: leave it out for fig2.",
+            "--optimizer is for ablation, automatic-size and oracle alone: leave it out for fig2.",
         ),
         (
             ["ablation", "--optimizer", "sgd"],
@@ -460,6 +514,7 @@ def test_mistakes_are_told_in_one_sentence(words, sentence, tmp_path, capsys):
 def test_senn_grows_by_default_settings_in_the_full_form():
     assert ablation.search(Options()) == Projection()
     own = {"max_layers": ablation.MAX_LAYERS, "plateau": ablation.NEVER}
+    own |= {"prune": 0.0, "swap": None, "prefer": "grown"}  # nothing leaves
     assert replace(Policy(), **own) == ablation.POLICY
     assert (automatic_size.policy_for(Options()), automatic_size.schedule_for(Options())) == (
         Policy(),

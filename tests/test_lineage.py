@@ -73,6 +73,25 @@ def test_sizes_are_told_over_time_for_the_layers_of_the_end():
     assert [sizes_before(r) for r in WITH_REMOVALS[2:5]] == [(5, 1), (3, 1), (6, 1)]
 
 
+def test_a_layer_that_left_is_told_of_behind_those_of_the_end():
+    whole = replace(removal(60, 1, (), 1, 4), kind="layer removal")
+    left = History(
+        records=[
+            *ADDITIONS[:4],
+            removal(50, 0, (0,), 1, 5, 4),
+            removal(60, 1, (0, 1, 2, 3, 4), 1, 0, 4),
+            whole,
+            addition(70, "layer", 0, 2, 2, 1, 4),
+        ]
+    )
+    assert lineage(left).layers == ((4, 4), (3,), (1, 2, 2, 2))
+    assert sizes_before(left.removals[-1]) == (1, 0, 4)
+    assert sizes_over_time(left) == {
+        0: (0, 0, 0, 3), 10: (0, 0, 0, 5), 20: (0, 0, 1, 5), 30: (0, 0, 4, 5), 40: (0, 2, 4, 5),
+        50: (0, 1, 4, 5), 60: (0, 1, 4, 0), 70: (2, 1, 4, 0),
+    }  # fmt: skip
+
+
 def test_without_sizes_it_is_of_the_last_network():
     assert lineage(HISTORY) == lineage(HISTORY, (2, 5, 5))
 

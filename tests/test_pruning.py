@@ -78,6 +78,14 @@ def test_the_last_unit_stays_whatever_it_costs():
     assert len(rule.leaving(prices, all_slots(prices), 1.0).departures) == 2
 
 
+def test_the_last_unit_of_a_layer_beside_what_it_reads_may_leave():
+    network = random_network((5, 2, 1, 1), residual=(1,), capacity=CAPACITY)
+    free = Factor(np.eye(2 * CAPACITY + 1), np.zeros((1, 1)))
+    prices = Prices.of(network, {1: Factor(np.eye(CAPACITY + 1), np.eye(CAPACITY)), 2: free})
+    going = Policy(prune=1.0, alpha=99.0).leaving(prices, all_slots(prices), 1.0)
+    assert going.hidden_sizes == (1, 0)
+
+
 @pytest.mark.parametrize(
     ("costs", "scores", "left", "added"),
     [
@@ -238,6 +246,7 @@ def test_the_ledger_tells_of_removals(case, runs):
     for removal in history.removals:
         assert removal.units == len(set(removal.slots))
         assert removal.price >= 0
+        assert removal.whole == (removal.units == 0)
         assert np.isfinite([removal.loss_before, removal.loss_after]).all()
         assert removal.step < history.steps
     last = state_at(case, keeper, max(keeper.paths)).train.network
@@ -251,9 +260,20 @@ def test_the_actions_between_two_steps_are_bounded(case, runs):
     _, history, _ = runs(*case)
     settled = history.growth_ended
     for step in {r.step for r in history.removals} - {settled}:
-        here = [r for r in history.removals if r.step == step]
+        here = [r for r in history.removals if r.step == step and not r.whole]
         assert len(here) == len({r.position for r in here})
         assert sum(a.step == step for a in history.additions) <= 1
+
+
+def test_a_layer_leaves_with_its_last_unit_and_changes_nothing(runs):
+    _, history, _ = runs("residual", "kfac", "prune")
+    left = next(r for r in history.removals if r.whole)
+    before = history.records[history.records.index(left) - 1]
+    assert before.hidden_sizes[left.position] == 0
+    assert left.hidden_sizes == tuple(np.delete(before.hidden_sizes, left.position))
+    assert left.n_parameters == before.n_parameters
+    assert left.loss_before == before.loss_after == pytest.approx(left.loss_after, rel=1e-12)
+    assert left.reason == "its last unit has left"
 
 
 @every_case

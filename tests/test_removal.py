@@ -10,10 +10,10 @@ import reference
 from senn.batches import Batch
 from senn.growth import look
 from senn.losses import make_loss, make_metric
-from senn.nn.edits import write
+from senn.nn.edits import erase, write
 from senn.nn.spaces import births, leaf_at
 from senn.prices import Factor, Prices, factors_of, matrix_of
-from senn.removal import take_out
+from senn.removal import remove_units, take_out, without_layer
 from senn.score import removal_price, score_increase
 from strategies import random_network
 from test_any_network import copied
@@ -198,6 +198,39 @@ def test_a_copy_is_free_and_is_not_missed(name):
         moments = {m: f.A for m, f in factors.items()}
         smaller, _ = take_out(two, None, {layer: [slot]}, moments, damping=1e-10)
         np.testing.assert_allclose(outputs(smaller), outputs(two), rtol=1e-7, atol=1e-8)
+
+
+@every_network
+def test_a_whole_layer_leaves_with_its_last_unit_or_says_why_not(name):
+    network = NETWORKS[name]()
+    for layer, n in enumerate(network.hidden_sizes):
+        if layer not in network.removable:
+            with pytest.raises(ValueError, match="leave it one"):
+                remove_units(network, layer, range(n), X)
+            if network.insertions:
+                with pytest.raises(ValueError, match="cannot be taken out whole"):
+                    network.without_layer(layer)
+            continue
+        erased = erase(network, network.graph.hidden[layer], slice(None))
+        smaller = without_layer({"velocity": erased}, layer)["velocity"]
+        np.testing.assert_allclose(outputs(smaller), outputs(erased), rtol=1e-13, atol=1e-13)
+        assert smaller.hidden_sizes == tuple(np.delete(network.hidden_sizes, layer))
+        assert smaller.n_parameters == network.parameters_with(erased.hidden_sizes)
+        assert eqx.tree_equal(remove_units(network, layer, range(n)), smaller)
+        again = smaller.with_layer(layer, CAPACITY, beside=True)
+        assert jax.tree.structure(again) == jax.tree.structure(network)
+
+
+def test_what_read_a_whole_layer_is_refitted_by_what_it_reads_beside_it():
+    network = NETWORKS["residual"]()  # the output map reads the inputs and both layers
+    smaller = remove_units(network, 1, range(3), X, damping=1e-12)
+    beside = network.taps(jnp.asarray(X)).reads[2]
+    kept = np.concatenate([beside[0], beside[1][:, :3], np.ones((len(X), 1))], axis=1)
+    y = np.asarray(outputs(network))
+    wanted = kept @ np.linalg.lstsq(kept, y, rcond=None)[0]
+    np.testing.assert_allclose(outputs(smaller), wanted, rtol=1e-6, atol=1e-6)
+    assert smaller.hidden_sizes == (3,)
+    assert np.abs(outputs(smaller) - y).max() > 1e-2
 
 
 @every_network

@@ -13,7 +13,7 @@ from senn.nn.activation import Activation
 from senn.nn.graph import cost
 from senn.nn.spaces import Space, next_capacity
 from senn.nn.tapped import AbstractLayered, AbstractTapped
-from senn.removal import take_out
+from senn.removal import take_out, without_layer
 
 
 @dataclass(frozen=True)
@@ -176,3 +176,20 @@ class Drop:
         `moments` has A of every map that reads them; None refits nothing.
         """
         return take_out(network, state, {self.position: self.slots}, moments)
+
+
+@dataclass(frozen=True)
+class DropLayer:
+    """Hidden space `position`, of which no unit is left, is taken out."""
+
+    position: int
+    name: str = field(default="", compare=False)
+
+    kind: ClassVar[str] = "layer removal"  # in ledgers
+
+    def __str__(self) -> str:  # noqa: D105
+        return self.name or Widen.words.format(self.position)
+
+    def apply(self, network: Any, state: Any) -> tuple[Any, Any]:
+        """The network and the network-shaped parts of `state` without it."""
+        return without_layer(network, self.position), without_layer(state, self.position)

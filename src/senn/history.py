@@ -10,7 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-from senn.words import place
+from senn.words import counted, place
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,17 @@ class _Placed:
     """A record of one place."""
 
     kind: str
+    units: int
 
     @property
     def inserts(self) -> bool:
         """Whether it is about a new layer."""
         return self.kind == "layer"
+
+    @property
+    def what(self) -> str:
+        """What it is about, in words."""
+        return counted(self.units, "unit")
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,13 @@ class Addition(_Placed):
 
 @dataclass(frozen=True)
 class Removal(_Placed):
-    """Units that left. The losses are of the same examples just before and just after."""
+    """Units that left. The losses are of the same examples just before and just after.
+
+    A layer that its last unit has left is taken out by a record of its own, of no units.
+    """
 
     step: int
-    kind: str  # "removal"
+    kind: str  # "removal", or of a whole layer "layer removal"
     position: int  # hidden layer
     place: str
     units: int
@@ -102,6 +111,16 @@ class Removal(_Placed):
     n_parameters: int
     reason: str
     seconds: float  # since the start of the run
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is about a layer, of which no unit was left."""
+        return self.kind == "layer removal"
+
+    @property
+    def what(self) -> str:
+        """What left, in words."""
+        return "the empty layer" if self.whole else super().what
 
 
 @dataclass(frozen=True)

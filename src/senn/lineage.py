@@ -52,7 +52,9 @@ def lineage(history: History, hidden_sizes: Sequence[int] | None = None) -> Line
     for change in changes(history):
         if list(map(len, _members(slots))) == wanted:
             break
-        if isinstance(change, Removal):
+        if isinstance(change, Removal) and change.whole:
+            del slots[change.position]
+        elif isinstance(change, Removal):
             _shrink(slots, change)
         else:
             _grow(slots, change, len(taken))
@@ -68,19 +70,21 @@ def sizes_over_time(
 ) -> dict[int, tuple[int, ...]]:
     """At every step with a change, and at 0, the units per layer from then on.
 
-    The layers are those that there are in the end; before a layer came it has no units.
+    The layers are those that there are in the end, and then those that have left. A layer has no
+    units before it came and after it left.
     """
-    made = changes(history)
-    sizes = [(0, starting_sizes(history, otherwise)), *((c.step, c.hidden_sizes) for c in made)]
-    # Walked backwards: the number that every layer of the end had at that time.
-    numbers: list[int | None] = list(range(len(sizes[-1][1])))
-    found: dict[int, tuple[int, ...]] = {}
-    for (step, known), change in zip(reversed(sizes), [*reversed(made), None], strict=True):
-        found.setdefault(step, tuple(0 if n is None else known[n] for n in numbers))
-        if change is not None and change.inserts:
-            at = change.position
-            numbers = [None if n in (None, at) else n - (n > at) for n in numbers]
-    return dict(sorted(found.items()))
+    start = starting_sizes(history, otherwise)
+    layers, known = list(range(len(start))), len(start)
+    found = [(0, dict(enumerate(start)))]
+    for change in changes(history):
+        if isinstance(change, Removal) and change.whole:
+            del layers[change.position]
+        elif change.inserts:
+            layers.insert(change.position, known)
+            known += 1
+        found.append((change.step, dict(zip(layers, change.hidden_sizes, strict=True))))
+    order = [*layers, *(n for n in range(known) if n not in layers)]
+    return {step: tuple(there.get(n, 0) for n in order) for step, there in found}
 
 
 def changes(history: History) -> list[Addition | Removal]:
@@ -100,7 +104,9 @@ def starting_sizes(history: History, otherwise: Sequence[int] | None = None) -> 
 def sizes_before(change: Addition | Removal) -> tuple[int, ...]:
     """Units per hidden layer just before an addition or a removal."""
     sizes = list(change.hidden_sizes)
-    if change.inserts:
+    if isinstance(change, Removal) and change.whole:
+        sizes.insert(change.position, 0)
+    elif change.inserts:
         del sizes[change.position]
     else:
         sizes[change.position] += change.units if isinstance(change, Removal) else -change.units

@@ -52,7 +52,7 @@ def growth(history: History, *, ax: Axes | None = None) -> Axes:
     heights = np.cumsum([*sizes.values(), list(sizes.values())[-1]], axis=1).T
     for number, high in enumerate(heights):
         low = heights[number - 1] if number else np.zeros(len(steps))
-        label = f"hidden layer {number}"
+        label = f"hidden layer {number}" if high[-1] > low[-1] else "a layer that left"
         ax.fill_between(steps, low, high, step="post", label=label, alpha=0.8)
     for change in changes(history):
         style = "--" if isinstance(change, Removal) else ":"

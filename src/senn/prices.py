@@ -104,7 +104,8 @@ class Prices:
         """Of every slot of a hidden space; infinite where no unit is, or none that may leave."""
         graph, there = self.network.graph, self.there[layer]
         space = graph.hidden[layer]
-        if space.rigid or np.count_nonzero(there) < 2:
+        least = 1 if layer in self.network.removable else 2
+        if space.rigid or np.count_nonzero(there) < least:
             return np.full(len(there), np.inf)
         total = np.zeros(len(there))
         for m in graph.readers(space):

@@ -10,13 +10,14 @@ from jaxtyping import Array, Float
 from senn.arrays import to_device
 from senn.compilation import QUICK, program
 from senn.evaluation import blocks
-from senn.nn.edits import erase
+from senn.nn.edits import erase, map_networks
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
 from senn.prices import DAMPING, matrix_of
 from senn.words import counted, quoted
 
 Net = TypeVar("Net", bound=AbstractTapped)
+Tree = TypeVar("Tree")
 Gone = Mapping[int, Sequence[int] | np.ndarray]  # slots by the number of their hidden space
 
 
@@ -35,7 +36,8 @@ def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: f
             nothing.
         damping: ε relative to the mean diagonal of A.
 
-    Their slots are dormant from then on. At least one unit must be left.
+    Their slots are dormant from then on. A layer beside what it reads leaves with its last unit;
+    of all others, which are all that something reads, a unit must be left.
     """
     hidden = network.graph.hidden
     if not 0 <= layer < len(hidden):
@@ -46,7 +48,7 @@ def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: f
     slots = np.flatnonzero(births(network, space) >= 0)[_checked(network, layer, units)]
     if x is not None:
         network = _refitted(network, layer, slots, np.asarray(x, network.dtype), damping)
-    return erase(network, space, slots)
+    return without_empty(erase(network, space, slots))
 
 
 def _checked(network: AbstractTapped, layer: int, units: Any) -> np.ndarray:
@@ -60,8 +62,10 @@ def _checked(network: AbstractTapped, layer: int, units: Any) -> np.ndarray:
             f"units must be different numbers of the {counted(there, 'unit')} of {name}, from 0; "
             f"got {quoted(chosen.tolist())}."
         )
-    if len(chosen) == there:
-        raise ValueError(f"{name} would be left without a unit; leave it one.")
+    if len(chosen) == there and layer not in network.removable:
+        raise ValueError(
+            f"{name} would be left without a unit, and is all that something reads; leave it one."
+        )
     return chosen.astype(int)
 
 
@@ -97,6 +101,23 @@ def take_out(
         space = network.graph.hidden[layer]
         network, state = erase(network, space, slots), erase(state, space, slots)
     return network, state
+
+
+def empty_layers(network: AbstractTapped) -> list[int]:
+    """The hidden spaces that no unit is left of, the last first, so that numbers stay right."""
+    return [n for n in reversed(network.removable) if not network.hidden_sizes[n]]
+
+
+def without_empty(network: Net) -> Net:
+    """The network without its layers that no unit is left of."""
+    for position in empty_layers(network):
+        network = without_layer(network, position)
+    return network
+
+
+def without_layer(tree: Tree, position: int) -> Tree:
+    """Take a layer that has no unit out of a network, or out of any tree that holds some."""
+    return map_networks(lambda network: network.without_layer(position), tree)
 
 
 def made_up(

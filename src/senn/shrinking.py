@@ -34,7 +34,8 @@ def shrink(
         max_units: hidden units in all.
         max_parameters: active parameters. At least one of the two must be given.
 
-    Every hidden layer keeps a unit, so there is a smallest size: a `ValueError` names it. A model
+    Every hidden layer keeps a unit, unless it is beside what it reads and may leave whole: so there
+    is a smallest size, and a `ValueError` names it. A model
     that is small enough already comes back as it is. For a network alone `senn.fit` does the same
     by a `Policy` whose budget is below its size.
     """
@@ -62,14 +63,15 @@ def check_budgets(estimator: Any, max_units: int | None, max_parameters: int | N
     """A `ValueError` where no model of these layers could be so small."""
     if max_units is None and max_parameters is None:
         raise ValueError("shrink needs max_units or max_parameters; got neither.")
-    sizes = estimator.hidden_sizes_
-    least = estimator.network_.parameters_with((1,) * len(sizes))
+    network = estimator.network_
+    least = tuple(int(n not in network.removable) for n in range(len(network.hidden_sizes)))
     for name, most, smallest in (
-        ("max_units", max_units, len(sizes)),
-        ("max_parameters", max_parameters, least),
+        ("max_units", max_units, sum(least)),
+        ("max_parameters", max_parameters, network.parameters_with(least)),
     ):
         if most is not None and most < smallest:
             raise ValueError(
-                f"{name} must be at least {smallest:,}, for of each hidden layer a unit stays; "
+                f"{name} must be at least {smallest:,}, for of each hidden layer a unit stays, "
+                f"unless it is beside what it reads; "
                 f"got {most!r}."
             )

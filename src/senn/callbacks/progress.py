@@ -12,7 +12,7 @@ from rich.text import Text
 
 from senn.callbacks.base import Callback
 from senn.history import Addition, Consideration, Evaluation, History, Recovery, Removal
-from senn.words import counted, duration
+from senn.words import duration
 
 REFRESHES_PER_SECOND = 4
 SECONDS_BETWEEN_LINES = 5.0
@@ -132,10 +132,9 @@ class _View:
 
     def _changed(self, change: Addition | Removal, what: str, done: str) -> None:
         self.sizes, self.n_parameters = change.hidden_sizes, change.n_parameters
-        units = counted(change.units, "unit")
-        self.decision = f"{units} {done} at step {change.step}: {change.reason}"
+        self.decision = f"{change.what} {done} at step {change.step}: {change.reason}"
         size = f"{sizes_in_words(change.hidden_sizes)}, {change.n_parameters:,} parameters"
-        self.say(f"step {change.step}", what, f"by {units} to {size}; {change.reason}")
+        self.say(f"step {change.step}", what, f"by {change.what} to {size}; {change.reason}")
 
     def say(self, when: str, what: str, text: str) -> None:
         raise NotImplementedError

@@ -183,6 +183,29 @@ class MLP(AbstractLayered):
         hidden.insert(position, Hidden(dense, sigma, none, beside))
         return assemble(hidden, maps[-1], self.activation, self.inputs, self.outputs)
 
+    @property
+    def removable(self) -> tuple[int, ...]:
+        """The residual layers: what reads them reads what they do, too."""
+        return tuple(m for m, layer in enumerate(self.hidden) if layer.residual)
+
+    def without_layer(self, position: int) -> "MLP":
+        """Without a residual layer."""
+        if position not in self.removable:
+            raise ValueError(
+                f"hidden layer {position} cannot be taken out whole, for what reads it reads "
+                f"nothing else; of this network can {list(self.removable) or 'none'}."
+            )
+        node, maps = position + 1, list(self.maps)
+        for m, nodes in enumerate(self.sources):
+            kept = zip(maps[m].weights, nodes, strict=True)
+            maps[m] = Dense(tuple(block for block, n in kept if n != node), maps[m].bias)
+        hidden = [
+            Hidden(dense, h.activation, h.born, h.residual)
+            for dense, h in zip(maps, self.hidden, strict=False)
+        ]
+        del hidden[position]
+        return assemble(hidden, maps[-1], self.activation, self.inputs, self.outputs)
+
 
 @lru_cache
 def _graph(residual: tuple[bool, ...], activation: Activation) -> Graph:

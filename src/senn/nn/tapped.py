@@ -99,6 +99,14 @@ class AbstractTapped(eqx.Module):
         """The linear maps before which layers can be inserted (`AbstractLayered`)."""
         return range(0)
 
+    @property
+    def removable(self) -> tuple[int, ...]:
+        """The hidden spaces that can be taken out whole (`AbstractLayered.without_layer`).
+
+        What reads them reads something else, too, so that it is left with an input.
+        """
+        return ()
+
     def readers(self, layer: int) -> tuple[int, ...]:
         """The linear maps that read hidden space `layer`, nearest first."""
         return self.graph.readers(self.graph.hidden[layer])
@@ -154,3 +162,13 @@ class AbstractLayered(AbstractTapped):
         It stands beside all that the map reads, or in its place; so in trees of the network's
         shape.
         """
+
+    def without_layer(self: Net, position: int) -> Net:
+        """Without hidden space `position`, one of `removable`; so in trees of its shape.
+
+        Outputs are what they are with all its slots dormant.
+        """
+        raise ValueError(
+            f"{self.graph.hidden[position].name} cannot be taken out whole: {type(self).__name__} "
+            "has no such layers; leave it a unit."
+        )

@@ -5,7 +5,7 @@ from xml.etree.ElementTree import Element
 
 from senn.history import Addition, Removal
 from senn.report.markup import tag
-from senn.words import counted, duration
+from senn.words import duration
 
 
 def table(columns: Sequence[str], rows: Sequence[Element]) -> Element:
@@ -21,7 +21,7 @@ def when_and_what(change: Addition | Removal) -> list[Element]:
     return [
         tag("td", f"{change.step:,}", class_="number"),
         tag("td", duration(change.seconds), class_="number"),
-        tag("td", f"{counted(change.units, 'unit')}, {change.place}", class_="what"),
+        tag("td", f"{change.what}, {change.place}", class_="what"),
         tag(
             "td",
             ", ".join(map(str, change.hidden_sizes)),

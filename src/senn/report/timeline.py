@@ -77,7 +77,7 @@ def addition_lines(story: Story, x: Axis, top: float, end: float) -> list[Elemen
     for number, r in enumerate(story.run.history.removals, start=1):
         said = tip(
             f"removal {number}, step {r.step:,}, {duration(r.seconds)}\n"
-            f"{counted(r.units, 'unit')}, {r.place}\n{r.reason}"
+            f"{r.what}, {r.place}\n{r.reason}"
         )
         line = {"x1": x(r.step), "x2": x(r.step), "y1": top, "y2": end}
         seen = tag("line", **line, class_="removal")
@@ -106,7 +106,8 @@ def _sizes(story: Story, x: Axis, top: float, end: float) -> list[Child]:
     below, areas = [0] * len(moments), []
     for number, count in enumerate(counts):
         above = [b + c for b, c in zip(below, count, strict=True)]
-        there = tip(f"hidden layer {number}: {counted(count[-1], 'unit')} in the end")
+        in_the_end = f"hidden layer {number}: {counted(count[-1], 'unit')} in the end"
+        there = tip(in_the_end if count[-1] else "a layer that left")
         areas.append(
             tag(
                 "path",

@@ -22,7 +22,7 @@ from senn.proposals import AbstractProposer, Projection
 from senn.studies.arms import Draw, GradMax, Split, Tiny
 from senn.studies.intervals import against, over_seeds
 from senn.studies.options import Options, no_stand_ins
-from senn.studies.replay import NEVER, Planned, Replay, full_size, plan_of
+from senn.studies.replay import NEVER, Planned, Replay, evenly, full_size, plan_of
 from senn.studies.saving import rounded
 from senn.studies.tasks import Task, by_task, load_task
 from senn.training.state import described
@@ -30,11 +30,11 @@ from senn.training.state import described
 SENN = "SENN"
 MAX_LAYERS = 3  # hidden ones: a random place would else be a new layer most of the time
 WATCHED = 50  # steps after an addition
-QUICK_SCREENED = 64
+QUICK_SCREENED, QUICK_LAYERS = 64, 2  # of uniform growth
 
-# SENN's, within a budget for each task. Evaluations are far more frequent than by default: those
-# without a better loss would end growth far sooner.
-POLICY = Policy(max_layers=MAX_LAYERS, plateau=NEVER)
+# SENN's, within a budget for each task, and additions alone, so that others can follow. Evaluations
+# are far more frequent than by default: those without a better loss would end growth far sooner.
+POLICY = Policy(max_layers=MAX_LAYERS, plateau=NEVER, prune=0.0, swap=None, prefer="grown")
 SCHEDULE = Schedule(evaluate_every=10)  # and of as many steps as each task says
 
 
@@ -46,12 +46,14 @@ class Arm:
         name: for tables.
         proposer: how units are made.
         random_place: whether they go to a random place rather than SENN's.
+        everywhere: whether each addition is shared out evenly among all layers that there may be.
         from_start: whether they are all there from the start, and nothing is added.
     """
 
     name: str
     proposer: AbstractProposer
     random_place: bool = False
+    everywhere: bool = False
     from_start: bool = False
 
 
@@ -60,6 +62,8 @@ def arms(options: Options) -> tuple[Arm, ...]:
     return (
         Arm("random units", Draw()),
         Arm("random place", search(options), random_place=True),
+        Arm("uniform growth", Draw(), everywhere=True),
+        Arm("uniform growth, scored units", search(options), everywhere=True),
         Arm("GradMax", GradMax()),
         Arm("TINY", Tiny()),
         Arm("splitting", Split()),
@@ -99,8 +103,10 @@ def run(seed: int, options: Options) -> dict[str, Any]:
     found = {SENN: measure(task, trained, history, plan)}
     for arm in arms(options):
         start = full_size(first, plan, policy, jax.random.key(seed)) if arm.from_start else first
-        steps, places_seed = () if arm.from_start else plan, seed if arm.random_place else None
-        rule = replayed(policy, steps, end, places_seed)
+        layers = QUICK_LAYERS if options.quick else MAX_LAYERS
+        steps = evenly(plan, task.first_sizes, layers) if arm.everywhere else plan
+        places_seed = seed if arm.random_place else None
+        rule = replayed(policy, () if arm.from_start else steps, end, places_seed)
         trained, history = train(start, rule, arm.proposer)
         found[arm.name] = measure(task, trained, history, plan)
     senn = found[SENN]

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from senn.studies.options import Options
+from senn.words import joined
 
 FIGURES = {
     "fig2": "units added in one-dimensional regression (section 4.1)",
@@ -23,6 +24,7 @@ FIGURES = {
 STUDIES = {
     "ablation": "units by the score against units made in other ways",
     "automatic-size": "the size that growth stops at against fixed sizes",
+    "oracle": "the score of units against what they gain once trained",
 }
 EXPERIMENTS = FIGURES | STUDIES
 EPILOG = "figures:\n" + "\n".join(f"  {name:16}{what}" for name, what in EXPERIMENTS.items())
@@ -50,7 +52,7 @@ def add_arguments(
     add("--original", action="store_true",
         help="the paper's own settings where faster ones stand in; slow")  # fmt: skip
     add("--data-dir", metavar="DIR", help="where the files of mnist and fashion-mnist are")
-    studies = " and ".join(STUDIES)
+    studies = joined(list(STUDIES))
     add("--optimizer", type=optimizer, metavar="NAME",
         help=f"of {studies} (default: {Options.optimizer})")  # fmt: skip
     add("--tasks", metavar="NAME,NAME", help=f"data sets of {studies} (default: all)")
@@ -64,7 +66,7 @@ def check(arguments: argparse.Namespace) -> None:
     for option in ("optimizer", "tasks"):
         if getattr(arguments, option) and name not in STUDIES:
             raise ReproduceError(
-                f"--{option} is for {' and '.join(STUDIES)} alone: leave it out for {name}."
+                f"--{option} is for {joined(list(STUDIES))} alone: leave it out for {name}."
             )
     if find_spec("matplotlib") is None:
         raise ReproduceError("figures need matplotlib: pip install 'senn[plot]'.")

@@ -109,6 +109,30 @@ def plan_of(history: History) -> tuple[Planned, ...]:
     )
 
 
+def evenly(plan: Sequence[Planned], sizes: Sequence[int], layers: int) -> tuple[Planned, ...]:
+    """The same units at the same times, but shared out evenly among so many hidden layers.
+
+    What goes to several layers comes at steps in a row. Layers that there are not yet come by their
+    first units, behind the others. Units that do not divide go to the layers in turn.
+    """
+    made, total, turn = [], sum(sizes), 0
+    there = len(sizes)
+    for planned in plan:
+        shares = [0] * layers
+        for _ in range(planned.units):
+            shares[turn % layers] += 1
+            turn += 1
+        step = planned.step
+        for layer, units in enumerate(shares):
+            if not units:
+                continue
+            new = layer >= there
+            action = Beside(there) if new else Widen(layer)
+            made.append(Planned(step, action, units, total))
+            there, total, step = there + new, total + units, step + 1
+    return tuple(made)
+
+
 def first_units(proposal: Proposal, count: int) -> Proposal:
     """The first `count` of a proposal's units; its scores stay those of all."""
     theta = proposal.theta

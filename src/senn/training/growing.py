@@ -12,7 +12,7 @@ from senn.proposals.proposal import join
 from senn.pruning import among
 from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth
-from senn.training.pruning import NONE_BEST, leaving, over_budget, remove
+from senn.training.pruning import NONE_BEST, leaving, over_budget, remove, remove_empty
 from senn.training.run import Run
 from senn.training.state import MANY, TrainState
 from senn.training.step import steps
@@ -104,6 +104,9 @@ def decide(run: Run) -> Decision:
     if decision.accepted:
         proposal = among(join(decision.accepted), before, run.now.train.network)
         add(run, proposal, decision.reason, judged_on)
+    remove_empty(run, judged_on)
+    if run.now.train.network.capacities != before.capacities:  # there will be other programs
+        prepare(run)
     return decision
 
 
@@ -132,8 +135,6 @@ def add(run: Run, proposal: Proposal, reason: str, judged_on: Batch) -> None:
         run.now.last_layer = run.now.step
     run.record("on_addition", addition)
     run.tell_of(new.average)
-    if new.network.capacities != old.network.capacities:  # there will be other programs
-        prepare(run)
 
 
 def grown(run: Run, proposal: Proposal) -> TrainState:

@@ -18,13 +18,17 @@ def look(run: Run, network: AbstractTapped | None = None) -> tuple[Seen, Batch]:
     At the mean: single steps stray from where the loss is low, and there any unit helps.
     """
     train, network = run.now.train, network or run.now.train.average
-    known = network.capacities == train.network.capacities  # else S is of other shapes
+    known = _of_one_shape(network, train.network)  # else S is of other maps
     fit_sample, held_out = run.source.two_samples(run.schedule.sample_size, run.now.rng)
     seen = growth.look(
         network, run.loss, run.score_metric, fit_sample, held_out, run.draw_key(),
         output_factors(run) if known else None, run.optimizer.input_factor(train.optimizer),
     )  # fmt: skip
     return seen, _first_rows(held_out, JUDGED_ROWS)  # of the samples no more: they take memory
+
+
+def _of_one_shape(network: AbstractTapped, other: AbstractTapped) -> bool:
+    return network.graph == other.graph and network.capacities == other.capacities
 
 
 def output_factors(run: Run, *, stepped: bool | None = None):

@@ -1,10 +1,11 @@
 """Removals within a run: which units may leave, and what it did."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from senn.actions import Drop
+from senn.actions import Drop, DropLayer
 from senn.batches import Batch
 from senn.evaluation import evaluate
 from senn.growth import Seen
@@ -14,6 +15,7 @@ from senn.nn.tapped import AbstractTapped
 from senn.policy import SHRINK_AT_ONCE
 from senn.prices import Factor, Prices, factors_of
 from senn.pruning import Going
+from senn.removal import empty_layers
 from senn.training.looking import look
 from senn.training.run import Run
 from senn.training.state import Best, TrainState
@@ -62,6 +64,7 @@ def cut(run: Run) -> None:
         seen, judged_on = look(run)
         going, factors = leaving(run, seen, at_once=1.0)
         remove(run, going, factors, judged_on)
+        remove_empty(run, judged_on)
         run.now.best, run.now.stale = NONE_BEST, 0  # what was best before is too large
 
 
@@ -71,36 +74,75 @@ def factors_seen(network: AbstractTapped, seen: Seen) -> Factors:
 
 
 def remove(run: Run, going: Going, factors: Factors, judged_on: Batch) -> None:
-    """Let units go, a hidden space at a time, and say what it did to the loss."""
+    """Let units go, a hidden space at a time, and say what it did to the loss.
+
+    A layer whose last unit goes stays for `remove_empty` to take out, so that all that was decided
+    of the network can be done to it by the numbers that its layers had.
+    """
     moments = {m: factor.A for m, factor in factors.items()}
-    before = evaluate(run.now.train.average, run.loss, judged_on).loss
+    loss = evaluate(run.now.train.average, run.loss, judged_on).loss
     for drop, price, reason in going.drops:
         new = without(run, drop, moments)
-        after = evaluate(new.average, run.loss, judged_on).loss
-        removal = Removal(
-            step=run.now.step,
-            kind=drop.kind,
-            position=drop.position,
-            place=str(drop),
-            units=len(drop.slots),
-            slots=drop.slots,
-            price=price,
-            loss_before=before,
-            loss_after=after,
-            hidden_sizes=new.network.hidden_sizes,
-            n_parameters=new.network.n_parameters,
-            reason=reason,
-            seconds=run.seconds(),
-        )
-        run.now.train, before = new, after
-        run.record("on_removal", removal)
+        loss = _record(run, new, drop, (price, reason), loss, judged_on)
     run.tell_of(run.now.train.average)
+
+
+def remove_empty(run: Run, judged_on: Batch) -> None:
+    """Take out the layers that no unit is left of: nothing that is computed changes."""
+    network = run.now.train.network
+    if not (empty := empty_layers(network)):
+        return
+    loss = evaluate(run.now.train.average, run.loss, judged_on).loss
+    for position in empty:
+        drop = DropLayer(position, network.graph.hidden[position].name)
+        why = 0.0, "its last unit has left"
+        loss = _record(run, _without_layer(run, drop), drop, why, loss, judged_on)
+    run.tell_of(run.now.train.average)
+
+
+def _record(
+    run: Run,
+    new: TrainState,
+    drop: Drop | DropLayer,
+    why: tuple[float, str],  # what it was to cost, and the reason
+    before: float,
+    judged_on: Batch,
+) -> float:
+    """Go on with the new networks, and say what that did to the loss; what it is now."""
+    slots = drop.slots if isinstance(drop, Drop) else ()
+    removal = Removal(
+        step=run.now.step,
+        kind=drop.kind,
+        position=drop.position,
+        place=str(drop),
+        units=len(slots),
+        slots=slots,
+        price=why[0],
+        loss_before=before,
+        loss_after=evaluate(new.average, run.loss, judged_on).loss,
+        hidden_sizes=new.network.hidden_sizes,
+        n_parameters=new.network.n_parameters,
+        reason=why[1],
+        seconds=run.seconds(),
+    )
+    run.now.train = new
+    run.record("on_removal", removal)
+    return removal.loss_after
 
 
 def without(run: Run, drop: Drop, moments: Mapping[int, np.ndarray]) -> TrainState:
     """The networks and the optimiser's state without some units."""
     old = run.now.train
     average, _ = drop.apply(old.average, None, moments)
-    network, optimizer = drop.apply(old.network, old.optimizer, moments)
+    return _after(run, average, *drop.apply(old.network, old.optimizer, moments))
+
+
+def _without_layer(run: Run, drop: DropLayer) -> TrainState:
+    old = run.now.train
+    average, _ = drop.apply(old.average, None)
+    return _after(run, average, *drop.apply(old.network, old.optimizer))
+
+
+def _after(run: Run, average: Any, network: Any, optimizer: Any) -> TrainState:
     optimizer = run.optimizer.grown(optimizer, network)
-    return old._replace(network=network, optimizer=optimizer, average=average)
+    return run.now.train._replace(network=network, optimizer=optimizer, average=average)

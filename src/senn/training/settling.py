@@ -8,8 +8,9 @@ from senn.evaluation import outputs_and_losses
 from senn.nn.tapped import AbstractTapped
 from senn.prices import Prices
 from senn.pruning import Going, everywhere
+from senn.removal import without_empty
 from senn.training.looking import look
-from senn.training.pruning import Factors, factors_seen, may_leave, remove
+from senn.training.pruning import Factors, factors_seen, may_leave, remove, remove_empty
 from senn.training.run import Run
 from senn.training.state import Best
 
@@ -79,6 +80,7 @@ def settle(run: Run) -> None:
         for going, factors in chosen.stages:
             if going.departures:
                 remove(run, going, factors, judged_on)
+                remove_empty(run, judged_on)
 
 
 def preferred(run: Run, sizes: list[Size]) -> Size:
@@ -91,8 +93,7 @@ def preferred(run: Run, sizes: list[Size]) -> Size:
 
 def way_down(run: Run, network: AbstractTapped, factors: Factors, step: int) -> list[Size]:
     """Sizes from a network as it was at a step downwards, until the loss has risen beyond doubt."""
-    may = may_leave(run, network, step)
-    going = everywhere(Prices.of(network, factors), may)
+    going = everywhere(Prices.of(network, factors), may_leave(run, network, step))
     stages: tuple[Stage, ...] = ()
     sizes = [_judged(run, network, ((going, factors),))]
     while (lower := _lower(going, REASON[run.policy.prefer])) is not None:
@@ -104,7 +105,7 @@ def way_down(run: Run, network: AbstractTapped, factors: Factors, step: int) -> 
         if sizes[-1].units <= (1 - STAGE) * sum(network.hidden_sizes):  # moments are of long ago
             stages = (*stages, (lower, factors))
             network, factors = smaller, factors_seen(smaller, look(run, smaller)[0])
-            going = everywhere(Prices.of(network, factors), may)
+            going = everywhere(Prices.of(network, factors), may_leave(run, network, step))
     return sizes
 
 
@@ -123,7 +124,7 @@ def _without(network: AbstractTapped, going: Going, factors: Factors) -> Abstrac
     moments = {m: factor.A for m, factor in factors.items()}
     for drop, _, _ in going.drops:
         network, _ = drop.apply(network, None, moments)
-    return network
+    return without_empty(network)
 
 
 def _judged(run: Run, network: AbstractTapped, stages: tuple[Stage, ...]) -> Size:
