@@ -192,9 +192,10 @@ class ClassLearner(ClassPredictor, Learner):
         new class a probability above 1 / (rows seen before + 1): nothing speaks for it yet, and
         natural gradient does not take longer for starting low.
 
-        The scale of the inputs is that of the first call, whose rows should be like those to
-        come. Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`,
-        `tol` and `validation_fraction` are for `fit` alone.
+        Inputs that are standardised get the scale of all rows so far whenever their number has
+        doubled, and the network is changed so that its predictions stay what they were; those
+        that `fit` prepared robustly stay as they are. Weights are taken as they are. `max_iter`,
+        `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for `fit` alone.
         """
         from senn import learning  # loads JAX
 
@@ -224,10 +225,11 @@ class NumberLearner(NumberPredictor, Learner):
         """Go on training, and growing, with one pass over X [N, I] and numbers y [N] or [N, O].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after
-        `fit` or `senn.load` the optimiser starts anew. The scale of inputs and targets is that of
-        the first call, whose rows should be like those to come. Weights are taken as they are.
-        `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for
-        `fit` alone.
+        `fit` or `senn.load` the optimiser starts anew. The scale of targets is that of the first
+        call, whose rows should be like those to come; inputs that are standardised get that of
+        all rows so far whenever their number has doubled, and predictions stay what they were.
+        Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and
+        `validation_fraction` are for `fit` alone.
         """
         from senn import learning  # loads JAX
 

@@ -225,13 +225,15 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
     online = estimator._online or OnlineTraining(
         estimator.network_, _seed(estimator), estimator.n_samples_seen_
     )
-    dtype = _training_dtype()
+    dtype, optimizer = _training_dtype(), make_optimizer(estimator.optimizer)
     estimator._online = online
+    inputs = online.prepared(estimator._inputs, rows.x, rows.weight, optimizer)
+    estimator.network_, estimator._inputs = online.network, inputs
     estimator.network_, estimator.history_ = online.learn(
-        (seen(estimator._inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        (seen(inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
         loss=loss,
         metric=estimator.metric,
-        optimizer=make_optimizer(estimator.optimizer),
+        optimizer=optimizer,
         proposer=estimator.proposer,
         policy=_policy(estimator, Policy()),
         batch_size=settings.batch_size(estimator.batch_size),
