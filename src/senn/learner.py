@@ -174,6 +174,7 @@ class ClassLearner(ClassPredictor, Learner):
     def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.
 
+        y may be an indicator matrix [N, L] of 0 and 1, where rows have any number of L > 1 labels.
         Rows whose weight in `sample_weight` [N] is 0 are left out.
         """
         from senn import learning  # loads JAX
@@ -183,7 +184,7 @@ class ClassLearner(ClassPredictor, Learner):
     def partial_fit(
         self: Own, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Own:
-        """Go on training, and growing, with one pass over X [N, I] and labels y [N].
+        """Go on training, and growing, with one pass over X [N, I] and labels y [N] or [N, L].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after
         `fit` or `senn.load` the optimiser starts anew. Classes never seen before are welcome in
@@ -202,7 +203,7 @@ class ClassLearner(ClassPredictor, Learner):
         return learning.go_on_with_labels(self, X, y, classes, sample_weight)
 
     def _extra(self) -> dict[str, Any]:
-        return written_labels(self.classes_)
+        return {"multi_label": True} if self._multi_label else written_labels(self.classes_)
 
 
 class NumberLearner(NumberPredictor, Learner):
