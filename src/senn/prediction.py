@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from senn.columns.encoder import Columns
-from senn.columns.table import Table
+from senn.columns.table import Table, dense_blocks
 from senn.plain import PlainNetwork
 from senn.readers import DataError
 from senn.rescaling import Scale
@@ -28,7 +28,11 @@ class Predictor:
         That is float32 where it holds X exactly, else float64. What a row gives does not depend
         on the rows beside it. Raises a `DataError` for outputs that overflow.
         """
-        y = self._plain.outputs(self._rows_to_predict(X), self._inputs)
+        parts = [
+            self._plain.outputs(self._rows_to_predict(rows), self._inputs)
+            for rows in dense_blocks(X)
+        ]
+        y = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if np.isfinite(y).all():
             return y
         overflow = ~np.isfinite(y).all(axis=1)
