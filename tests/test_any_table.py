@@ -244,6 +244,25 @@ def test_no_categories_at_all():
         senn.SENNClassifier(**SMALL, categorical_features=None).fit(TABLE[["town"]], LABELS)
 
 
+def test_sparse_rows_are_made_dense_a_few_at_a_time(monkeypatch):
+    x = scipy.sparse.random_array((N, 6), density=0.3, rng=0, format="coo")
+    made = senn.SENNClassifier(**SMALL).fit(x, LABELS)
+    wanted, seen = made.predict_proba(x.toarray()), []
+    real = type(made)._rows_to_predict
+    monkeypatch.setattr(senn.columns.table, "NUMBERS_AT_ONCE", 7 * 6)
+    monkeypatch.setattr(
+        type(made), "_rows_to_predict", lambda self, X: seen.append(len(X)) or real(self, X)
+    )
+    np.testing.assert_array_equal(made.predict_proba(x), wanted)
+    assert sum(seen) == N
+    assert max(seen) == 7
+    monkeypatch.setattr(senn.readers, "_machine_memory", lambda: 8 * N * 6)
+    np.testing.assert_array_equal(made.predict_proba(x), wanted)
+    said = r"X is sparse, .* shape \(\d+, 6\) would take .* some rows at a time to partial_fit"
+    with pytest.raises(senn.datasets.DataError, match=said):
+        made.fit(x, LABELS)
+
+
 def test_partial_fit_keeps_what_the_first_rows_told():
     made = senn.SENNClassifier(**SMALL)
     for start in range(0, N, 50):

@@ -33,7 +33,7 @@ KEYS = {
     "data", "task", "seed", "hidden_sizes", "n_parameters", "metric", "train_score",
     "validation_score", "test_score", "seconds", "training_seconds", "growth_seconds",
     "compile_seconds", "n_compilations", "n_additions", "n_removals", "steps", "stop_reason",
-    "interrupted", "columns", "version",
+    "interrupted", "n_estimators", "columns", "version",
 }  # fmt: skip
 
 
@@ -234,6 +234,7 @@ def test_options_reach_the_estimator(monkeypatch):
         "--max-parameters", "999", "--max-seconds", "1.5", "--hidden-sizes", "5", "--activation",
         "ReLU", "--optimizer", "adam", "--metric", "euclidean", "--tau", "1.5", "--alpha", "1e-2",
         "--no-width", "--no-depth", "--batch-size", "32", "--max-iter", "7", "--quiet",
+        "--n-estimators", "3", "--label-smoothing", "0",
     )  # fmt: skip
     assert (code, err) == (130, "senn: interrupted, with nothing to report or to save yet.\n")
     policy = senn.Policy(tau=1.5, alpha=1e-2, width=False, depth=False)
@@ -241,9 +242,30 @@ def test_options_reach_the_estimator(monkeypatch):
         "random_state": 3, "max_units": 50, "max_layers": 2, "max_parameters": 999,
         "max_seconds": 1.5, "hidden_sizes": (5,), "activation": "relu", "optimizer": "adam",
         "metric": "euclidean", "policy": policy, "batch_size": 32, "max_iter": 7,
-        "standardize": False,
+        "standardize": False, "n_estimators": 3, "label_smoothing": 0.0,
     }  # fmt: skip
     assert {name: seen[name] for name in expected} == expected
+
+
+def test_several_networks_become_one_run(tmp_path):
+    table = write_csv(tmp_path / "t.csv", "x0", "x1", "town", "price", rows=200)
+    words = ["train", table, "--n-estimators", "2", "--bins", "3", "--max-iter", "2",
+             "--no-width", "--no-depth", "--hidden-sizes", "2", "--optimizer", "adam"]  # fmt: skip
+    code, out, err = run(*words, "--json", "--out", tmp_path / "run")
+    assert code == 0
+    summary = strict(out)
+    assert summary["hidden_sizes"] == [4]
+    assert summary["n_estimators"] == 2
+    assert summary["validation_score"] is None  # what one keeps apart the other learns from
+    assert "\n2 networks, each starting with hidden size 2" in err
+    assert err.count("categories, one") <= 1  # told once
+    model = senn.load(tmp_path / "run" / MODEL)
+    assert len(model.inputs_.column) == 6
+    refused(["report", tmp_path / "run"], "2 networks that became one, .* one grew")
+    refused([*words, "--label-smoothing", "0.1"], "is for classes, and 'price' is taken for num")
+    code, out, _ = run("shrink", tmp_path / "run", "--max-units", "3", "--json")
+    assert code == 0
+    assert strict(out)["hidden_sizes"] == [3]
 
 
 # --- Being stopped -------------------------------------------------------------------------
@@ -406,6 +428,9 @@ BAD_OPTIONS = [
             "--alpha": ("0", "-1e-3", "x"),
             "--batch-size": ("0", "-8", "big"),
             "--max-iter": ("0", "-1", "x"),
+            "--bins": ("-1", "few"),
+            "--n-estimators": ("0", "many"),
+            "--label-smoothing": ("1", "-0.1", "x"),
             "--test-fraction": ("0", "1", "-0.5", "x"),
         }.items()
         for value in values
@@ -413,6 +438,8 @@ BAD_OPTIONS = [
     (["train", "digits", "--seed"], "--seed expected one argument"),
     (["train", "digits", "--max-units", "3"], "--max-units 3 is less than the 4 hidden units"),
     (["train", "moons", "--hidden-sizes", "2,2", "--max-layers", "1"], "--max-layers 1 is less"),
+    (["train", "digits", "--bins", "4"], "--bins 4 .* images are left inputs as they are"),
+    (["train", "moons", "--bins", "4", "--no-standardize"], "--no-standardize leaves inputs"),
 ]
 
 

@@ -82,3 +82,11 @@ def test_what_an_ensemble_cannot_do_is_said(settings, message):
     model = senn.SENNClassifier(**SMALL).set_params(**settings)
     with pytest.raises(ValueError, match=message):
         model.fit(X, X[:, 0] > 0).fit(X, X[:, 0] > 0)
+
+
+def test_a_smaller_one_is_left_of_an_ensemble(fitted):
+    smaller = senn.shrink(fitted, X, X[:, 0] > 0, max_units=4)
+    assert smaller.hidden_sizes_ == (4,)
+    assert smaller.n_estimators == fitted.n_estimators == 3
+    assert fitted.hidden_sizes_ == (9,)
+    assert smaller.score(X, X[:, 0] > 0) > 0.8

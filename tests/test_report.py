@@ -328,6 +328,31 @@ def test_removals_are_told_with_their_price(tmp_path):
     assert "What left, and why" not in render(read_run(saved(tmp_path / "other", images)))
 
 
+def test_what_became_of_the_columns_is_told(tmp_path):
+    network, history, extra, data, test = images()
+    told = [
+        {"name": HOSTILE, "kind": "number", "inputs": 2,
+         "treatment": "numbers, gaps filled with 3 and told by an input"},
+        {"name": "town", "kind": "category", "inputs": 1200, "treatment": "1,200 categories"},
+        {"name": "id", "kind": "text", "inputs": 0, "treatment": "left out: text"},
+    ]  # fmt: skip
+    for name, known, heading in (
+        ("table", told, "What 3 columns became: 1,202 inputs"),
+        ("numbers", [{**told[0], "treatment": "numbers"}], None),
+    ):
+        summary = {**SUMMARY, "columns": known}
+        run = tmp_path / name
+        write_run(run, FakeEstimator(network, history, extra), {"data": data}, summary, test)
+        read = Reader(render(read_run(run)))
+        cells = [text for tag, text in read.texts if tag == "td"]
+        assert (heading in [text for tag, text in read.texts if tag == "h2"]) == bool(heading)
+        for column in told if heading else ():
+            for value in (column["name"], column["kind"], f"{column['inputs']:,}",
+                          column["treatment"]):  # fmt: skip
+                assert value in cells
+        assert any("1 was left out" in text for _, text in read.texts) == bool(heading)
+
+
 # --- the command -------------------------------------------------------------------------------
 
 

@@ -15,6 +15,8 @@ import numpy as np
 import optax
 import pytest
 from scipy.special import softmax
+from sklearn.neural_network import MLPClassifier
+from sklearn.preprocessing import StandardScaler
 
 import senn
 import senn.learning
@@ -22,7 +24,7 @@ import senn.online
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor
 from senn.batches import StreamSource
 from senn.datasets import DataError
-from senn.expand import add_outputs
+from senn.expand import add_outputs, without_spare
 from senn.models import plain
 from senn.nn import MLP
 from senn.online import SCHEDULE, OnlineTraining
@@ -177,9 +179,8 @@ def test_the_rows_that_are_kept_keep_their_class():
         model.partial_fit(X[rows], LABELS[rows])
     recent = zip(*model._online._source._recent, strict=True)
     x, codes, _ = (np.concatenate(part) for part in recent)
-    scaled = map(tuple, model.scaler_.transform(X))
-    known = dict(zip(scaled, LABELS, strict=True))
-    assert [known[tuple(row)] for row in x] == model.classes_[codes].tolist()
+    nearest = np.abs(model.scaler_.transform(X) - x[:, None]).sum(axis=2).argmin(axis=1)
+    assert LABELS[nearest].tolist() == model.classes_[codes].tolist()
 
 
 def test_one_class_is_where_a_stream_may_begin():
@@ -407,3 +408,71 @@ def test_the_example_on_a_stream(monkeypatch, capsys):
     assert out.count("and some old") == len(found["PARTS"])
     assert found["forgetful"].classes_.tolist() == [0, 1, 2, 3]
     assert jnp.isfinite(found["reminded"].network_.readout.bias).all()
+
+
+# --- the scale of what comes ----------------------------------------------------------------
+
+SCALES, OFFSETS = np.array([1.0, 10, 100, 1000]), np.array([0.0, 5, 50, 500])
+
+
+def differently_scaled(n, seed=0):
+    z = np.random.default_rng(seed).normal(size=(n, 4))
+    return z * SCALES + OFFSETS, (z @ [1, -1, 1, -1] > 0).astype(int)
+
+
+def test_rows_one_by_one_whose_columns_differ_in_scale():
+    x, y = differently_scaled(600)
+    scaler, peer = StandardScaler(), MLPClassifier(random_state=0)
+    model = classifier(hidden_sizes=(10,), max_units=10, optimizer=Optax(optax.adam(0.05)))
+    for i in range(70):
+        row, label = x[i : i + 1], y[i : i + 1]
+        model.partial_fit(row, label, classes=[0, 1])
+        scaler.partial_fit(row)
+        peer.partial_fit(scaler.transform(row), label, classes=[0, 1])
+    wanted = peer.score(scaler.transform(x[70:]), y[70:])
+    assert model.score(x[70:], y[70:]) > wanted - 0.04
+    seen = model._online._scale
+    np.testing.assert_allclose(seen.mean, scaler.mean_)
+    np.testing.assert_allclose(seen.scale[1], scaler.scale_)
+    np.testing.assert_allclose(model.scaler_.mean_, x[:64].mean(axis=0))
+
+
+@pytest.mark.parametrize("rule", ["kfac", "natural_gradient", "adam"])
+def test_another_scale_changes_no_prediction(rule, monkeypatch):
+    x, y = differently_scaled(96)
+    x[:, 3] = np.where(np.arange(96) < 40, 7.0, x[:, 3])  # one value at first
+    model = classifier(optimizer=rule, hidden_sizes=(6,), activation="rational")
+    model.partial_fit(x[:40], y[:40])
+    before, online = model.predict_proba(x[:40]), model._online
+    with monkeypatch.context() as patch:  # what comes before training
+        patch.setattr(online, "learn", lambda *_, **__: (online.network, online.history))
+        model.partial_fit(x[40:], y[40:])
+    np.testing.assert_allclose(model.predict_proba(x[:40]), before, rtol=1e-9)
+    np.testing.assert_allclose(model.scaler_.mean_, x.mean(axis=0))
+    np.testing.assert_allclose(model.scaler_.scale_, x.std(axis=0))
+    # The rows that are kept, and their second moment, are such as they would be anew.
+    kept = np.concatenate([z for z, *_ in online._source._recent])
+    wanted = model.inputs_(x[:40])
+    found, wanted = (z[np.argsort(z[:, 0])] for z in (kept, wanted))
+    np.testing.assert_allclose(found, wanted, atol=1e-9)
+    a = np.column_stack([wanted, np.ones(40)])
+    if online._source._watched:
+        np.testing.assert_allclose(online._source.input_moment().matrix, a.T @ a / 40, atol=1e-9)
+    average = plain(without_spare(online._state.train.average))
+    np.testing.assert_array_equal(average.outputs(wanted), model._plain.outputs(wanted))
+    model.partial_fit(x[40:], y[40:])
+    assert np.isfinite(model.predict_proba(x)).all()
+
+
+def test_what_fit_bounded_keeps_its_scale_and_what_it_standardised_goes_on(tmp_path):
+    x, y = differently_scaled(160)
+    for how in ("robust", True):
+        model = classifier(max_iter=2, standardize=how).fit(x[:120], y[:120])
+        model.save(tmp_path / "m")
+        before, loaded = model.predict_proba(x), senn.load(tmp_path / "m")
+        loaded.set_params(**SMALL)
+        inputs = loaded.inputs_
+        loaded.partial_fit(10 * x[120:], y[120:])  # 128 rows in sight
+        same_scale = np.array_equal(loaded.inputs_.scale, inputs.scale)
+        assert same_scale == (how == "robust")
+        assert np.abs(model.predict_proba(x) - before).max() == 0

@@ -95,7 +95,8 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
 
     Attributes
     ----------
-    classes_ : labels, in the order of `predict_proba`'s columns.
+    classes_ : labels, in the order of `predict_proba`'s columns; of an indicator matrix their
+        numbers, from 0.
     hidden_sizes_, n_parameters_ : what it grew to.
     history_ : the ledger, a `senn.History`; of an ensemble that of the first of `histories_`.
     n_features_in_, feature_names_in_ : columns of X, and their names if X was a DataFrame.
@@ -107,6 +108,12 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     scaler_ : the `StandardScaler` of the inputs, if that is all (`standardize=True`), or None.
     validation_rows_ : numbers of the rows kept apart for early stopping; only after `fit`.
     """
+
+    def __sklearn_tags__(self):  # noqa: D105
+        tags = super().__sklearn_tags__()
+        assert tags.classifier_tags is not None
+        tags.classifier_tags.multi_label = True
+        return tags
 
 
 class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  it is composed

@@ -180,6 +180,7 @@ class ClassLearner(ClassPredictor, Learner):
     def fit(self: Own, X: Any, y: Any, sample_weight: Any = None) -> Own:
         """Train on X [N, I] and labels y [N] of any kind. Ctrl-C ends it early, fitted.
 
+        y may be an indicator matrix [N, L] of 0 and 1, where rows have any number of L > 1 labels.
         Rows whose weight in `sample_weight` [N] is 0 are left out.
         """
         from senn import learning  # loads JAX
@@ -189,7 +190,7 @@ class ClassLearner(ClassPredictor, Learner):
     def partial_fit(
         self: Own, X: Any, y: Any, classes: Any = None, sample_weight: Any = None
     ) -> Own:
-        """Go on training, and growing, with one pass over X [N, I] and labels y [N].
+        """Go on training, and growing, with one pass over X [N, I] and labels y [N] or [N, L].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after
         `fit` or `senn.load` the optimiser starts anew. Classes never seen before are welcome in
@@ -198,16 +199,17 @@ class ClassLearner(ClassPredictor, Learner):
         new class a probability above 1 / (rows seen before + 1): nothing speaks for it yet, and
         natural gradient does not take longer for starting low.
 
-        The scale of the inputs is that of the first call, whose rows should be like those to
-        come. Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`,
-        `tol` and `validation_fraction` are for `fit` alone.
+        Inputs that are standardised get the scale of all rows so far whenever their number has
+        doubled, and the network is changed so that its predictions stay what they were; those
+        that `fit` prepared robustly stay as they are. Weights are taken as they are. `max_iter`,
+        `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for `fit` alone.
         """
         from senn import learning  # loads JAX
 
         return learning.go_on_with_labels(self, X, y, classes, sample_weight)
 
     def _extra(self) -> dict[str, Any]:
-        return written_labels(self.classes_)
+        return {"multi_label": True} if self._multi_label else written_labels(self.classes_)
 
 
 class NumberLearner(NumberPredictor, Learner):
@@ -230,10 +232,11 @@ class NumberLearner(NumberPredictor, Learner):
         """Go on training, and growing, with one pass over X [N, I] and numbers y [N] or [N, O].
 
         Optimiser, running mean and the cadence of growth are as the call before left them; after
-        `fit` or `senn.load` the optimiser starts anew. The scale of inputs and targets is that of
-        the first call, whose rows should be like those to come. Weights are taken as they are.
-        `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for
-        `fit` alone.
+        `fit` or `senn.load` the optimiser starts anew. The scale of targets is that of the first
+        call, whose rows should be like those to come; inputs that are standardised get that of
+        all rows so far whenever their number has doubled, and predictions stay what they were.
+        Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and
+        `validation_fraction` are for `fit` alone.
         """
         from senn import learning  # loads JAX
 

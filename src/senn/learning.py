@@ -6,20 +6,17 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
 
-from senn import settings, tables
+from senn import goals, settings, tables
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
-from senn.datasets import DataError, check_targets
 from senn.ensemble import joined
-from senn.expand import add_outputs
 from senn.finishing import cooled, may_refit, refitted, temperature_of
 from senn.history import Ending, History
-from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
+from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
 from senn.nn.stored import plain
@@ -27,8 +24,8 @@ from senn.online import OnlineTraining
 from senn.optimizers import make_optimizer
 from senn.policy import Policy
 from senn.prediction import ClassPredictor
-from senn.preparation import Rows, check_labels, class_weights, merged_classes, scaled, split
-from senn.rescaling import Inputs, robust, scale_of, seen, standardised, width_of
+from senn.preparation import Rows, merged_classes, split
+from senn.rescaling import Inputs, robust, seen, standardised, width_of
 from senn.training import Schedule, fit
 
 
@@ -46,15 +43,19 @@ def _fit_labels(
 ) -> None:
     warm = _continues(estimator)
     rows = estimator._rows(X, sample_weight, first=not warm)
-    labels, classes = check_labels(y, rows, min_classes=1 if warm else 2)
-    rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
-    if warm:
-        _add_classes(estimator, merged_classes(estimator.classes_, classes), rows)
+    if goals.are_several(y):
+        targets = goals.indicators(estimator, y, rows, first=not warm)
     else:
-        estimator.classes_ = classes
-    codes = _codes(estimator, labels)
-    loss = SoftmaxCrossEntropy(tables.smoothing_of(estimator))
-    _fit(estimator, rows, codes, loss, len(estimator.classes_), checkpoint)
+        labels, found, rows = goals.one_label(
+            estimator, y, rows, first=not warm, min_classes=1 if warm else 2
+        )
+        if warm:
+            goals.add_classes(estimator, merged_classes(estimator.classes_, found), rows)
+        else:
+            estimator.classes_ = found
+        targets = goals.codes(estimator, labels)
+    loss = goals.loss_of_classes(estimator)
+    _fit(estimator, rows, targets, loss, len(estimator.classes_), checkpoint)
 
 
 def _fit_numbers(
@@ -62,7 +63,7 @@ def _fit_numbers(
 ) -> None:
     warm = _continues(estimator)
     rows = estimator._rows(X, sample_weight, first=not warm)
-    targets = _targets(estimator, y, rows, first=not warm)
+    targets = goals.numbers(estimator, y, rows, first=not warm)
     _fit(estimator, rows, targets, SquaredError(), targets.shape[1], checkpoint)
 
 
@@ -75,14 +76,19 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
         )
     first = not estimator.__sklearn_is_fitted__()
     rows = estimator._rows(X, sample_weight, first=first, at_once=False)
-    labels, found = check_labels(y, rows, min_classes=1)
-    rows = rows._replace(weight=rows.weight * class_weights(estimator.class_weight, labels))
+    if goals.are_several(y):
+        targets = goals.indicators(estimator, y, rows, first=first, announced=classes)
+        if first:
+            _start(estimator, rows, targets.shape[1])
+        learn(estimator, rows, targets, BinaryCrossEntropy())
+        return estimator
+    labels, found, rows = goals.one_label(estimator, y, rows, first=first, min_classes=1)
     merged = merged_classes(None if first else estimator.classes_, found, classes)
     if first:
         _start(estimator, rows, len(merged))
         estimator.classes_ = merged
-    _add_classes(estimator, merged, rows)
-    learn(estimator, rows, _codes(estimator, labels), SoftmaxCrossEntropy())
+    goals.add_classes(estimator, merged, rows)
+    learn(estimator, rows, goals.codes(estimator, labels), SoftmaxCrossEntropy())
     return estimator
 
 
@@ -90,7 +96,7 @@ def go_on_with_numbers(estimator: Any, X: Any, y: Any, sample_weight: Any) -> An
     """`partial_fit` of a regressor; the estimator."""
     first = not estimator.__sklearn_is_fitted__()
     rows = estimator._rows(X, sample_weight, first=first, at_once=False)
-    targets = _targets(estimator, y, rows, first=first)
+    targets = goals.numbers(estimator, y, rows, first=first)
     if first:
         _start(estimator, rows, targets.shape[1])
     learn(estimator, rows, targets, SquaredError())
@@ -111,7 +117,7 @@ def _fit(
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
     warm, seed = _continues(estimator), _seed(estimator)
     _check_members(estimator, warm or checkpoint is not None)
-    weight = (rows.weight / rows.weight.mean()).astype(_training_dtype())
+    weight = (rows.weight / rows.weight.mean()).astype(goals.training_dtype())
     if estimator.n_estimators > 1:  # members read the same inputs, and keep apart other rows
         estimator._inputs = _inputs(estimator, rows.x, weight)
     more = np.random.default_rng(seed).integers(2**31 - 1, size=estimator.n_estimators - 1)
@@ -149,13 +155,13 @@ def _fit_one(
     x, targets, weight = data
     steps = tables.refit_steps_of(estimator, _classifies(estimator))
     policy, warm = _policy(estimator, tables.usual_policy(estimator)), _continues(estimator)
-    classes = targets if _classifies(estimator) else None
+    classes = targets if _classifies(estimator) and targets.ndim == 1 else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm and estimator.n_estimators == 1:
         estimator._inputs = _inputs(estimator, x[train], weight[train])
     batches = [  # at once: no second copy of a large table is kept
         Batch.on_host(
-            seen(estimator._inputs, x[part], _training_dtype()), targets[part], weight[part]
+            seen(estimator._inputs, x[part], goals.training_dtype()), targets[part], weight[part]
         )
         for part in (train, held_out)
     ]
@@ -179,7 +185,7 @@ def _fit_one(
         return network, history, held_out
     t = temperature_of(network, loss, batches[0])
     if len(held_out) and may_refit(history, steps):
-        rows = Batch.on_host(seen(estimator._inputs, x, _training_dtype()), targets, weight)
+        rows = Batch.on_host(seen(estimator._inputs, x, goals.training_dtype()), targets, weight)
         network = refitted(
             network,
             history,
@@ -238,13 +244,15 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
     online = estimator._online or OnlineTraining(
         estimator.network_, _seed(estimator), estimator.n_samples_seen_
     )
-    dtype = _training_dtype()
+    dtype, optimizer = goals.training_dtype(), make_optimizer(estimator.optimizer)
     estimator._online = online
+    inputs = online.prepared(estimator._inputs, rows.x, rows.weight, optimizer)
+    estimator.network_, estimator._inputs = online.network, inputs
     estimator.network_, estimator.history_ = online.learn(
-        (seen(estimator._inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
+        (seen(inputs, rows.x, dtype), targets, rows.weight.astype(dtype)),
         loss=loss,
         metric=estimator.metric,
-        optimizer=make_optimizer(estimator.optimizer),
+        optimizer=optimizer,
         proposer=estimator.proposer,
         policy=_policy(estimator, Policy()),
         batch_size=settings.batch_size(estimator.batch_size),
@@ -337,47 +345,6 @@ def _seed(estimator: Any) -> int:
 
 def _classifies(estimator: Any) -> bool:
     return isinstance(estimator, ClassPredictor)
-
-
-def _training_dtype() -> Any:
-    """JAX's floating type: float32, or float64 where its `jax_enable_x64` is on."""
-    return jnp.result_type(float)
-
-
-# --- targets -------------------------------------------------------------------------------
-
-
-def _codes(estimator: Any, labels: np.ndarray) -> np.ndarray:
-    return np.searchsorted(estimator.classes_, labels).astype(np.int32)
-
-
-def _add_classes(estimator: Any, classes: np.ndarray, rows: Rows) -> None:
-    """An output for each of `classes` that has none, improbable on the rows at hand."""
-    new = np.flatnonzero(~np.isin(classes, estimator.classes_)).tolist()
-    estimator.classes_ = classes
-    if not new:
-        return
-    y = estimator._plain.outputs(rows.x, estimator._inputs)
-    least = np.logaddexp.reduce(y, axis=1).min()
-    bias = float(least - np.log(max(estimator.n_samples_seen_, 1)))
-    if estimator._online is None:
-        estimator.network_ = add_outputs(estimator.network_, new, bias)
-        return
-    estimator._online.add_outputs(new, bias, make_optimizer(estimator.optimizer))
-    estimator.network_ = estimator._online.network
-
-
-def _targets(estimator: Any, y: Any, rows: Rows, *, first: bool) -> np.ndarray:
-    """Standardised numbers [N, O]; the first rows that are seen set the scale."""
-    checked = check_targets(y, rows.n_given, task="regression", dtype=np.float64)
-    values = checked.y.reshape(rows.n_given, -1)[rows.kept]
-    if first:
-        estimator.target_scaler_ = scale_of(values, rows.weight)
-        estimator._one_output = np.asarray(y).ndim == 1
-    known = len(estimator._target_scale[0])
-    if values.shape[1] != known:
-        raise DataError(f"y has {values.shape[1]} outputs, but there were {known} before.")
-    return scaled(estimator._target_scale, values, _training_dtype())
 
 
 def _seconds(estimator: Any) -> float | None:

@@ -74,6 +74,8 @@ def _columns(header: dict[str, Any], names: Any) -> Columns | None:
 
 
 def _of_classifier(network: PlainNetwork, header: dict[str, Any], _: Arrays) -> dict[str, Any]:
+    if header.get("multi_label") is True:
+        return {"classes_": np.arange(network.out_size), "_multi_label": True}
     classes = read_labels(header)
     if classes.shape != (network.out_size,):
         raise ValueError(f"its classes have shape {classes.shape}")

@@ -12,9 +12,11 @@ from senn.batches import StreamSource
 from senn.callbacks import Callback
 from senn.expand import add_outputs
 from senn.history import History
+from senn.nn.edits import reread
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
+from senn.rescaling import Inputs, Rereading, Running, of_scale
 from senn.training import Schedule, first_state, fit
 from senn.training.state import MANY, RunState
 
@@ -45,6 +47,7 @@ class OnlineTraining:
         self._state: RunState | None = None
         self._source: StreamSource | None = None
         self._policy: Policy | None = None
+        self._scale: Running | None = None
 
     def learn(
         self,
@@ -103,6 +106,44 @@ class OnlineTraining:
         )
         state.waits, state.refusals, state.found = 0, 0, MANY
         state.next_look = self._look_after(state.step, 0)
+
+    def prepared(
+        self, inputs: Inputs | None, x: np.ndarray, weight: np.ndarray, optimizer: AbstractOptimizer
+    ) -> Inputs | None:
+        """How rows are prepared, now that x [N, I] has come: by the scale of all that came so far.
+
+        Where that differs, what is known is put in its terms, and computes of rows what it did. A
+        column that had one value has had no scale: there the weights stay as they are, of which
+        nothing was learned. This is done whenever the rows seen have doubled, and as soon as such
+        a column has a second value. Bounded inputs, which `fit` prepares, stay as `fit` made them:
+        what a network makes of them does not follow from those of another bound.
+        """
+        if inputs is None or np.isfinite(inputs.bound):
+            return inputs
+        before = self._scale or Running.before(inputs, self._rows_before)
+        now = self._scale = before.with_more(x, weight)
+        begun = before.constant & ~now.constant
+        if now.rows.bit_length() == before.rows.bit_length() and not begun.any():
+            return inputs
+        way = Rereading.of((inputs.mean, inputs.scale), now.scale, before.constant)
+        if way.changes:
+            self._reread(way, optimizer)
+        return of_scale(now.scale)
+
+    def _reread(self, way: Rereading, optimizer: AbstractOptimizer) -> None:
+        self.network = reread(self.network, *way)
+        state = self._state
+        if self._source is None or state is None:
+            return
+        self._source.map_inputs(way.again, way.matrix)
+        train = state.train
+        network, average = (reread(net, *way) for net in (train.network, train.average))
+        state.train = train._replace(
+            network=network,
+            average=average,
+            optimizer=optimizer.reread(train.optimizer, network, *way),
+        )
+        state.observed = 0
 
     def _fed(self, data: tuple, optimizer: AbstractOptimizer, batch_size: int) -> StreamSource:
         batches = iter([data])

@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 
 from senn.columns.encoder import Columns
-from senn.columns.table import Table
+from senn.columns.table import Table, dense_blocks
 from senn.plain import PlainNetwork
 from senn.readers import DataError
 from senn.rescaling import Scale
-from senn.standalone.numpy_predict import Inputs, log_softmax, softmax
+from senn.standalone.numpy_predict import Inputs, log_sigmoid, log_softmax, sigmoid, softmax
 
 LARGEST = float(np.finfo(np.float32).max)
 
@@ -28,7 +28,11 @@ class Predictor:
         That is float32 where it holds X exactly, else float64. What a row gives does not depend
         on the rows beside it. Raises a `DataError` for outputs that overflow.
         """
-        y = self._plain.outputs(self._rows_to_predict(X), self._inputs)
+        parts = [
+            self._plain.outputs(self._rows_to_predict(rows), self._inputs)
+            for rows in dense_blocks(X)
+        ]
+        y = parts[0] if len(parts) == 1 else np.concatenate(parts)
         if np.isfinite(y).all():
             return y
         overflow = ~np.isfinite(y).all(axis=1)
@@ -76,21 +80,29 @@ def _numbers(rows: Any) -> Any:
 
 
 class ClassPredictor(Predictor):
-    """Predictions of labels."""
+    """Predictions of labels: of one a row, or of several that are 0 or 1 each."""
 
     classes_: np.ndarray
+    _multi_label: bool = False  # whether rows have several labels
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Probabilities [N, classes], columns in the order of `classes_`."""
-        return softmax(self._outputs(X))
+        """Probabilities [N, classes], columns in the order of `classes_`.
+
+        Of several labels a row each has its own, and rows do not sum to 1.
+        """
+        y = self._outputs(X)
+        return sigmoid(y) if self._multi_label else softmax(y)
 
     def predict_log_proba(self, X: Any) -> np.ndarray:
         """Logarithms of the probabilities [N, classes]."""
-        return log_softmax(self._outputs(X))
+        y = self._outputs(X)
+        return log_sigmoid(y) if self._multi_label else log_softmax(y)
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable label of each row [N]."""
+        """The most probable label of each row [N]; of several labels a row, 0 or 1 [N, L]."""
         y = self._outputs(X)
+        if self._multi_label:
+            return (y > 0).astype(np.int64)
         return self.classes_[y.argmax(axis=1)]
 
 

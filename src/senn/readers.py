@@ -40,13 +40,15 @@ def is_number(text: str) -> bool:
     return True
 
 
-def check_memory(n_bytes: int) -> None:
+def check_memory(
+    n_bytes: int, what: str = "it", advice: str = "give fewer rows or columns"
+) -> None:
     """Refuse what would take more than half of the machine's memory, in which copies go too."""
     half = _machine_memory() / 2
     if n_bytes > half:
         raise DataError(
-            f"it would take {n_bytes / 2**30:.3g} GiB of memory, more than half of this machine's "
-            f"({half / 2**30:.3g} GiB): give fewer rows or columns."
+            f"{what} would take {n_bytes / 2**30:.3g} GiB of memory, more than half of this "
+            f"machine's ({half / 2**30:.3g} GiB): {advice}."
         )
 
 

@@ -10,7 +10,7 @@ docs/design/tables.md has what each part is worth here.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,6 +98,74 @@ def scale_of(x: np.ndarray, weight: np.ndarray) -> Scale:
     return _moments(lambda rows: rows, x.shape[1], x, weight)
 
 
+class Running(NamedTuple):
+    """Moments of the columns of rows as they come, from which follows their scale."""
+
+    rows: int
+    weight: float  # of them all
+    mean: np.ndarray  # [I]
+    variance: np.ndarray  # [I]
+
+    @classmethod
+    def before(cls, inputs: Inputs, rows: int) -> "Running":
+        """Of so many rows that had the scale of these inputs."""
+        return cls(rows, float(rows), inputs.mean, inputs.scale**2)
+
+    def with_more(self, x: np.ndarray, weight: np.ndarray) -> "Running":
+        """Of these rows [N, I] too (Chan, Golub and LeVeque, 1979)."""
+        mean, variance = _mean_and_variance(lambda rows: rows, x.shape[1], x, weight)
+        total = self.weight + weight.sum(dtype=np.float64)
+        new, away = 1 - self.weight / total, mean - self.mean
+        return Running(
+            self.rows + len(x),
+            total,
+            self.mean + new * away,
+            (1 - new) * self.variance + new * variance + new * (1 - new) * away**2,
+        )
+
+    @property
+    def constant(self) -> np.ndarray:
+        """The columns [I] that had one value only, but for rounding."""
+        return (self.weight > 0) & _constant(self.rows, self.mean, self.variance)
+
+    @property
+    def scale(self) -> Scale:
+        """As `scale_of` has it."""
+        return self.mean, np.where(self.constant, 1.0, np.sqrt(self.variance))
+
+
+class Rereading(NamedTuple):
+    """How inputs z of one scale follow from those of another, z′: z = stretch · z′ + shift."""
+
+    stretch: np.ndarray  # [I]
+    shift: np.ndarray  # [I]
+
+    @classmethod
+    def of(cls, old: Scale, new: Scale, unknown: np.ndarray) -> "Rereading":
+        """From an old scale to a new one, which of columns `unknown` [I] has been so all along.
+
+        Those had one value only, so that z was 0 by any scale: nothing was learned about it.
+        """
+        scale = np.where(unknown, new[1], old[1])
+        return cls(new[1] / scale, (new[0] - old[0]) / scale)
+
+    @property
+    def changes(self) -> bool:
+        """Whether any of them differ."""
+        return bool((self.stretch != 1).any() or (self.shift != 0).any())
+
+    def again(self, z: np.ndarray) -> np.ndarray:
+        """Rows z [N, I] as z′."""
+        return ((z - self.shift) / self.stretch).astype(z.dtype)
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """Of which (z′, 1) = matrix (z, 1)."""
+        corner = np.diag(np.append(1 / self.stretch, 1.0))
+        corner[:-1, -1] = -self.shift / self.stretch
+        return corner
+
+
 def quantiles(values: np.ndarray, weight: np.ndarray, shares: np.ndarray) -> np.ndarray:
     """The least values [Q] up to which that share of the weight [N] lies, in float64."""
     every = -(-len(values) // ROWS_SORTED)
@@ -126,16 +194,25 @@ def _codes(inputs: Inputs, rows: np.ndarray) -> np.ndarray:
 
 
 def _moments(function: Any, columns: int, x: np.ndarray, weight: np.ndarray) -> Scale:
-    """Weighted mean and standard deviation [C] of a function's columns, rows in blocks."""
-    n, share = len(x), weight / weight.sum(dtype=np.float64)
+    """Weighted mean and standard deviation [C] of a function's columns, 1 for constant ones."""
+    mean, variance = _mean_and_variance(function, columns, x, weight)
+    return mean, np.where(_constant(len(x), mean, variance), 1.0, np.sqrt(variance))
+
+
+def _mean_and_variance(function: Any, columns: int, x: np.ndarray, weight: np.ndarray) -> Scale:
+    """Those of a function's columns [C], rows in blocks."""
+    share = weight / weight.sum(dtype=np.float64)
     mean, variance = np.zeros(columns), np.zeros(columns)
-    for rows in blocks(n):
+    for rows in blocks(len(x)):
         mean += share[rows] @ function(x[rows]).astype(np.float64, copy=False)
-    for rows in blocks(n):
+    for rows in blocks(len(x)):
         variance += share[rows] @ (function(x[rows]) - mean) ** 2
+    return mean, variance
+
+
+def _constant(n: int, mean: np.ndarray, variance: np.ndarray) -> np.ndarray:
     eps = np.finfo(np.float64).eps
-    constant = variance <= n * eps * variance + (n * eps * mean) ** 2
-    return mean, np.where(constant, 1.0, np.sqrt(variance))
+    return variance <= n * eps * variance + (n * eps * mean) ** 2
 
 
 def blocks(n: int) -> Iterator[slice]:

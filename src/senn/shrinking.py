@@ -34,6 +34,8 @@ def shrink(
         max_units: hidden units in all.
         max_parameters: active parameters. At least one of the two must be given.
 
+    An ensemble (`n_estimators`) is made smaller as the one network that it is.
+
     Every hidden layer keeps a unit, unless it is beside what it reads and may leave whole: so there
     is a smallest size, and a `ValueError` names it. A model
     that is small enough already comes back as it is. For a network alone `senn.fit` does the same
@@ -45,11 +47,12 @@ def shrink(
     if fits(estimator, max_units, max_parameters):
         return smaller
     smaller.policy = replace(policy_of(estimator), width=False, depth=False, prefer="grown")
-    smaller.warm_start = True
+    smaller.warm_start, smaller.n_estimators = True, 1
     try:
         smaller.fit(X, y, sample_weight)  # pyright: ignore[reportAttributeAccessIssue]
     finally:
-        smaller.policy, smaller.warm_start = estimator.policy, estimator.warm_start
+        for name in ("policy", "warm_start", "n_estimators"):
+            setattr(smaller, name, getattr(estimator, name))
     return smaller
 
 

@@ -35,6 +35,12 @@ class InputMoment(NamedTuple):
             total, rows = total + product, rows + len(a)
         return InputMoment(total / max(rows, 1), rows)
 
+    def turned(self, matrix: np.ndarray) -> "InputMoment":
+        """Of inputs of which (x, 1) is now matrix (x, 1)."""
+        if not self.rows:
+            return self
+        return self._replace(matrix=(matrix @ self.matrix @ matrix.T).astype(self.matrix.dtype))
+
 
 def no_moment(x: Float[np.ndarray, "N I"]) -> InputMoment:
     """Of no rows, for inputs as wide as these."""

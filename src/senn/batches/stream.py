@@ -67,6 +67,11 @@ class StreamSource:
         """Let the targets of the rows that are kept mean what those to come will."""
         self._recent = deque((x, function(y), weight) for x, y, weight in self._recent)
 
+    def map_inputs(self, function: Callable[[np.ndarray], np.ndarray], matrix: np.ndarray) -> None:
+        """Give the inputs of the rows that are kept another scale: (x, 1) becomes matrix (x, 1)."""
+        self._recent = deque((function(x), y, weight) for x, y, weight in self._recent)
+        self._moment = self._moment.turned(matrix)
+
     def chunk(self, steps: int, at_most: int) -> Chunk | None:
         """The next batches, stacked; None at the end of an iterator."""
         while len(self._pending) < min(steps, at_most) and self._stream is not None:

@@ -1,7 +1,7 @@
 """Any table as columns: arrays, lists, DataFrames of pandas and polars, pyarrow's tables."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,6 +9,8 @@ import numpy as np
 
 from senn.columns.shape import check_shape
 from senn.readers import DataError, check_memory, first_sentence
+
+NUMBERS_AT_ONCE = 2**22  # of a sparse matrix that are made dense to be predicted
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,25 @@ def _made(names: Iterable[object], found: Sequence[tuple[np.ndarray, bool]]) -> 
 def as_rows(X: Any) -> np.ndarray:
     """An array [N, I]; columns of mixed kinds keep theirs, as objects, sparse ones become dense."""
     if hasattr(X, "toarray"):
-        check_memory(8 * math.prod(X.shape))
+        check_memory(
+            8 * math.prod(X.shape),
+            f"X is sparse, and networks learn from dense rows, which with shape {X.shape}",
+            "give fewer columns, or some rows at a time to partial_fit",
+        )
         return X.toarray()
     array = as_array(X, "X")
     check_shape(array.shape)
     return array
+
+
+def dense_blocks(X: Any) -> Iterator[Any]:
+    """A sparse X as dense rows, so many at a time that they take little memory; else X itself."""
+    if not hasattr(X, "toarray") or len(X.shape) != 2 or 0 in X.shape:
+        yield X
+        return
+    rows, X = max(1, NUMBERS_AT_ONCE // X.shape[1]), X.tocsr()
+    for start in range(0, X.shape[0], rows):
+        yield X[start : start + rows].toarray()
 
 
 def as_array(values: Any, name: str) -> np.ndarray:

@@ -24,9 +24,11 @@ def whole(least: int, most: int = sys.maxsize) -> Callable[[str], int]:
     return parse
 
 
-def number(above: float, below: float = math.inf) -> Callable[[str], float]:
-    """A reader of numbers strictly between two bounds."""
-    wanted = f"a number above {above:g}"
+def number(
+    above: float, below: float = math.inf, *, or_equal: bool = False
+) -> Callable[[str], float]:
+    """A reader of numbers strictly between two bounds; with `or_equal` the first may be one."""
+    wanted = f"a number of at least {above:g}" if or_equal else f"a number above {above:g}"
     if math.isfinite(below):
         wanted += f" and below {below:g}"
 
@@ -35,7 +37,7 @@ def number(above: float, below: float = math.inf) -> Callable[[str], float]:
             value = float(text)
         except ValueError:
             value = math.nan
-        if above < value < below:
+        if above < value < below or (or_equal and value == above):
             return value
         raise argparse.ArgumentTypeError(f"must be {wanted}; got {text!r}")
 

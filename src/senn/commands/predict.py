@@ -84,6 +84,11 @@ def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) ->
     added = _added_names(estimator)
     _check_added(table.names, added)
     places = table.positions(estimator.feature_names_)
+    if arguments.target and _classifies(estimator) and estimator._multi_label:
+        raise UsageError(
+            f"--target {arguments.target} is one column, but the model says of "
+            f"{len(estimator.classes_)} labels whether a row has them: leave --target out."
+        )
     judge = _Judge(estimator, table, arguments.target) if arguments.target else None
     with _stream(out) as stream:
         writer = csv.writer(stream, delimiter=table.separator, lineterminator="\n")
@@ -118,6 +123,9 @@ def _classifies(estimator: Any) -> bool:
 
 def _added_names(estimator: Any) -> list[str]:
     if _classifies(estimator):
+        if estimator._multi_label:
+            return [f"{what}_{k}" for what in ("prediction", "probability")
+                    for k in estimator.classes_.tolist()]  # fmt: skip
         return ["prediction", *(f"probability_{label}" for label in estimator.classes_.tolist())]
     n = estimator._plain.out_size
     return ["prediction"] if n == 1 else [f"prediction_{output}" for output in range(n)]
@@ -150,6 +158,12 @@ def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list
             [f"{v:.9g}" for v in row] for row in values.reshape(len(chunk.cells), -1).tolist()
         ]
     probabilities = estimator.predict_proba(x)
+    if estimator._multi_label:
+        several = (probabilities > 0.5).astype(int)
+        return several, [
+            [*map(str, row), *(f"{p:.9g}" for p in chances)]
+            for row, chances in zip(several.tolist(), probabilities.tolist(), strict=True)
+        ]
     labels = estimator.classes_[probabilities.argmax(axis=1)]
     return labels, [
         [str(label), *(f"{p:.9g}" for p in row)]

@@ -65,7 +65,9 @@ def introduction(
         for name in ("max_units", "max_layers", "max_parameters", "max_seconds")
         if getattr(arguments, name) is not None
     ]
-    start = f"Starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
+    several = f"{estimator.n_estimators} networks, each " if estimator.n_estimators > 1 else ""
+    start = f"{several}starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
+    start = start[0].upper() + start[1:]
     if checkpoint is not None:
         sizes = sizes_in_words(tuple(checkpoint.header["network"]["hidden_sizes"]))
         start = f"Going on at step {checkpoint.header['step']:,} with {sizes}"
@@ -83,9 +85,10 @@ def summarise(
     """All of the result that is worth a line, or a key in JSON."""
     import numpy as np
 
-    history = estimator.history_
+    histories = estimator.histories_
     held_out = np.zeros(len(data.x), bool)
-    held_out[estimator.validation_rows_] = True
+    if estimator.n_estimators == 1:  # of an ensemble, what one keeps apart others learn from
+        held_out[estimator.validation_rows_] = True
     scores = {
         "train_score": _score(estimator, data, data.x[~held_out], data.y[~held_out]),
         "validation_score": _score(estimator, data, data.x[held_out], data.y[held_out]),
@@ -100,15 +103,16 @@ def summarise(
         "metric": SCORES[data.task],
         **scores,
         "seconds": seconds,
-        "training_seconds": history.training_seconds,
-        "growth_seconds": history.growth_seconds,
-        "compile_seconds": history.compile_seconds,
-        "n_compilations": history.n_compilations,
-        "n_additions": len(history.additions),
-        "n_removals": len(history.removals),
-        "steps": history.steps,
-        "stop_reason": history.end,
-        "interrupted": history.ended_by == Ending.INTERRUPTED,
+        **{
+            name: sum(getattr(h, name) for h in histories)
+            for name in ("training_seconds", "growth_seconds", "compile_seconds", "n_compilations")
+        },
+        "n_additions": sum(len(h.additions) for h in histories),
+        "n_removals": sum(len(h.removals) for h in histories),
+        "steps": sum(h.steps for h in histories),
+        "stop_reason": histories[-1].end,
+        "interrupted": any(h.ended_by == Ending.INTERRUPTED for h in histories),
+        "n_estimators": estimator.n_estimators,
         "columns": estimator.columns_,
         "version": __version__,
     }
@@ -145,7 +149,8 @@ def report(console: Console, summary: dict[str, Any], out: str | None) -> None:
 
 def _report_rows(summary: dict[str, Any], out: str | None) -> list[tuple[str, str]]:
     word, before = WORDS[summary["metric"]], summary.get("before", {})
-    was, resumable = before.get("hidden_sizes"), out and summary["interrupted"] and not before
+    was, alone = before.get("hidden_sizes"), summary["n_estimators"] == 1 and not before
+    resumable = out and summary["interrupted"] and alone
     scores = [
         (f"{part} {word}", _beside(f"{summary[key]:.4f}", before.get(key), "{:.4f}"))
         for part in ("train", "validation", "test")

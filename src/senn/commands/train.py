@@ -52,7 +52,7 @@ examples:
   senn train --resume run                    goes on with a run that was stopped or killed
 
 Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
-more leaves at once. With --out all is kept that a run needs to go on later.
+more leaves at once. With --out all is kept that a run of one network needs to go on later.
 """
 
 
@@ -206,10 +206,13 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     from senn import Policy, learning, tables  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
 
+    classes = data.task == "classification"
     given = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
-             "max_layers", "max_parameters", "max_seconds")  # fmt: skip
+             "max_layers", "max_parameters", "max_seconds", "n_estimators", "bins",
+             *(["label_smoothing"] if classes else []))  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
     raw = data.images or arguments.no_standardize
+    _check_kind(arguments, data, raw=raw)
     policy = replace(
         Policy() if raw else tables.POLICY,
         width=not arguments.no_width,
@@ -218,7 +221,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     )
     score = WORDS[SCORES[data.task]]
     progress = Progress(console, score=score, max_seconds=arguments.max_seconds)
-    make = ClassLearner if data.task == "classification" else NumberLearner
+    make = ClassLearner if classes else NumberLearner
     return make(
         sizes,
         policy=policy,
@@ -227,6 +230,22 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
         callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, given),
     )
+
+
+def _check_kind(arguments: argparse.Namespace, data: Any, *, raw: bool) -> None:
+    """Refuse options that are for data of another kind."""
+    if arguments.bins is not None and raw:
+        why = "--no-standardize leaves" if arguments.no_standardize else "images are left"
+        raise UsageError(
+            f"--bins {arguments.bins} is for columns that are rescaled, and {why} inputs as they "
+            "are: leave it out."
+        )
+    if arguments.label_smoothing is not None and data.task == "regression":
+        raise UsageError(
+            f"--label-smoothing {arguments.label_smoothing:g} is for classes, and "
+            f"{data.target_name!r} is taken for numbers: leave it out, or say --task "
+            "classification."
+        )
 
 
 def _tensorboard(arguments: argparse.Namespace, data: Any) -> list[TensorBoard]:
@@ -282,8 +301,8 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
 
 
 def _writer(arguments: argparse.Namespace, checkpoint: Any) -> Any:
-    """What keeps checkpoints of the run, if it has a folder."""
-    if arguments.out is None:
+    """What keeps checkpoints of the run, if it has a folder and is of one network."""
+    if arguments.out is None or arguments.n_estimators > 1:
         return None
     from senn.runs import RunWriter
 

@@ -68,6 +68,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
     add("--no-standardize", action="store_true",
         help="leave inputs as they are (default: tables are standardised, images not)")  # fmt: skip
+    add("--bins", type=whole(0), metavar="B",
+        help="intervals that columns of a table are coded by, 0 for none (default: 8 for classes, "
+        "16 for numbers)")  # fmt: skip
 
     add = parser.add_argument_group("size").add_argument
     add("--hidden-sizes", type=layer_sizes, metavar="N,N",
@@ -88,6 +91,10 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--max-seconds", type=number(0.0), metavar="T", help="most seconds of training")
     add("--max-iter", type=whole(1), metavar="N", help="most passes over the data")
     add("--batch-size", type=whole(1), metavar="B", help="examples per step (default: 512)")
+    add("--n-estimators", type=whole(1), metavar="K", default=1,
+        help="networks to train, which become one (default: 1)")  # fmt: skip
+    add("--label-smoothing", type=number(0.0, 1.0, or_equal=True), metavar="E",
+        help="share of each label spread over all (default: 0.1 for tables, else 0)")  # fmt: skip
     add("--activation", type=choice(ACTIVATIONS), choices=ACTIVATIONS, metavar="NAME",
         help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]})")  # fmt: skip
     add("--optimizer", type=choice(OPTIMIZERS), choices=OPTIMIZERS, metavar="NAME",

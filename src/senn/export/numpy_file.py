@@ -77,4 +77,6 @@ def _arrays(parts: Parts) -> dict[str, Any]:
         arrays |= {f"input_{name}": array for name, array in parts.inputs._asdict().items()}
     if parts.target_scale is not None:
         arrays |= {"target_mean": parts.target_scale[0], "target_scale": parts.target_scale[1]}
+    if parts.multi_label:
+        arrays["multi_label"] = np.array(True)
     return arrays if parts.classes is None else {**arrays, "classes": parts.classes}

@@ -36,8 +36,9 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET)
     out are no inputs.
 
     A classifier has the outputs `label` [N] and `probabilities` [N, classes], its columns in the
-    order of `classes_`; a regressor `prediction`, of the shape that `predict` gives. Labels are
-    int64, double, bool or string. The metadata also say `senn_version` and `hidden_sizes`.
+    order of `classes_`; of several labels a row `label` is [N, L] of 0 and 1; a regressor
+    `prediction`, of the shape that `predict` gives. Labels are int64, double, bool or string. The
+    metadata also say `senn_version` and `hidden_sizes`.
 
     Raises a `TypeError` for other estimators.
     """
@@ -49,7 +50,7 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     graph = Graph()
     rows, x = table_inputs(graph, parts)
     y = _network(graph, parts, _prepared_inputs(graph, parts, x))
-    outputs = _regression(graph, parts, y) if parts.classes is None else _labels(graph, parts, y)
+    outputs = _outputs_of(parts)(graph, parts, y)
     opsets = [helper.make_opsetid("", opset)]
     if any(node.domain == ML for node in graph.nodes):
         opsets.append(helper.make_opsetid(ML, ML_OPSET))
@@ -125,6 +126,26 @@ def _network(graph: Graph, parts: Parts, x: str) -> str:
             theta = parts.thetas[m] if parts.thetas else None
             nodes.append(sigma.onnx(graph, z, theta))
     return z
+
+
+def _outputs_of(parts: Parts) -> Any:
+    """The function that makes predictions of a network's outputs."""
+    if parts.classes is None:
+        return _regression
+    return _several_labels if parts.multi_label else _labels
+
+
+def _several_labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
+    """Of every label whether it is probable, and its probability."""
+    assert parts.classes is not None
+    above = graph.node("Greater", y, graph.constant("zero", 0.0))
+    graph.node("Cast", above, name="label", to=TensorProto.INT64)
+    graph.node("Sigmoid", y, name="probabilities")
+    shape = ["N", len(parts.classes)]
+    return [
+        helper.make_tensor_value_info("label", TensorProto.INT64, shape),
+        helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, shape),
+    ]
 
 
 def _labels(graph: Graph, parts: Parts, y: str) -> list[Any]:

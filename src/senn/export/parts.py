@@ -28,6 +28,7 @@ class Parts:
     inputs: Inputs | None  # how rows are prepared for node 0
     target_scale: tuple[np.ndarray, np.ndarray] | None  # mean and scale [O] of a regression
     classes: np.ndarray | None  # the labels of a classification
+    multi_label: bool  # a classification of several labels a row, each 0 or 1
     one_output: bool  # a regression whose predictions are [N], not [N, O]
     feature_names: tuple[str, ...]
     columns: Columns | None  # how a table becomes inputs, if that is known
@@ -59,6 +60,7 @@ def parts_of(estimator: Any) -> Parts:
         inputs=estimator._inputs,
         target_scale=None if classifies else estimator._target_scale,
         classes=_plain(estimator.classes_) if classifies else None,
+        multi_label=classifies and estimator._multi_label,
         one_output=not classifies and estimator._one_output,
         feature_names=tuple(map(str, estimator.feature_names_)),
         columns=estimator._columns,

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -93,6 +94,30 @@ def write(
 def erase(tree: Tree, space: Space, slots: Any) -> Tree:
     """Make slots dormant."""
     return _edit(tree, _everywhere(space, partial(_fill, slots)))
+
+
+def reread(tree: Tree, stretch: np.ndarray, shift: np.ndarray) -> Tree:
+    """What computes of inputs z′ [N, I] what it computed of z = stretch · z′ + shift.
+
+    Of networks in a tree, and of what moves their parameters, such as a velocity: the new
+    parameters are linear in the old ones, so that it moves as they do.
+    """
+
+    def changed(network: AbstractTapped) -> AbstractTapped:
+        for site in network.graph.maps:
+            if not site.reads_inputs or site.bias is None:
+                continue
+            paths = [site.weights[0], site.bias]
+            weight, bias = (np.array(leaf_at(network, at), np.float64) for at in paths)
+            bias += shift @ weight[: len(shift)]
+            weight[: len(shift)] *= stretch[:, None]
+            new = [to_device(part, network.dtype) for part in (weight, bias)]
+            network = eqx.tree_at(
+                lambda n, at=paths: [leaf_at(n, path) for path in at], network, new
+            )
+        return network
+
+    return map_networks(changed, tree)
 
 
 def from_the_start(network: Net) -> Net:

@@ -5,6 +5,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from senn.batches import Batch, InputMoment
@@ -54,6 +55,19 @@ class AbstractOptimizer(eqx.Module):
     def grown(self, state: Any, network: AbstractTapped) -> Any:  # noqa: ARG002
         """The state of a network that has grown, after its network-shaped parts have."""
         return state
+
+    def reread(
+        self,
+        state: Any,  # noqa: ARG002
+        network: AbstractTapped,
+        stretch: np.ndarray,  # noqa: ARG002
+        shift: np.ndarray,  # noqa: ARG002
+    ) -> Any:
+        """The state of a network that reads its inputs by another scale (`senn.nn.edits.reread`).
+
+        By default a new one. `observe` is called before the next step.
+        """
+        return self.init(network)
 
     def input_factor(self, state: Any) -> InputFactor | None:  # noqa: ARG002
         """The second moment of the network's inputs, if the optimiser keeps it; for searches."""

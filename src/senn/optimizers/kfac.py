@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from senn.arrays import following, key_of, to_device, zeros, zeros_like
@@ -136,6 +137,19 @@ class KFAC(AbstractOptimizer):
         return state._replace(
             factors=factors, inverses=inverses, inputs=inputs, age=to_device(0, jnp.int32)
         )
+
+    def reread(
+        self,
+        state: KFACState,
+        network: AbstractTapped,  # noqa: ARG002
+        stretch: np.ndarray,  # noqa: ARG002
+        shift: np.ndarray,  # noqa: ARG002
+    ) -> KFACState:
+        """No velocity, which came from steps by a poorer scale; factors are of what stays.
+
+        That of the inputs aside, which is to be observed again.
+        """
+        return state._replace(velocity=zeros_like(state.velocity))
 
     def input_factor(self, state: KFACState) -> InputFactor:
         """Of the network's inputs."""

@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
+import numpy as np
 from jaxtyping import Array, Float
 
 from senn.arrays import zeros_like
@@ -11,6 +12,7 @@ from senn.batches import Batch
 from senn.curvature import gauss_newton, loss_gradient
 from senn.linalg import conjugate_gradients, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
+from senn.nn.edits import reread
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
 
@@ -45,6 +47,16 @@ class NaturalGradient(AbstractOptimizer):
     def init(self, network: AbstractTapped) -> AbstractTapped:
         """The natural gradient before, zero to begin with."""
         return zeros_like(eqx.filter(network, eqx.is_inexact_array))
+
+    def reread(
+        self,
+        state: Any,
+        network: AbstractTapped,  # noqa: ARG002
+        stretch: np.ndarray,
+        shift: np.ndarray,
+    ) -> Any:
+        """The natural gradient before, turned like the parameters."""
+        return reread(state, stretch, shift)
 
     def step(
         self,

@@ -12,6 +12,7 @@ from senn.nn.tapped import AbstractTapped
 from senn.report.additions import additions
 from senn.report.architecture import architecture
 from senn.report.budget import budget
+from senn.report.columns import columns
 from senn.report.lanes import lanes
 from senn.report.markup import html, tag
 from senn.report.pictures import pictures
@@ -23,7 +24,7 @@ from senn.runs import Run
 from senn.words import counted, duration
 
 SECTIONS: tuple[Callable[[Story], Element | None], ...] = (
-    timeline, architecture, additions, removals, lanes, predictions, pictures, budget,
+    timeline, architecture, additions, removals, lanes, predictions, pictures, columns, budget,
 )  # fmt: skip
 
 

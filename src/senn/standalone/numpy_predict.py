@@ -113,12 +113,18 @@ def inputs_of(model):
 
 def predict_proba(model, X):
     """Probabilities [N, classes]."""
-    return softmax(outputs(model, X))
+    y = outputs(model, X)
+    return sigmoid(y) if "multi_label" in model else softmax(y)
 
 
 def predict(model, X):
-    """The most probable label of each row [N]; of a regression, numbers [N] or [N, O]."""
+    """The most probable label of each row [N]; of a regression, numbers [N] or [N, O].
+
+    Of several labels a row 0 or 1 each [N, L].
+    """
     y = outputs(model, X)
+    if "multi_label" in model:
+        return (y > 0).astype(np.int64)
     if "classes" in model:
         return model["classes"][y.argmax(axis=1)]
     values = y * model["target_scale"] + model["target_mean"]
@@ -135,6 +141,16 @@ def log_softmax(y):
     """Logarithms [N, O] of the probabilities of logits [N, O]."""
     y = y - y.max(axis=1, keepdims=True)
     return y - np.log(np.exp(y).sum(axis=1, keepdims=True))
+
+
+def sigmoid(y):
+    """Probabilities of logits, each by itself."""
+    return np.exp(log_sigmoid(y))
+
+
+def log_sigmoid(y):
+    """Logarithms of the probabilities of logits, each by itself."""
+    return -np.logaddexp(0, -y)
 
 
 # --- The network ---------------------------------------------------------------------------
