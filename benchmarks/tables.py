@@ -3,7 +3,8 @@
 The thirteen tables that shared/tables/make_tables.py writes (`--folder` names a folder that has
 them), with its split into training and test rows. In one process a seed, from an empty cache, and
 table after table: `SENNClassifier(random_state=seed)` or `SENNRegressor`, and of scikit-learn an
-MLP behind a `StandardScaler`, of the targets too, and histogram gradient boosting. Scores of
+MLP behind a `StandardScaler`, of the targets too, and histogram gradient boosting; in a process of
+its own likewise SENN with `n_estimators=4`, which becomes one network. Scores of
 RealMLP and CatBoost (one seed, other hours) are read from `peers.jsonl` beside make_tables.py.
 
 An error is 1.01 less the mean over seeds of the accuracy or R² on test rows, on which nothing is
@@ -14,6 +15,7 @@ quarters of the training rows (another split a seed), and scores are of the othe
 """
 
 import argparse
+import itertools
 import json
 import math
 import statistics
@@ -29,6 +31,7 @@ import waiting
 
 PEERS = waiting.MAKE_TABLES.with_name("peers.jsonl")
 PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "refit")
+OWN = {"senn": 1, "senn of 4": 4}  # networks
 RIVALS = ("skmlp", "hgb")  # fitted here, called as peers.jsonl calls them
 READ = ("realmlp", "catboost")
 Fit = dict[str, Any]
@@ -73,19 +76,29 @@ def _files(given: argparse.Namespace, folder: str) -> list[str]:
 
 
 def _one_seed(files: list[str], seed: int, given: argparse.Namespace) -> list[Fit]:
-    """Every model of every table, SENN's in a process of its own."""
-    with harness.empty_cache() as cold:
-        ours, process = harness.fresh(fit_senn, env=cold, files=files, seed=seed, quick=given.quick)
-    print(f"seed {seed}: senn needed {process.seconds:.0f} s and {process.peak_mb:.0f} MB")
+    """Every model of every table, SENN's in processes of their own."""
+    fits = []
+    for name, networks in OWN.items():
+        with harness.empty_cache() as cold:
+            own, process = harness.fresh(
+                fit_senn, env=cold, files=files, seed=seed, quick=given.quick, networks=networks
+            )
+        print(f"seed {seed}: {name} needed {process.seconds:.0f} s and {process.peak_mb:.0f} MB")
+        fits += [{**fit, "model": name} for fit in own]
     theirs, _ = harness.fresh(fit_rivals, files=files, seed=seed)
-    return [*ours, *theirs]
+    return [*fits, *theirs]
 
 
 # --- Fits, each in a process that harness.fresh starts -------------------------------------
 
 
 def fit_senn(
-    files: list[str], seed: int, quick: bool, without: Sequence[str] = (), inside: bool = False
+    files: list[str],
+    seed: int,
+    quick: bool,
+    without: Sequence[str] = (),
+    inside: bool = False,
+    networks: int = 1,
 ) -> list[Fit]:
     """SENN on one table after another, perhaps with parts left out."""
     import senn
@@ -95,14 +108,15 @@ def fit_senn(
         name, classes, data = read(file, seed if inside else None)
         make = senn.SENNClassifier if classes else senn.SENNRegressor
         settings = {"max_iter": 10} if quick else {}
-        model = make(random_state=seed, **settings, **left_out(without, classes))
+        settings |= {"n_estimators": networks, "random_state": seed}
+        model = make(**settings, **left_out(without, classes))
         fit = measured(model, data, classes)
-        history = model.history_
         fits.append({
             "data": name, "model": "senn", "seed": seed, **fit,
             "n_parameters": model.n_parameters_, "hidden_sizes": list(model.hidden_sizes_),
-            "inputs": model.network_.in_size, "compile_seconds": history.compile_seconds,
-            "stop_reason": history.stop_reason,
+            "inputs": model.network_.in_size,
+            "compile_seconds": sum(history.compile_seconds for history in model.histories_),
+            "stop_reason": model.history_.end,
         })  # fmt: skip
         print(fits[-1], flush=True)
     return fits
@@ -190,27 +204,30 @@ def measured(model: Any, data: tuple, classes: bool) -> Fit:
 def row_of(name: str, fits: Sequence[Fit], peers: Sequence[Fit]) -> dict[str, Any]:
     """Means of one table."""
     row: dict[str, Any] = {"data": name}
-    for who in ("senn", *RIVALS, *READ):
+    for who in (*OWN, *RIVALS, *READ):
         found = [f for f in (fits if who not in READ else peers)
                  if (f["data"], f["model"]) == (name, who)]  # fmt: skip
         for key, short in (("score", ""), ("logloss", " nats"), ("sec", " s")):
             values = [f[key] for f in found if key in f]
             row[f"{who}{short}"] = statistics.mean(values) if values else None
-    own = [f for f in fits if (f["data"], f["model"]) == (name, "senn")]
-    row["parameters"] = statistics.median(f["n_parameters"] for f in own)
+    for who in OWN:
+        own = [f["n_parameters"] for f in fits if (f["data"], f["model"]) == (name, who)]
+        row[f"{who} parameters"] = statistics.median(own)
     return row
 
 
 def summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Ratios to each of the others."""
     told = []
-    for who in (*RIVALS, *READ):
-        errors = [(1.01 - r["senn"]) / (1.01 - r[who]) for r in rows if r[who] is not None]
-        losses = [r["senn nats"] / r[f"{who} nats"] for r in rows if r[f"{who} nats"] is not None]
+    for own, who in itertools.product(OWN, (*RIVALS, *READ)):
+        errors = [(1.01 - r[own]) / (1.01 - r[who]) for r in rows if r[who] is not None]
+        losses = [r[f"{own} nats"] / r[f"{who} nats"] for r in rows if r[f"{who} nats"] is not None]
         known = [r for r in rows if r[f"{who} s"] is not None]
         told.append({
-            "to": who, "tables": len(errors), "error": mean_of(errors), "log-loss": mean_of(losses),
-            "senn s": sum(r["senn s"] for r in known), "their s": sum(r[f"{who} s"] for r in known),
+            "of": own, "to": who, "tables": len(errors),
+            "error": mean_of(errors), "log-loss": mean_of(losses),
+            "senn s": sum(r[f"{own} s"] for r in known),
+            "their s": sum(r[f"{who} s"] for r in known),
         })  # fmt: skip
     return told
 

@@ -146,6 +146,7 @@ def tables(found: Row) -> str:
     """SENN by its defaults beside other programs, on real tables."""
     rows = ({**of, "log-loss": of["log-loss"] or float("nan")} for of in found["summary"])
     return columns(rows, {
+        "of": "{of}",
         "over": "{to}",
         "tables": "{tables}",
         "error": "{error:.3f}",

@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -157,11 +158,13 @@ def test_sizes(run):
 def test_tables(run):
     told = run("tables")
     assert {(fit["data"], fit["model"]) for fit in told["fits"]} == {
-        (name, model) for name in ("c_one", "r_two") for model in ("senn", "skmlp", "hgb")
+        (name, model)
+        for name in ("c_one", "r_two")
+        for model in ("senn", "senn of 4", "skmlp", "hgb")
     }
-    for who in ("skmlp", "hgb"):
-        (ratio,) = [r for r in told["summary"] if r["to"] == who]
-        errors = [(1.01 - row["senn"]) / (1.01 - row[who]) for row in told["rows"]]
+    for own, who in product(("senn", "senn of 4"), ("skmlp", "hgb")):
+        (ratio,) = [r for r in told["summary"] if (r["of"], r["to"]) == (own, who)]
+        errors = [(1.01 - row[own]) / (1.01 - row[who]) for row in told["rows"]]
         assert math.isclose(ratio["error"], math.sqrt(math.prod(errors)))
         assert ratio["senn s"] > 0 < ratio["their s"]
     assert all(fit["inputs"] > 3 for fit in told["fits"] if fit["model"] == "senn")  # codes
