@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from senn.curvature import MapRows
 from senn.nn.sites import AbstractMap
@@ -56,6 +56,16 @@ class _Reader(NamedTuple):
         spread = self.inverse.diagonal()
         length = np.sum((self.weight @ self.S) * self.weight, axis=1)
         return np.where(spread > 0, 0.5 * length / np.where(spread > 0, spread, 1), 0)
+
+    def of_slots(self, columns: Int[np.ndarray, "c *n"]) -> Float[np.ndarray, " c"]:
+        """Of slots that are so many of its inputs each, which leave together."""
+        if columns.ndim == 1:
+            return self.prices()[columns]
+        spread = self.inverse[columns[:, :, None], columns[:, None]]  # [c, n, n]
+        used = np.einsum("cnn->cn", spread) > 0
+        spread = spread + np.eye(columns.shape[1]) * ~used[:, :, None]
+        W = self.weight[columns] * used[..., None]
+        return 0.5 * np.sum(np.linalg.solve(spread, W) * (W @ self.S), axis=(1, 2))
 
     def without(self, row: int) -> "_Reader":
         """The others make up for what the input gave, and then explain each other less."""
@@ -108,8 +118,7 @@ class Prices:
             return np.full(len(there), np.inf)
         total = np.zeros(len(there))
         for m in graph.readers(space):
-            columns = graph.maps[m].columns(self.network, space)
-            total += self.readers[m].prices()[columns]
+            total += self.readers[m].of_slots(graph.maps[m].columns(self.network, space))
         return np.where(there, total, np.inf)
 
     def without(self, layer: int, slot: int) -> "Prices":
@@ -117,8 +126,8 @@ class Prices:
         graph = self.network.graph
         space, readers = graph.hidden[layer], dict(self.readers)
         for m in graph.readers(space):
-            row = int(graph.maps[m].columns(self.network, space)[slot])
-            readers[m] = readers[m].without(row)
+            for row in np.ravel(graph.maps[m].columns(self.network, space)[slot]).tolist():
+                readers[m] = readers[m].without(row)
         for m in graph.writers(space):
             if m in readers:
                 readers[m] = readers[m].writing_no_more(slot)
