@@ -17,6 +17,7 @@ from senn.curvature import MapRows
 from senn.nn.sites import AbstractMap
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
+from senn.positions import PositionRows
 
 ROWS_AT_ONCE = 2**12  # which bounds the copies in float64
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
@@ -150,11 +151,13 @@ class Prices:
 
 def matrix_of(tree: Any, site: AbstractMap) -> Float[np.ndarray, "J O"]:
     """The parameters of a map on the host, in float64, the bias last."""
-    parts = (np.atleast_2d(leaf_at(tree, leaf)) for leaf in site.leaves)
-    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+    parts = (np.asarray(leaf_at(tree, leaf), np.float64) for leaf in site.leaves)
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
 
 
-def factors_of(network: AbstractTapped, samples: Sequence[Sequence[MapRows]]) -> dict[int, Factor]:
+def factors_of(
+    network: AbstractTapped, samples: Sequence[Sequence[MapRows | PositionRows]]
+) -> dict[int, Factor]:
     """The factors of the maps that read hidden spaces, of what a look has seen.
 
     `samples` has the rows of every map on each sample; they count by their numbers. What a look
@@ -165,11 +168,19 @@ def factors_of(network: AbstractTapped, samples: Sequence[Sequence[MapRows]]) ->
     return {m: _factor(network, graph.maps[m], [of[m] for of in samples]) for m in numbers}
 
 
-def _factor(network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRows]) -> Factor:
+def _factor(
+    network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRows | PositionRows]
+) -> Factor:
     J, outs = site.shape(network)
+    first, *_ = samples
+    if isinstance(first, PositionRows):
+        sizes = [len(sample.root_weight) for sample in samples]
+        A = np.average([np.asarray(s.A, np.float64) for s in samples], axis=0, weights=sizes)  # pyright: ignore[reportAttributeAccessIssue]
+        return Factor(A, np.asarray(first.S, np.float64))
     blocks = J - (site.bias is not None)
     total, n = np.zeros((J, J)), 0
     for sample in samples:
+        assert isinstance(sample, MapRows)
         a = np.asarray(sample.a).reshape(-1, sample.a.shape[-1])
         columns = [*range(blocks), *([a.shape[1] - 1] if site.bias is not None else [])]
         for start in range(0, len(a), ROWS_AT_ONCE):  # squares of large inputs need float64

@@ -12,10 +12,10 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 from senn.actions import AbstractAction
 from senn.arrays import split_key, split_keys
 from senn.blocks import joined
-from senn.curvature import MapRows
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.problem import Found, Problem, Units
 from senn.proposals.sample import Sample
+from senn.proposals.spread import AnyProblem
 from senn.proposals.units import activations, gained, outgoing
 
 
@@ -35,7 +35,7 @@ class AbstractProposer(eqx.Module):
         self,
         network: Any,  # noqa: ARG002
         action: AbstractAction,  # noqa: ARG002
-        readers: Sequence[MapRows],  # noqa: ARG002
+        readers: Sequence[Any],  # noqa: ARG002
     ) -> "AbstractProposer":
         """The search for units of one place, `readers` being what the maps that read them see.
 
@@ -44,7 +44,7 @@ class AbstractProposer(eqx.Module):
         return self
 
     @abstractmethod
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
         """Candidates, optimised on the fitting sample."""
 
     @abstractmethod

@@ -3,7 +3,8 @@
 from jaxtyping import PRNGKeyArray
 
 from senn.proposals.base import AbstractMaximizer
-from senn.proposals.problem import Problem, Units
+from senn.proposals.problem import Units
+from senn.proposals.spread import AnyProblem
 from senn.proposals.units import draw_units
 
 
@@ -12,6 +13,6 @@ class Random(AbstractMaximizer):
 
     candidates: int = 1
 
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
         """Candidates as drawn."""
         return draw_units(problem, self.candidates, key)
