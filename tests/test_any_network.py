@@ -218,7 +218,7 @@ def test_theorem_2_holds_at_every_space(name):
     sample = Batch.of(x_of(network)[:45], Y[:45])
     seen = look(network, LOSS, METRIC, sample, sample, jax.random.key(0))
     policy = Policy(additions_at_once=1, damping=1e-8)
-    plain = moments(network, LOSS, METRIC, sample, jax.random.key(0))
+    plain = eqx.filter_jit(moments)(network, LOSS, METRIC, sample, jax.random.key(0))
     for action in policy.actions(network)[: len(network.graph.hidden)]:
         assert isinstance(action, Widen)
         (found,) = propose_at(

@@ -153,7 +153,7 @@ def _as_rows(item) -> tuple[np.ndarray, ...]:
     w = np.asarray(weight[0]) if weight else np.ones(x.shape[:1])
     if x.ndim < 2 or not x.shape[:1] == y.shape[:1] == w.shape != (0,):
         raise ValueError(
-            f"Each batch must be (x [N, …, I], y [N, …]) with N > 0; "
+            f"Each batch must be (x [N, I] or [N, …, I], y [N, …]) with N > 0; "
             f"got shapes {x.shape} and {y.shape}."
         )
     return x, y, w
