@@ -240,3 +240,12 @@ def test_every_search_finds_channels(search):
         assert proposal.fit_score > 0
     grown, _ = Widen(1).apply(network(), None, found[0].weight, found[0].bias, found[0].theta)
     assert int(alive(grown, grown.graph.hidden[1]).sum()) == 3
+
+
+class Elsewhere(Random):
+    at_positions = False
+
+
+def test_a_search_that_knows_no_positions_says_so():
+    with pytest.raises(ValueError, match="Elsewhere searches for units of maps that are applied"):
+        propose_at(network(), seen(), Elsewhere(), Policy(), Widen(1), jax.random.key(1))

@@ -5,8 +5,8 @@ from sklearn.datasets import load_digits
 
 import senn
 
-digits = load_digits()
-X, y = digits.images[..., None] / 16, digits.target  # [N, 8, 8, 1], the channels last
+X, y = load_digits(return_X_y=True)
+X = X.reshape(-1, 8, 8, 1) / 16  # the channels last
 
 network = senn.nn.ConvNet((8, 8), 10, channels=(3, 3), key=jax.random.key(0), activation="silu")
 network, history = senn.fit(

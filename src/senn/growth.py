@@ -177,6 +177,11 @@ def _spread_task(
     def at(m: int) -> tuple[AbstractMap, PositionRows, PositionRows]:
         return network.graph.maps[m], seen.fit.maps[m], seen.held_out.maps[m]
 
+    if not proposer.at_positions:
+        raise ValueError(
+            f"{type(proposer).__name__} searches for units of maps that are applied once to an "
+            "example; this network has others: take senn.proposals.Projection or Random."
+        )
     (source,) = action.sources(network)
     readers, inputs = [at(m) for m in action.readers(network)], network.inputs_in_use(source)
     problem = spread_problem(

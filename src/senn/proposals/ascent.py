@@ -1,5 +1,7 @@
 """Vanilla gradient ascent on the score (appendix C, whole-dataset image classification)."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
@@ -17,6 +19,8 @@ class GradientAscent(AbstractMaximizer):
     and its rate cut by 3, again and again if need be, so that the objective never falls. The
     paper uses 10,000 candidates for units and 100 for layers.
     """
+
+    at_positions: ClassVar[bool] = True
 
     candidates: int = 64
     steps: int = 300

@@ -15,7 +15,6 @@ from senn.blocks import joined
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.problem import Found, Problem, Units
 from senn.proposals.sample import Sample
-from senn.proposals.spread import AnyProblem
 from senn.proposals.units import activations, gained, outgoing
 
 
@@ -30,6 +29,7 @@ class AbstractProposer(eqx.Module):
 
     candidates: eqx.AbstractVar[int]
     in_blocks: ClassVar[bool] = False  # whether rows that only fill a sample up cost it no time
+    at_positions: ClassVar[bool] = False  # whether it takes a `SpreadProblem`, too, as of channels
 
     def at(
         self,
@@ -44,8 +44,8 @@ class AbstractProposer(eqx.Module):
         return self
 
     @abstractmethod
-    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
-        """Candidates, optimised on the fitting sample."""
+    def search(self, problem: Any, key: PRNGKeyArray) -> Units:
+        """Candidates, optimised on the fitting sample of a `Problem`."""
 
     @abstractmethod
     def select(

@@ -1,7 +1,7 @@
 """Sampling units by the Metropolis-adjusted Langevin algorithm (appendix C)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -77,6 +77,8 @@ class Langevin(AbstractProposer):
     rate leaves [0.4, 0.8]. The paper's T = 10 is in units that it does not give; relative to a
     score that is at most 1 it would leave the prior untouched.
     """
+
+    at_positions: ClassVar[bool] = True
 
     candidates: int = 100
     steps: int = 3000

@@ -39,6 +39,7 @@ class Projection(AbstractMaximizer):
     """
 
     in_blocks: ClassVar[bool] = True
+    at_positions: ClassVar[bool] = True
 
     candidates: int = 24
     screened: int = 512

@@ -1,5 +1,7 @@
 """Random units: the control that every search must beat."""
 
+from typing import ClassVar
+
 from jaxtyping import PRNGKeyArray
 
 from senn.proposals.base import AbstractMaximizer
@@ -10,6 +12,8 @@ from senn.proposals.units import draw_units
 
 class Random(AbstractMaximizer):
     """The best of `candidates` random draws; with one candidate, a plain random unit."""
+
+    at_positions: ClassVar[bool] = True
 
     candidates: int = 1
 
