@@ -17,6 +17,8 @@ from senn.losses import SoftmaxCrossEntropy, make_metric
 from senn.nn import ConvNet
 from senn.nn.spaces import alive
 from senn.policy import Policy
+from senn.prices import DAMPING as DAMPING_OF_PRICES
+from senn.prices import Prices, factors_of
 from senn.proposals import Langevin, Projection, Random
 from senn.proposals.base import search_keys
 from senn.proposals.spread import climbed, spread_problem
@@ -215,6 +217,31 @@ def test_what_maps_see_is_what_others_compute_of_all_rows(layer):
     np.testing.assert_allclose(of.g, wanted.g, atol=1e-12)
     np.testing.assert_allclose(of.S, wanted.S, atol=1e-12)
     np.testing.assert_allclose(seen().fit.limit, plain.limit)
+
+
+@layers
+def test_a_channel_costs_what_is_measured_where_it_leaves(layer):
+    """½ E[(Σ sᵀ ΔWᵀ a)²], its weights gone and the others refitted, and what damping adds."""
+    net, m = network(), layer + 1
+    rows = [seen().fit.maps, seen().held_out.maps]
+    found = Prices.of(net, factors_of(net, rows)).at(layer)
+    site, of = net.graph.maps[m], seen().fit.maps[m]
+    root = np.sqrt(np.asarray(sample().weight))[:, None, None]
+    a = np.asarray(site.rows(net.taps(sample().x).reads[m])) * root
+    flat, W, S = a.reshape(-1, a.shape[-1]), np.asarray(site.matrix(net)), np.asarray(of.S)
+    A = flat.T @ flat / len(flat)
+    ridge = DAMPING_OF_PRICES * A.diagonal()[A.diagonal() > 0].mean() * np.eye(len(A))
+    for slot in range(net.hidden_sizes[layer]):
+        own = site.columns(net, net.graph.hidden[layer])[slot]
+        others = np.delete(np.arange(len(W)), own)
+        change = np.zeros_like(W)
+        change[own] = -W[own]
+        pull = A[np.ix_(others, own)] @ W[own]
+        change[others] = np.linalg.solve((A + ridge)[np.ix_(others, others)], pull)
+        measured = np.mean(np.einsum("ntj,jo,nto->n", a, change, of.s) ** 2)
+        factored, damped = (np.trace(change.T @ B @ change @ S) for B in (A, A + ridge))
+        wanted = damped / 2 * max(measured / factored, 1)
+        np.testing.assert_allclose(found[slot], wanted, rtol=1e-6)
 
 
 def test_units_climb():

@@ -81,3 +81,17 @@ def over_examples(function: Callable, parts: Any) -> tuple[Any, Any]:
 def weighted_rows(site: AbstractMap, of: PositionRows) -> Float[Array, "N T J"]:
     """The rows, times the roots of the weights; of some examples."""
     return site.rows(of.read) * of.root_weight[:, None, None]
+
+
+@program(QUICK)
+def curvature_along(
+    site: AbstractMap, of: PositionRows, steps: Float[Array, "c J O"]
+) -> Float[Array, " c"]:
+    """E[(Σₜ sₜᵀ ΔWᵀ aₜ)²] of changes of a map's weights, measured by the draws."""
+
+    def shares(of: PositionRows):
+        rows = weighted_rows(site, of)
+        q = jnp.einsum("ntj,cjo,nto->nc", rows, steps, of.s)
+        return (), jnp.mean(q**2, axis=0)
+
+    return over_examples(shares, of._replace(A=None, G=None, S=None))[1]
