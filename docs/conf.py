@@ -43,6 +43,7 @@ nitpick_ignore_regex = [
     ("py:class", r"senn\.(learner|shrinking)\.Own"),
     ("py:class", r"senn\.(training\.state\.RunState|checkpoints\.Checkpoint)"),
     ("py:class", r"senn\.(prices\.Prices|pruning\.Going)"),
+    ("py:.*", r"senn\.(proposals\.spread\.|positions\.).*"),
 ]
 default_role = "code"
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from senn.batches import ArraySource, Batch, StreamSource, make_source
+from senn.batches import ArraySource, Batch, Room, StreamSource, make_source
+from senn.losses import SoftmaxCrossEntropy
 
 
 def rows_of(n, start=0):
@@ -263,7 +264,6 @@ def test_an_iterable_that_cannot_start_again_ends(sizes):
 x, y = rows_of(4)
 BAD_BATCHES = {
     "x of one dimension": (x[:, 0], y),
-    "x of three": (x[None], y[:1]),
     "too few targets": (x, y[:3]),
     "too few weights": (x, y, y[:3]),
     "no rows": (x[:0], y[:0]),
@@ -289,3 +289,44 @@ def test_make_source_tells_arrays_from_streams():
     assert make_source((x, y), 4, 8, rng).targets.dtype == y.dtype
     with pytest.raises(TypeError, match="got int"):
         make_source(5, 4, 8, rng)
+
+
+# --- examples of several positions --------------------------------------------------------------
+
+
+def images(n):
+    draw = np.random.default_rng(5)
+    return draw.normal(size=(n, 3, 2, 2)), draw.integers(0, 2, n), draw.uniform(0.5, 1.5, n)
+
+
+def room_for_images(inputs=2):
+    return Room(inputs, 2, SoftmaxCrossEntropy(), 2, 2, grid=(3, 2), numbers=100)
+
+
+def test_images_keep_their_shape_and_spare_channels_are_zero():
+    x, y, weight = images(10)
+    source = ArraySource(Batch.on_host(x, y, weight), 5, np.random.default_rng(0))
+    source.room = room_for_images(inputs=4)
+    chunk = source.chunk(2, 2)
+    rows = np.asarray(chunk.data.x)[chunk.rows[0][:5]]
+    assert rows.shape == (5, 3, 2, 4)
+    assert not rows[..., 2:].any()
+    whole = np.asarray(chunk.data.x)[np.concatenate([r[:5] for r in chunk.rows])][..., :2]
+    np.testing.assert_array_equal(np.sort(whole.ravel()), np.sort(x.ravel()))
+    fit, judged = source.two_samples(100, np.random.default_rng(0))
+    assert fit.x.shape == judged.x.shape == (32, 3, 2, 4)
+    np.testing.assert_allclose(np.mean(fit.weight[5:]), 0)
+    with pytest.raises(ValueError, match=r"The network needs x \[N, 3, 2, 2\]; got shape"):
+        source.room.check(x[:, :2])
+
+
+def test_a_stream_brings_images():
+    x, y, _ = images(12)
+    source = StreamSource([(x[:7], y[:7]), (x[7:], y[7:])], 4, 8, 1, watch_inputs=True)
+    source.room = room_for_images()
+    chunk = source.chunk(3, 3)
+    assert chunk.data.x.shape[1:] == (3, 2, 2)
+    a = np.concatenate([x, np.ones((12, 3, 2, 1))], axis=-1).reshape(-1, 3)
+    np.testing.assert_allclose(source.input_moment().matrix, a.T @ a / len(a))
+    assert source.input_moment().rows == 12
+    assert source.two_samples(4, np.random.default_rng(0))[0].x.shape == (32, 3, 2, 2)

@@ -176,6 +176,19 @@ def test_every_snippet_is_shown_and_tested():
     assert {f"test_snippet_{name}" for name in SNIPPETS} <= set(globals())
 
 
+def test_snippet_convnet():
+    ran = run("convnet")
+    network, history = ran["network"], ran["history"]
+    assert history.additions
+    assert {a.place for a in history.additions} <= {"stage 0", "stage 1"}
+    for addition in history.additions:
+        np.testing.assert_allclose(addition.loss_after, addition.loss_before, rtol=1e-12)
+    found = outputs(network, ran["X"][:5])
+    assert found.shape == (5, 10)
+    with pytest.raises(ValueError, match=r"needs x \[N, 8, 8, 1\]; got shape \(5, 64\)"):
+        outputs(network, ran["X"][:5].reshape(5, 64))
+
+
 def test_snippet_callback():
     gains = run("callback")["Gains"]()
     _, history = steps(callbacks=[gains])

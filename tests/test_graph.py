@@ -1,5 +1,6 @@
 """Spaces, ports and sites: one table of properties for every architecture."""
 
+import math
 from functools import cache
 
 import equinox as eqx
@@ -12,6 +13,7 @@ import pytest
 from senn.batches import InputMoment
 from senn.curvature import moments, through
 from senn.losses import SoftmaxCrossEntropy, make_metric
+from senn.nn import ConvNet
 from senn.nn.edits import arrange, erase, resize, write
 from senn.nn.graph import Graph, cost
 from senn.nn.sites import UnitwiseSite
@@ -28,12 +30,19 @@ NETWORKS = {
     "silu": lambda: random_network((5, 4, 3, 2), "silu", residual=(1,), capacity=CAPACITY),
     "linear": lambda: random_network((5, 2)),
     "towers": lambda: Towers((2, 3, 4, 3, 2, 2), CAPACITY),
+    "convnet": lambda: convolutions((6, 5, 2), (4, 3)),
+    "flattened": lambda: convolutions((4, 4), (4,), stride=2, head="flatten", activation="silu"),
 }
+
+
+def convolutions(image_shape, channels, **settings):
+    return ConvNet(image_shape, 2, channels, key=KEY, capacity=CAPACITY, **settings)
+
+
 network_of = cache(lambda name: NETWORKS[name]())
 LOSS = SoftmaxCrossEntropy()
 METRIC = make_metric("fisher", LOSS)
 KEY = jax.random.key(0)
-batch = random_batch("softmax_cross_entropy", N, 5, 2, weighted=True)
 
 every_network = pytest.mark.parametrize("name", NETWORKS)
 outputs = eqx.filter_jit(lambda network, x: network(x))
@@ -42,6 +51,17 @@ outputs = eqx.filter_jit(lambda network, x: network(x))
 def free(network):
     """The spaces that may grow: those with slots to spare here."""
     return [s for s in network.graph.spaces if s.written and s.read and not s.rigid]
+
+
+@cache
+def batch_like(shape):
+    batch = random_batch("softmax_cross_entropy", N, math.prod(shape), 2, weighted=True)
+    return batch._replace(x=batch.x.reshape(N, *shape))
+
+
+def batch_of(network):
+    """Of its own inputs, with weights."""
+    return batch_like(network.in_shape)
 
 
 def newborn(network, space, count, seed=0):
@@ -72,13 +92,21 @@ def params(tree):
     return eqx.filter(tree, eqx.is_inexact_array)
 
 
-@eqx.filter_jit
 def gradient(network):
+    return _gradient(network, batch_of(network))
+
+
+@eqx.filter_jit
+def _gradient(network, batch):
     return eqx.filter_grad(lambda n: jnp.mean(batch.weight * LOSS(n(batch.x), batch.y)))(network)
 
 
-@eqx.filter_jit
 def signals(network):
+    return _signals(network, batch_of(network))
+
+
+@eqx.filter_jit
+def _signals(network, batch):
     seen = through(network, LOSS, METRIC, batch)
     g_y = LOSS.gradient(seen.outputs, batch.y)
     return seen.rows, seen.back(g_y)[1], seen.back(seen.metric.draw(KEY, seen.outputs))[1]
@@ -93,7 +121,7 @@ def bits(array):
 
 @every_network
 def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
-    network = network_of(name)
+    network, batch = network_of(name), batch_of(network_of(name))
     for space in free(network):
         n = units(network, space)
         new = slice(n, n + 2)
@@ -103,8 +131,9 @@ def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
             bits(outputs(grown, batch.x)), bits(outputs(network, batch.x))
         )
         # What reads the units feels them: they can be of use.
-        reads = [leaf_at(gradient(grown), port.leaf) for port in space.read]
-        assert all(np.asarray(g)[new].any(axis=1).all() for g in reads)
+        felt = gradient(grown)
+        reads = [np.moveaxis(leaf_at(felt, p.leaf), p.axis, 0) for p in space.read if p.outer == 1]
+        assert all(g[new].any(axis=tuple(range(1, g.ndim))).all() for g in reads)
         assert births(grown, space).tolist() == [0] * n + [3] * 2 + [-1] * (CAPACITY - n - 2)
         undone = erase(grown, space, new)
         assert eqx.tree_equal(undone, network)
@@ -115,7 +144,7 @@ def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
 
 @every_network
 def test_more_room_changes_nothing_and_less_takes_it_back(name):
-    network = network_of(name)
+    network, batch = network_of(name), batch_of(network_of(name))
     for space in free(network):
         wide = resize(network, space, 9)
         assert slots(wide, space) == 9
@@ -150,7 +179,7 @@ def test_dormant_slots_receive_no_gradient(name):
 
 @every_network
 def test_units_in_another_order_are_the_same_network(name):
-    network = network_of(name)
+    network, batch = network_of(name), batch_of(network_of(name))
     for space in free(network):
         n = units(network, space)
         order = np.r_[np.random.default_rng(0).permutation(n), n:CAPACITY]
@@ -247,7 +276,7 @@ def test_rows_give_the_gradient_of_every_site(name):
     """Σ a gᵀ, whatever the shape of its weights."""
     network = network_of(name)
     rows, at, _ = signals(network)
-    g, weight = gradient(network), np.asarray(batch.weight)
+    g, weight = gradient(network), np.asarray(batch_of(network).weight)
     for site, a, s in zip(network.graph.sites, rows, at, strict=True):
         product = "n,ntfc,ntc->fc" if isinstance(site, UnitwiseSite) else "n,ntj,nto->jo"
         found = np.einsum(product, weight, a, s) / N
@@ -258,6 +287,7 @@ def test_rows_give_the_gradient_of_every_site(name):
 def test_moments_are_those_of_the_rows(name):
     network = network_of(name)
     rows, at, _ = signals(network)
+    batch = batch_of(network)
     seen = eqx.filter_jit(moments)(network, LOSS, METRIC, batch, KEY)
     root = np.sqrt(np.asarray(batch.weight))
     for of, a, g in zip(seen.maps, rows, at, strict=False):
@@ -267,12 +297,19 @@ def test_moments_are_those_of_the_rows(name):
     assert len(seen.maps) == len(network.graph.maps)
 
 
+def second_moment(rows, weight, *, mean=False):
+    """Summed over positions, or their mean."""
+    total = np.einsum("n,nti,ntj->ij", weight, rows, rows) / len(rows)
+    return total / rows.shape[1] if mean else total
+
+
 @every_network
 def test_a_step_of_kfac_is_that_of_the_dense_curvature(name):
     """Every site's block of F + εI inverted as a dense matrix; all maps' inputs from the batch."""
     network, rule = network_of(name), KFAC(prior=0.3, kl_clip=1e9)
-    inputs = np.column_stack([batch.x, np.ones(N)])
-    A0 = np.einsum("n,ni,nj->ij", batch.weight, inputs, inputs) / N
+    batch = batch_of(network)
+    inputs = np.concatenate([batch.x, np.ones((*batch.x.shape[:-1], 1))], axis=-1)
+    A0 = second_moment(inputs.reshape(N, -1, inputs.shape[-1]), batch.weight, mean=True)
     state = rule.init(network)
     state = rule.observe(state, InputMoment(A0, N))
     step = eqx.filter_jit(lambda n, s: rule.step(n, s, LOSS, METRIC, batch, jnp.ones(())))
@@ -294,15 +331,14 @@ def test_a_step_of_kfac_is_that_of_the_dense_curvature(name):
             for c, block in enumerate(F):
                 wanted[:, c] = np.linalg.solve(block + rule.damping * np.eye(len(block)), G[:, c])
         else:
-            a, s = a[:, 0], s[:, 0]
-            S = np.einsum("n,ni,nj->ij", weight, s, s) / N
-            parts = [np.arange(a.shape[1])]
+            S = second_moment(s, weight)
+            parts = [np.arange(a.shape[-1])]
             if site.reads_inputs:  # with the constant, apart from hidden layers
                 n = inputs.shape[1] - 1
-                parts = [np.r_[0:n, a.shape[1] - 1], np.arange(n, a.shape[1] - 1)]
+                parts = [np.r_[0:n, a.shape[-1] - 1], np.arange(n, a.shape[-1] - 1)]
             for part in parts:
                 if len(part):
-                    A = np.einsum("n,ni,nj->ij", weight, a[:, part], a[:, part]) / N
+                    A = second_moment(a[..., part], weight, mean=True)
                     solved = np.linalg.solve(damped(A, S), G[part].ravel())
                     wanted[part] = solved.reshape(len(part), -1)
         found = (old - np.asarray(site.matrix(new))) / rule.learning_rate

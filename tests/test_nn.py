@@ -18,7 +18,7 @@ from senn.nn import (
     register,
 )
 from senn.nn.activation import Rational
-from senn.nn.spaces import CAPACITY_GROWTH, FIRST_CAPACITY, SLOTS_AT_ONCE, next_capacity
+from senn.nn.spaces import CAPACITY_GROWTH, SLOTS_AT_ONCE, next_capacity
 
 rng = np.random.default_rng(0)
 x = jnp.asarray(rng.normal(size=(6, 3)))
@@ -250,7 +250,7 @@ def test_wrong_number_of_features():
 
 
 def test_capacities_grow_geometrically():
-    assert next_capacity(1) == next_capacity(FIRST_CAPACITY) == FIRST_CAPACITY
+    assert next_capacity(1) == next_capacity(SLOTS_AT_ONCE) == SLOTS_AT_ONCE
     capacity, steps = 0, 0
     while capacity < 10_000:
         new = next_capacity(capacity + 1, capacity)

@@ -97,7 +97,7 @@ class Widen(AbstractAction):
         needed = network.hidden_sizes[self.position] + len(bias)
         there = network.capacities[self.position]
         if needed > there:
-            capacity = next_capacity(needed, there, limit)
+            capacity = self._space(network).capacity(needed, there, limit)
             grow = partial(grow_capacity, layer=self.position, capacity=capacity)
             network, state = grow(network), grow(state)
         return add_width(network, self.position, weight, bias, theta, born=born), state

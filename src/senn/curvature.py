@@ -29,6 +29,7 @@ class Pass(NamedTuple):
     metric: AbstractMetric  # likewise
     rows: tuple[Float[Array, "N T *J"], ...]  # what every site reads
     back: Callable  # a gradient at the outputs ↦ that of the parameters, and rows at every site
+    reads: tuple[Any, ...]  # what rows are made of
 
 
 def through(
@@ -51,7 +52,7 @@ def through(
 
     rows = tuple(site.rows(read) for site, read in zip(sites, reads, strict=True))
     alive = network.active_outputs
-    return Pass(outputs, among_loss(alive, loss), among_metric(alive, metric), rows, back)
+    return Pass(outputs, among_loss(alive, loss), among_metric(alive, metric), rows, back, reads)
 
 
 class MapRows(NamedTuple):
@@ -74,7 +75,7 @@ class MapRows(NamedTuple):
 class Moments(NamedTuple):
     """What every linear map sees on one batch, and the network as a whole."""
 
-    maps: tuple[MapRows, ...]
+    maps: tuple[Any, ...]  # `MapRows`, or `senn.positions.PositionRows`
     loss: Float[Array, ""]
     limit: Float[Array, ""]  # λ = E[gᵀM⁺g], the most that η can be (section 3.5)
     reach: Float[Array, ""]  # what α is relative to: λ, or something more robust
@@ -96,15 +97,20 @@ def moments(
     seen, maps = through(network, loss, metric, batch), len(network.graph.maps)
     root = jnp.sqrt(batch.weight)
     g_y = seen.loss.gradient(seen.outputs, batch.y)
-    factors = output_factors or _output_factors(seen, maps, root, key, network.active_outputs)
+    factors = output_factors or metric_factors(seen, maps, root, key, network.active_outputs)
     weighted = root[:, None, None]
     rows = (
         MapRows(a * weighted, g * weighted, S, root)
         for a, g, S in zip(seen.rows[:maps], seen.back(g_y)[1][:maps], factors, strict=True)
     )
+    return Moments(tuple(rows), *mean_lengths(seen, batch, g_y))
+
+
+def mean_lengths(seen: Pass, batch: Batch, g_y: Float[Array, "N O"]) -> Float[Array, "3"]:
+    """The loss, λ and the reach of α."""
     losses, lengths = seen.loss(seen.outputs, batch.y), seen.metric.length(seen.outputs, g_y)
     means = jnp.stack([losses, lengths, seen.metric.reach(losses, lengths)])
-    return Moments(tuple(rows), *jnp.mean(batch.weight * means, axis=1))
+    return jnp.mean(batch.weight * means, axis=1)
 
 
 def second_moment(
@@ -116,9 +122,11 @@ def second_moment(
     return weighted.reshape(-1, width).T @ rows.reshape(-1, width) / (over or n)
 
 
-def _output_factors(
+def metric_factors(
     seen: Pass, maps: int, root: Float[Array, " N"], key: PRNGKeyArray, alive: Bool[Array, " O"]
 ) -> tuple[Float[Array, "_ _"], ...]:
+    """S of the first so many maps, exactly or from draws (`moments`)."""
+
     def second_moments(v):
         return tuple(second_moment(root[:, None, None] * s) for s in seen.back(v)[1][:maps])
 

@@ -14,7 +14,7 @@ from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, a
 from senn.nn.tapped import AbstractTapped
 
 ROWS_AT_ONCE = 4096
-BLOCK = 1024  # rows at once
+BLOCK, IMAGES = 1024, 256  # rows at once, and examples of inputs at many positions
 
 
 class Score(NamedTuple):
@@ -25,7 +25,7 @@ class Score(NamedTuple):
 
 
 def outputs(network: AbstractTapped, x) -> np.ndarray:
-    """The network's outputs [N, O] for inputs [N, I], computed in blocks of fixed size."""
+    """The network's outputs [N, O] for inputs [N, …, I], computed in blocks of fixed size."""
     dtype = network.dtype
     x = np.asarray(x, dtype)
     found = [_forward(network, block) for block in blocks(network, x)]
@@ -35,13 +35,21 @@ def outputs(network: AbstractTapped, x) -> np.ndarray:
 
 def blocks(network: AbstractTapped, x: np.ndarray) -> Iterator[np.ndarray]:
     """All rows in blocks of one size, zeros in spare slots and beyond the last row."""
-    if x.shape[1:] not in ((network.in_size,), (network.in_slots,)):
-        raise ValueError(f"The network needs x [N, {network.in_size}]; got shape {x.shape}.")
-    for start in range(0, len(x), BLOCK):
-        block = blank((BLOCK, network.in_slots), x.dtype)
-        rows = x[start : start + BLOCK]
-        block[: len(rows), : x.shape[1]] = rows
+    slots = (*network.grid, network.in_slots)
+    if x.shape[1:] not in (network.in_shape, slots):
+        wanted = ", ".join(map(str, network.in_shape))
+        raise ValueError(f"The network needs x [N, {wanted}]; got shape {x.shape}.")
+    size = block_of(network)
+    for start in range(0, len(x), size):
+        block = blank((size, *slots), x.dtype)
+        rows = x[start : start + size]
+        block[: len(rows), ..., : x.shape[-1]] = rows
         yield block
+
+
+def block_of(network: AbstractTapped) -> int:
+    """Rows at once."""
+    return IMAGES if network.grid else BLOCK
 
 
 def evaluate(network: AbstractTapped, loss: AbstractLoss, data: Batch) -> Score:
@@ -66,10 +74,11 @@ def outputs_and_losses(
     """The network's outputs [N, O] on `data`, and the loss of every example [N]."""
     x, targets = np.asarray(data.x), np.asarray(data.y)
     spread = loss.spread(targets, network.out_size, network.out_slots)
+    size = block_of(network)
     done = [
-        _forward_and_loss(network, loss, block, _padded(spread[start : start + BLOCK]))
+        _forward_and_loss(network, loss, block, _padded(spread[start : start + size], size))
         for start, block in zip(
-            range(0, len(x), BLOCK),
+            range(0, len(x), size),
             blocks(network, x.astype(network.dtype, copy=False)),
             strict=True,
         )
@@ -80,13 +89,14 @@ def outputs_and_losses(
 
 def prepare(network: AbstractTapped, loss: AbstractLoss, like: Batch) -> None:
     """Compile in the background what evaluations run; of `like` the shapes of targets matter."""
-    x = jax.ShapeDtypeStruct((BLOCK, network.in_slots), network.dtype)
-    targets = jax.ShapeDtypeStruct((BLOCK, *like.y.shape[1:]), like.y.dtype)
+    size = block_of(network)
+    x = jax.ShapeDtypeStruct((size, *network.grid, network.in_slots), network.dtype)
+    targets = jax.ShapeDtypeStruct((size, *like.y.shape[1:]), like.y.dtype)
     _forward_and_loss.prepare(network, loss, x, targets)
 
 
-def _padded(rows: np.ndarray) -> np.ndarray:
-    return np.pad(rows, [(0, BLOCK - len(rows))] + [(0, 0)] * (rows.ndim - 1))
+def _padded(rows: np.ndarray, size: int) -> np.ndarray:
+    return np.pad(rows, [(0, size - len(rows))] + [(0, 0)] * (rows.ndim - 1))
 
 
 def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) -> float:
@@ -99,13 +109,13 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) 
 
 
 @program(QUICK)
-def _forward(network: AbstractTapped, x: Float[Array, "N I"]) -> Float[Array, "N O"]:
+def _forward(network: AbstractTapped, x: Float[Array, "N ... I"]) -> Float[Array, "N O"]:
     return network(x)
 
 
 @program(QUICK)
 def _forward_and_loss(
-    network: AbstractTapped, loss: AbstractLoss, x: Float[Array, "N I"], targets: Array
+    network: AbstractTapped, loss: AbstractLoss, x: Float[Array, "N ... I"], targets: Array
 ) -> tuple[Float[Array, "N O"], Float[Array, " N"]]:
     y = network(x)
     return y, among_loss(network.active_outputs, loss)(y, targets)

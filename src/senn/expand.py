@@ -56,7 +56,8 @@ def add_width(
     units = _check_units(network, hidden[layer], weight, bias, activation)
     needed = network.hidden_sizes[layer] + len(units.bias)
     if needed > network.capacities[layer]:
-        network = grow_capacity(network, layer, next_capacity(needed, network.capacities[layer]))
+        capacity = hidden[layer].capacity(needed, network.capacities[layer])
+        network = grow_capacity(network, layer, capacity)
     return _write_units(network, hidden[layer], units, born)
 
 

@@ -22,12 +22,12 @@ from senn.nn.sites import AbstractMap
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
+from senn.positions import PositionRows, moments_at_positions
 from senn.proposals import AbstractProposer, Proposal
-from senn.proposals.base import found_by, outputs, read_by, search_keys
-from senn.proposals.choice import Choice
-from senn.proposals.problem import Found, Problem, Units, problem_at, residuals
+from senn.proposals.problem import problem_at, residuals
 from senn.proposals.proposal import join
-from senn.proposals.units import rescale
+from senn.proposals.spread import spread_problem
+from senn.searching import Task, find, prepare_search
 
 Net = TypeVar("Net", bound=AbstractTapped)
 
@@ -61,9 +61,10 @@ def look(
     leave some of what the present units explain in the residual gradient. `held_out` is used to
     judge alone.
     """
+    found = moments_at_positions if network.has_positions else _moments
     return Seen(
-        _moments(network, loss, metric, fit, key, output_factors),
-        _moments(network, loss, metric, held_out, key, output_factors),
+        found(network, loss, metric, fit, key, output_factors),
+        found(network, loss, metric, held_out, key, output_factors),
         input_factor,
     )
 
@@ -97,10 +98,10 @@ def propose_at(
     Nothing if what they score is not finite, as where the squares of inputs overflow.
     """
     count = policy.units_in_turn(action)
-    task = _task(network, seen, proposer, policy, action)
-    problem = task.problem
+    task_at = _spread_task if network.has_positions else _task
+    task = task_at(network, seen, proposer, policy, action)
     found = jax.tree.map(lambda v: v[:count], find(task, key))
-    eta = float(problem.eta)
+    eta = float(task.problem.eta)
     if not _finite((found, eta, seen.fit.limit, seen.fit.reach)):
         return []
     weight, bias, theta = found.units
@@ -122,31 +123,6 @@ def propose_at(
         for p in range(len(gained))
     ]
     return [join(proposals)] if action.inserts else proposals
-
-
-class Task(NamedTuple):
-    """A search at one place."""
-
-    search: AbstractProposer
-    problem: Problem
-    inputs: np.ndarray  # which of the problem's are in use
-    units: int
-    unit_scale: float
-
-
-def find(task: Task, key: PRNGKeyArray) -> Found:
-    """What `AbstractProposer.propose` finds, at the scale that new units are to have; on the host.
-
-    Single units are searched for by one program, and chosen by another that serves all places.
-    """
-    search, problem = task.search, task.problem
-    search_key, keys = search_keys(key, task.units)
-    if problem.square:  # the units of an identity layer must keep the scale of their inputs
-        return jax.tree.map(np.asarray, _search_square(search, problem, search_key, keys))
-    units, seen = _search(search, problem, search_key)
-    choice = _choose(search, *read_by(problem, seen), problem.ridge, keys)
-    found = found_by(*jax.tree.map(np.asarray, (choice, units)))
-    return rescale(problem, found, task.unit_scale)
 
 
 def _task(
@@ -187,6 +163,34 @@ def _task(
     search = proposer.at(network, action, [fit for fit, _ in readers])
     unit_scale = policy.unit_scale or AbstractOptimizer.unit_scale
     return Task(search, problem, inputs, count, unit_scale)
+
+
+def _spread_task(
+    network: AbstractTapped,
+    seen: Seen,
+    proposer: AbstractProposer,
+    policy: Policy,
+    action: AbstractAction,
+) -> Task:
+    """The same where maps are applied at several positions."""
+
+    def at(m: int) -> tuple[AbstractMap, PositionRows, PositionRows]:
+        return network.graph.maps[m], seen.fit.maps[m], seen.held_out.maps[m]
+
+    if not proposer.at_positions:
+        raise ValueError(
+            f"{type(proposer).__name__} searches for units of maps that are applied once to an "
+            "example; this network has others: take senn.proposals.Projection or Random."
+        )
+    (source,) = action.sources(network)
+    readers, inputs = [at(m) for m in action.readers(network)], network.inputs_in_use(source)
+    problem = spread_problem(
+        at(source), readers, inputs, action.activation(network), damping=policy.damping
+    )
+    count = max(policy.most_units(), policy.units_in_turn(action))
+    search = proposer.at(network, action, [fit for _, fit, _ in readers])
+    unit_scale = policy.unit_scale or AbstractOptimizer.unit_scale
+    return Task(search, problem, np.flatnonzero(inputs), count, unit_scale)
 
 
 def _source(
@@ -260,29 +264,23 @@ def prepare(
     output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
     input_factor: InputFactor | None = None,
 ) -> None:
-    """Compile in the background what the first look will run; samples may be mere shapes."""
+    """Compile in the background what the first look will run; samples may be mere shapes.
+
+    Nothing, for maps with positions.
+    """
+    if network.has_positions:
+        return
     looks = [(network, loss, metric, of, key_of(0), output_factors) for of in samples]
     fit, held_out = (_moments.shapes(*given) for given in looks)
     seen = Seen(fit, held_out, input_factor)
     actions = policy.actions(network)
     for action in chain(*policy.stages(actions, 0)[:1]):  # these take the longest
-        _prepare_search(_task(network, seen, proposer, policy, action, shapes=True))
+        prepare_search(_task(network, seen, proposer, policy, action, shapes=True))
     for given in looks:
         _moments.prepare(*given)
     for action in actions:
         readers, columns = _readers(network, seen, action)
         residuals.prepare(tuple(readers), columns, damping=policy.damping)
-
-
-def _prepare_search(task: Task) -> None:
-    search, problem = task.search, task.problem
-    key, keys = search_keys(key_of(0), task.units)
-    if problem.square:
-        _search_square.prepare(search, problem, key, keys)
-        return
-    _search.prepare(search, problem, key)
-    _, seen = _search.shapes(search, problem, key)
-    _choose.prepare(search, *read_by(problem, seen), problem.ridge, keys)
 
 
 def first_layer(network: AbstractTapped, policy: Policy, action: AbstractAction) -> Proposal:
@@ -370,22 +368,3 @@ def _spread_factor(S: Float[Array, "O O"]) -> Float[Array, "_ _"]:
 def _without_filling(of: MapRows, slots: int) -> MapRows:
     """What `_spread` spread out, with the inputs that the map has."""
     return of._replace(a=jnp.concatenate([of.a[:, :slots], of.a[:, -1:]], axis=1))
-
-
-@program(QUICK)
-def _search(
-    proposer: AbstractProposer, problem: Problem, key: PRNGKeyArray
-) -> tuple[Units, tuple[Array, Array]]:
-    """Single units, and what a map sees that reads them."""
-    units = proposer.search(problem, key)
-    return units, outputs(problem, units)
-
-
-@program(QUICK)
-def _choose(proposer: AbstractProposer, *given: Any) -> Choice:
-    return proposer.choose(*given)
-
-
-@program(QUICK)
-def _search_square(proposer: AbstractProposer, *given: Any) -> Found:
-    return proposer.found(*given)

@@ -17,7 +17,7 @@ from senn.model_file import MODEL_FORMAT as MODEL_FORMAT
 from senn.model_file import ModelFileError as ModelFileError
 from senn.model_file import owned, owner_of
 from senn.nn.edits import arrange, resize
-from senn.nn.spaces import births, next_capacity, units
+from senn.nn.spaces import births, units
 from senn.nn.stored import network_of
 from senn.nn.stored import plain as plain
 from senn.nn.tapped import AbstractTapped
@@ -59,5 +59,5 @@ def read_model(
             f"{first_sentence(error)}."
         ) from error
     for space in network.graph.hidden:
-        network = resize(network, space, next_capacity(units(network, space)))
+        network = resize(network, space, space.capacity(units(network, space)))
     return network, header, owner_of(arrays)

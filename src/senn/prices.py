@@ -11,12 +11,14 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from senn.arrays import to_device
 from senn.curvature import MapRows
 from senn.nn.sites import AbstractMap
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
+from senn.positions import PositionRows, curvature_along
 
 ROWS_AT_ONCE = 2**12  # which bounds the copies in float64
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
@@ -27,6 +29,7 @@ class Factor(NamedTuple):
 
     A: Float[np.ndarray, "J J"]
     S: Float[np.ndarray, "O O"]
+    steeper: tuple[Float[np.ndarray, " c"], ...] = ()  # of the slots of every space that is read
 
 
 class Leaving(NamedTuple):
@@ -41,6 +44,7 @@ class _Reader(NamedTuple):
     inverse: Float[np.ndarray, "J J"]  # of A + εI among the inputs that are left, else 0
     weight: Float[np.ndarray, "J O"]
     S: Float[np.ndarray, "O O"]
+    steeper: tuple[Float[np.ndarray, " c"], ...] = ()
 
     @classmethod
     def of(cls, weight: np.ndarray, factor: Factor, damping: float) -> "_Reader":
@@ -50,12 +54,30 @@ class _Reader(NamedTuple):
         if len(used):
             ridge = damping * A.diagonal()[used].mean() * np.eye(len(used))
             inverse[np.ix_(used, used)] = np.linalg.inv(A[np.ix_(used, used)] + ridge)
-        return cls(inverse, weight, factor.S)
+        return cls(inverse, weight, factor.S, factor.steeper)
 
     def prices(self) -> Float[np.ndarray, " J"]:
         spread = self.inverse.diagonal()
         length = np.sum((self.weight @ self.S) * self.weight, axis=1)
         return np.where(spread > 0, 0.5 * length / np.where(spread > 0, spread, 1), 0)
+
+    def of_slots(self, columns: Int[np.ndarray, "c *n"]) -> Float[np.ndarray, " c"]:
+        """Of slots that are so many of its inputs each, which leave together."""
+        if columns.ndim == 1:
+            return self.prices()[columns]
+        W = self.weight[columns]
+        return 0.5 * np.sum(self._left(columns) * (W @ self.S), axis=(1, 2))
+
+    def changes(self, columns: Int[np.ndarray, "c n"]) -> Float[np.ndarray, "c J O"]:
+        """What becomes of all weights when a slot leaves: its own go, the others make up for it."""
+        return -np.einsum("jcn,cno->cjo", self.inverse[:, columns], self._left(columns))
+
+    def _left(self, columns: Int[np.ndarray, "c n"]) -> Float[np.ndarray, "c n O"]:
+        """[(A + εI)⁻¹]_uu⁻¹ w_u, 0 for inputs that are always 0."""
+        spread = self.inverse[columns[:, :, None], columns[:, None]]  # [c, n, n]
+        used = np.einsum("cnn->cn", spread) > 0
+        spread = spread + np.eye(columns.shape[1]) * ~used[:, :, None]
+        return np.linalg.solve(spread, self.weight[columns] * used[..., None])
 
     def without(self, row: int) -> "_Reader":
         """The others make up for what the input gave, and then explain each other less."""
@@ -109,8 +131,11 @@ class Prices:
             return np.full(len(there), np.inf)
         total = np.zeros(len(there))
         for m in graph.readers(space):
-            columns = graph.maps[m].columns(self.network, space)
-            total += self.readers[m].prices()[columns]
+            site, reader = graph.maps[m], self.readers[m]
+            prices = reader.of_slots(site.columns(self.network, space))
+            if reader.steeper:
+                prices = prices * reader.steeper[site.reads.index(space)]
+            total += prices
         return np.where(there, total, np.inf)
 
     def without(self, layer: int, slot: int) -> "Prices":
@@ -118,8 +143,8 @@ class Prices:
         graph = self.network.graph
         space, readers = graph.hidden[layer], dict(self.readers)
         for m in graph.readers(space):
-            row = int(graph.maps[m].columns(self.network, space)[slot])
-            readers[m] = readers[m].without(row)
+            for row in np.ravel(graph.maps[m].columns(self.network, space)[slot]).tolist():
+                readers[m] = readers[m].without(row)
         for m in graph.writers(space):
             if m in readers:
                 readers[m] = readers[m].writing_no_more(slot)
@@ -142,11 +167,13 @@ class Prices:
 
 def matrix_of(tree: Any, site: AbstractMap) -> Float[np.ndarray, "J O"]:
     """The parameters of a map on the host, in float64, the bias last."""
-    parts = (np.atleast_2d(leaf_at(tree, leaf)) for leaf in site.leaves)
-    return np.concatenate([np.asarray(part, np.float64) for part in parts])
+    parts = (np.asarray(leaf_at(tree, leaf), np.float64) for leaf in site.leaves)
+    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
 
 
-def factors_of(network: AbstractTapped, samples: Sequence[Sequence[MapRows]]) -> dict[int, Factor]:
+def factors_of(
+    network: AbstractTapped, samples: Sequence[Sequence[MapRows | PositionRows]]
+) -> dict[int, Factor]:
     """The factors of the maps that read hidden spaces, of what a look has seen.
 
     `samples` has the rows of every map on each sample; they count by their numbers. What a look
@@ -157,11 +184,20 @@ def factors_of(network: AbstractTapped, samples: Sequence[Sequence[MapRows]]) ->
     return {m: _factor(network, graph.maps[m], [of[m] for of in samples]) for m in numbers}
 
 
-def _factor(network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRows]) -> Factor:
+def _factor(
+    network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRows | PositionRows]
+) -> Factor:
     J, outs = site.shape(network)
+    first, *_ = samples
+    if isinstance(first, PositionRows):
+        sizes = [len(sample.root_weight) for sample in samples]
+        A = np.average([np.asarray(s.A, np.float64) for s in samples], axis=0, weights=sizes)  # pyright: ignore[reportAttributeAccessIssue]
+        factor = Factor(A, np.asarray(first.S, np.float64))
+        return factor._replace(steeper=_steeper(network, site, factor, first))
     blocks = J - (site.bias is not None)
     total, n = np.zeros((J, J)), 0
     for sample in samples:
+        assert isinstance(sample, MapRows)
         a = np.asarray(sample.a).reshape(-1, sample.a.shape[-1])
         columns = [*range(blocks), *([a.shape[1] - 1] if site.bias is not None else [])]
         for start in range(0, len(a), ROWS_AT_ONCE):  # squares of large inputs need float64
@@ -169,3 +205,22 @@ def _factor(network: AbstractTapped, site: AbstractMap, samples: Sequence[MapRow
             total += rows.T @ rows
         n += len(a)
     return Factor(total / n, np.asarray(samples[0].S, np.float64)[:outs, :outs])
+
+
+def _steeper(
+    network: AbstractTapped, site: AbstractMap, factor: Factor, sample: PositionRows
+) -> tuple[Float[np.ndarray, " c"], ...]:
+    """How many times the factored curvature that is which is measured where a unit leaves.
+
+    A ⊗ S has positions for independent; where it says too much, its word stands.
+    """
+    reader, found = _Reader.of(matrix_of(network, site), factor, DAMPING), []
+    for space in site.reads:
+        columns = site.columns(network, space)
+        changes = reader.changes(columns.reshape(len(columns), -1))
+        factored = np.sum((factor.A @ changes) * (changes @ factor.S), axis=(1, 2))
+        steps = to_device(changes, network.dtype)
+        measured = np.asarray(curvature_along(site, sample, steps), np.float64)
+        ratio = np.divide(measured, factored, out=np.ones_like(factored), where=factored > 0)
+        found.append(np.maximum(ratio, 1))
+    return tuple(found)

@@ -32,8 +32,8 @@ def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: f
         network: the network; it is not changed.
         layer: index of the hidden space, from 0.
         units: which of its units, counted from 0 in the order of their slots.
-        x: inputs [N, I] on which the outputs of the reading maps are to change least; None refits
-            nothing.
+        x: inputs [N, …, I] on which the outputs of the reading maps are to change least; None
+            refits nothing.
         damping: ε relative to the mean diagonal of A.
 
     Their slots are dormant from then on. A layer beside what it reads leaves with its last unit;
@@ -128,7 +128,7 @@ def made_up(
     for m in sorted({m for layer in gone for m in graph.readers(graph.hidden[layer])}):
         site, A = graph.maps[m], moments[m]
         away = np.concatenate(
-            [site.columns(network, graph.hidden[layer])[np.asarray(slots, int)]
+            [site.columns(network, graph.hidden[layer])[np.asarray(slots, int)].ravel()
              for layer, slots in gone.items() if m in graph.readers(graph.hidden[layer])]
         )  # fmt: skip
         used = np.ones(len(A), bool)  # the constant with them
@@ -147,7 +147,7 @@ def made_up(
 
 
 @program(QUICK)
-def _rows(network: AbstractTapped, x: Float[Array, "N I"]) -> tuple[Float[Array, "N T J"], ...]:
+def _rows(network: AbstractTapped, x: Float[Array, "N ... I"]) -> tuple[Float[Array, "N T J"], ...]:
     """What every linear map reads."""
     reads = network.taps(x).reads
     return tuple(site.rows(read) for site, read in zip(network.graph.maps, reads, strict=False))

@@ -44,7 +44,7 @@ class Residual(NamedTuple):
     ridge: Float[Array, ""]  # ε_A
     score: Float[Array, ""]  # η of the map as it is
 
-    def __call__(self, a: Float[Array, "N I"], g: Float[Array, "N O"]) -> Float[Array, "N O"]:
+    def __call__(self, a: Float[Array, "*N I"], g: Float[Array, "*N O"]) -> Float[Array, "*N O"]:
         """g_r S^(−½) on any examples."""
         return g @ self.whitener - a @ self.coefficients
 
@@ -111,6 +111,62 @@ def score_increase_bound(
     """Δη′ = Tr[A_p⁻¹ E[a_p g_rᵀ] S⁻¹ E[g_r a_pᵀ]] ≤ Δη (theorem 2)."""
     fit = residual(a, g, S, damping)
     return explained(a_new, fit(a, g), fit.ridge, singular=damping == 0)
+
+
+def line_score(
+    a: Float[Array, "N T K"],
+    g: Float[Array, "N T O"],
+    s: Float[Array, "N T O"],
+    S: Float[Array, "O O"],
+    damping: float = 0.0,
+) -> Float[Array, ""]:
+    """(C·V)² / E[(Σₜ sₜᵀVᵀaₜ)²] of inputs of a map that is applied at T positions.
+
+    V = A⁻¹ C S⁻¹ with C = E[Σₜ aₜ gₜᵀ] is the step that K-FAC takes, along which the loss falls at
+    the rate C·V. A ⊗ S has the positions for independent, and then C·V is the curvature along V
+    too, and the score; where they are not, it may be many times as large. So it is measured, by
+    draws s of the output metric. With F = E[vec(Σₜ aₜsₜᵀ) vec(Σₜ aₜsₜᵀ)ᵀ], the exact block of these
+    weights, the inequality of Cauchy and Schwarz has
+
+        (C·V)² / VᵀFV ≤ Cᵀ F⁻¹ C,
+
+    so that the score is never above that by the exact block, and equal to it where F = A ⊗ S, as
+    for T = 1 and draws that do not depend on a. Given new inputs and g_r for g it stands for Δη′,
+    given all inputs of a map and g for η.
+
+    Args:
+        a: the inputs, at T positions of each of N examples.
+        g: loss gradients at the outputs, or what is left of them.
+        s: draws of the output metric there.
+        S: their second moment, summed over positions.
+        damping: as in all of this module; what it adds to A ⊗ S is added to the curvature.
+    """
+    A, ridge = _moment(a.reshape(-1, a.shape[-1]), damping)
+    whitener = inverse_root(S, relative_ridge(S, damping), singular=damping == 0)
+    C = jnp.einsum("ntk,nto->ko", a, g @ whitener) / a.shape[0]
+    V = solve_psd(A, C, ridge, singular=damping == 0)
+    along = jnp.einsum("ntk,ko,nto->n", a, V, s @ whitener)
+    return repaired(
+        jnp.sum(C * V), jnp.mean(along**2), factored_curvature(A, V, whitener.T @ S @ whitener)
+    )
+
+
+def factored_curvature(
+    A: Float[Array, "*p K K"], V: Float[Array, "*p K O"], S: Float[Array, "O O"]
+) -> Float[Array, "*p"]:
+    """Vᵀ (A ⊗ S) V."""
+    return jnp.sum((A @ V) * (V @ S), axis=(-2, -1))
+
+
+def repaired(
+    score: Float[Array, "*p"], measured: Float[Array, "*p"], factored: Float[Array, "*p"]
+) -> Float[Array, "*p"]:
+    """A score C·V by the curvature that was measured along V, in place of the factored one.
+
+    C·V is the factored curvature and what damping adds to it.
+    """
+    curvature = score + measured - factored
+    return jnp.where(curvature > 0, score**2 / jnp.where(curvature > 0, curvature, 1), 0)
 
 
 def removal_price(

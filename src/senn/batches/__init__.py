@@ -10,6 +10,7 @@ from senn.batches.arrays import ArraySource as ArraySource
 from senn.batches.batch import Batch as Batch
 from senn.batches.chunk import Chunk as Chunk
 from senn.batches.chunk import Position as Position
+from senn.batches.filling import EXAMPLES_AT_ONCE as EXAMPLES_AT_ONCE
 from senn.batches.filling import filled as filled
 from senn.batches.moment import ROWS_AT_ONCE as ROWS_AT_ONCE
 from senn.batches.moment import InputMoment as InputMoment

@@ -1,6 +1,7 @@
 """Batches from arrays in memory."""
 
 import hashlib
+import math
 
 import jax
 import numpy as np
@@ -9,7 +10,7 @@ from senn import shapes
 from senn.arrays import to_device
 from senn.batches.batch import Batch
 from senn.batches.chunk import Chunk, Position
-from senn.batches.filling import as_sample, sample_rows, with_blanks
+from senn.batches.filling import as_sample, most_looked_at, sample_rows, with_blanks
 from senn.batches.moment import InputMoment, no_moment
 from senn.batches.room import FEWEST_IN_SAMPLE, Room
 
@@ -87,11 +88,12 @@ class ArraySource:
     def _on_device(self) -> Batch:
         """All rows, weighing more for the blank ones in their batches."""
         if self._block is None:
-            columns = self._data.x.shape[1] if self.room is None else self.room.inputs
-            block = with_blanks(self._data, shapes.table_rows(self._n + 1, columns), self.room)
+            *grid, columns = self._data.x.shape[1:]
+            numbers = math.prod(grid) * (columns if self.room is None else self.room.inputs)
+            block = with_blanks(self._data, shapes.table_rows(self._n + 1, numbers), self.room)
             block.weight[:] *= self._slots / self._batch_size  # pyright: ignore[reportIndexIssue]
             self._block = Batch(*map(to_device, block))
-            own = block.x[: self._n, : self._data.x.shape[1]]  # in place of a second copy
+            own = block.x[: self._n, ..., :columns]  # in place of a second copy
             self._data = self._data._replace(x=own)  # pyright: ignore[reportArgumentType]
         return self._block
 
@@ -118,8 +120,11 @@ class ArraySource:
 
     def _sample_sizes(self, size: int) -> tuple[int, int]:
         """Rows to fit to, and to judge on."""
+        most = most_looked_at(self._n, self.room)
+        size = min(size, most)
         if size >= self._n // 2:
             half = max(1, self._n // 2)
             return half, half
-        room = shapes.at_most(JUDGED_NUMBERS // self._data.x.shape[1], FEWEST_IN_SAMPLE)
+        numbers = math.prod(self._data.x.shape[1:])
+        room = min(shapes.at_most(JUDGED_NUMBERS // numbers, FEWEST_IN_SAMPLE), most)
         return size, min(self._n - size, max(size, min(JUDGED * size, room)))

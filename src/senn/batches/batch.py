@@ -13,9 +13,9 @@ from senn.arrays import to_device
 class Batch(NamedTuple):
     """Examples, their targets, and a weight each."""
 
-    x: Float[Array, "*n I"]
+    x: Float[Array, "N ... I"]
     y: Shaped[Array, "..."]
-    weight: Float[Array, "*n"]
+    weight: Float[Array, " N"]
 
     @classmethod
     def of(cls, x, y, weight=None) -> "Batch":
@@ -26,7 +26,7 @@ class Batch(NamedTuple):
     def on_host(cls, x, y, weight=None) -> "Batch":
         """The same, of NumPy arrays."""
         x = _floating(np.asarray(x))
-        weight = np.ones(x.shape[:-1], x.dtype) if weight is None else np.asarray(weight, x.dtype)
+        weight = np.ones(x.shape[:1], x.dtype) if weight is None else np.asarray(weight, x.dtype)
         return cls(x, _floating(np.asarray(y), integers=True), weight)  # pyright: ignore[reportArgumentType]
 
     def __getitem__(self, rows) -> "Batch":  # pyright: ignore[reportIncompatibleMethodOverride]

@@ -18,12 +18,14 @@ class Room(NamedTuple):
     in_size: int  # in use
     out_size: int
     sample: int = FEWEST_IN_SAMPLE  # rows of a sample of growth, at least
+    grid: tuple[int, ...] = ()  # the positions at which an example has inputs
+    numbers: int = 0  # that a look holds of an example, if its maps have positions
 
     def x(self, x: np.ndarray) -> np.ndarray:
-        """Inputs [N, I], zeros in the spare slots."""
+        """Inputs [N, …, I], zeros in the spare slots."""
         self.check(x)
-        spare = self.inputs - x.shape[1]
-        return np.pad(x, ((0, 0), (0, spare))) if spare else x
+        spare = self.inputs - x.shape[-1]
+        return np.pad(x, [*[(0, 0)] * (x.ndim - 1), (0, spare)]) if spare else x
 
     def y(self, y: np.ndarray) -> np.ndarray:
         """Targets [N, ...] of all the slots; a `ValueError` for some that the loss cannot take."""
@@ -32,5 +34,6 @@ class Room(NamedTuple):
 
     def check(self, x: np.ndarray) -> None:
         """Raise a `ValueError` for other inputs than the network's: zeros would stand for them."""
-        if x.shape[1] != self.in_size:
-            raise ValueError(f"The network needs x [N, {self.in_size}]; got shape {x.shape}.")
+        if x.shape[1:] != (*self.grid, self.in_size):
+            wanted = ", ".join(map(str, (*self.grid, self.in_size)))
+            raise ValueError(f"The network needs x [N, {wanted}]; got shape {x.shape}.")

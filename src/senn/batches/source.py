@@ -35,9 +35,9 @@ def make_source(
 
 def checked(batch: Batch) -> Batch:
     """The batch, if there is anything in it and its parts are as long as each other."""
-    if batch.x.ndim != 2 or not len(batch.x) == len(batch.y) == len(batch.weight) > 0:
+    if batch.x.ndim < 2 or not len(batch.x) == len(batch.y) == len(batch.weight) > 0:
         raise ValueError(
-            f"x must be [N, I] with N > 0, and y and weight as long; got shapes "
+            f"x must be [N, I], or [N, …, I], with N > 0, and y and weight as long; got shapes "
             f"{batch.x.shape}, {batch.y.shape} and {batch.weight.shape}."
         )
     return batch

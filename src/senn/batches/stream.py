@@ -8,7 +8,7 @@ import numpy as np
 from senn import shapes
 from senn.batches.batch import Batch
 from senn.batches.chunk import Chunk, Position
-from senn.batches.filling import as_sample, with_blanks
+from senn.batches.filling import as_sample, most_looked_at, with_blanks
 from senn.batches.moment import InputMoment, no_moment
 from senn.batches.room import Room
 
@@ -105,7 +105,7 @@ class StreamSource:
     def two_samples(self, size: int, rng: np.random.Generator) -> tuple[Batch, Batch]:
         """Two random samples of the rows seen last."""
         recent = [np.concatenate(part) for part in zip(*self._recent, strict=True)]
-        size = max(1, min(len(recent[0]) // 2, size))
+        size = max(1, min(len(recent[0]) // 2, most_looked_at(size, self.room)))
         rows = rng.permutation(len(recent[0]))[: 2 * size]
         fit, judge = (Batch.on_host(*(v[r] for v in recent)) for r in (rows[:size], rows[-size:]))
         return as_sample(fit, self.room), as_sample(judge, self.room)
@@ -156,9 +156,9 @@ def _as_rows(item) -> tuple[np.ndarray, ...]:
     x, y, *weight = item
     x, y = np.asarray(x), np.asarray(y)
     w = np.asarray(weight[0]) if weight else np.ones(x.shape[:1])
-    if x.ndim != 2 or not x.shape[:1] == y.shape[:1] == w.shape != (0,):
+    if x.ndim < 2 or not x.shape[:1] == y.shape[:1] == w.shape != (0,):
         raise ValueError(
-            f"Each batch must be (x [N, I], y [N, …]) with N > 0; "
+            f"Each batch must be (x [N, I] or [N, …, I], y [N, …]) with N > 0; "
             f"got shapes {x.shape} and {y.shape}."
         )
     return x, y, w

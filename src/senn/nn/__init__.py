@@ -4,6 +4,10 @@ from senn.nn.activation import ACTIVATIONS as ACTIVATIONS
 from senn.nn.activation import AbstractActivation as AbstractActivation
 from senn.nn.activation import AbstractFixed as AbstractFixed
 from senn.nn.activation import register as register
+from senn.nn.convnet import ConvNet as ConvNet
+from senn.nn.convolution import Convolution as Convolution
+from senn.nn.convolution import ConvSite as ConvSite
+from senn.nn.convolution import Patches as Patches
 from senn.nn.dense import Dense as Dense
 from senn.nn.edits import arrange as arrange
 from senn.nn.edits import erase as erase

@@ -10,7 +10,11 @@ from senn.nn.tapped import AbstractTapped
 
 
 class Connection(NamedTuple):
-    """The weights with which the units of one space read those of another; units in use alone."""
+    """The weights with which the units of one space read those of another; units in use alone.
+
+    Where there are several for one unit, as of a convolution, the root of their squares' sum, with
+    the sign of their sum.
+    """
 
     source: Space
     target: Space
@@ -25,8 +29,13 @@ def connections(network: AbstractTapped) -> list[Connection]:
         matrix, target = np.asarray(site.matrix(network)), graph.written_by(number)
         for source in site.reads:
             rows = site.columns(network, source)[in_use(network, source)]
-            found.append(Connection(source, target, matrix[np.ix_(rows, in_use(network, target))]))
+            weight = matrix[..., in_use(network, target)][rows]
+            found.append(Connection(source, target, weight if rows.ndim == 1 else _as_one(weight)))
     return found
+
+
+def _as_one(weights: Float[np.ndarray, "I n O"]) -> Float[np.ndarray, "I O"]:
+    return np.copysign(np.linalg.norm(weights, axis=1), weights.sum(axis=1))
 
 
 def in_use(network: AbstractTapped, space: Space) -> np.ndarray:

@@ -65,15 +65,32 @@ class AbstractMap(AbstractSite):
     weights: tuple[str, ...]  # a block for each space that it reads
     bias: str | None
     reads: tuple[Space, ...]  # the space of each block
-    reads_inputs: bool = False  # whether the first of them is all that the network gets
+    reads_inputs: bool = False  # whether the first of them is all that the network gets, as rows
 
     @abstractmethod
     def cut(self, tree: Any, matrix: Any) -> list[Any]:
         """What stands in a matrix [J, K] for each of the leaves."""
 
     @abstractmethod
-    def columns(self, tree: Any, space: Space) -> Int[np.ndarray, " c"]:
-        """Which numbers of a row the slots of a space are."""
+    def columns(self, tree: Any, space: Space) -> Int[np.ndarray, "c *n"]:
+        """Which numbers of a row the slots of a space are: one each, or n."""
+
+    @property
+    def positions(self) -> int:
+        """T, the positions of an example at which it is applied."""
+        return 1
+
+    def of_row(self, slots: Any) -> Any:
+        """What is said of the slots of a space [c], for every number that they are in a row."""
+        return slots
+
+    def laid(self, rows: Float[Array, "N T P"]) -> Float[Array, "N *t P"]:
+        """The inverse of `outs`: rows of outputs as the network has them."""
+        return rows[:, 0]
+
+    def spread(self, units: Float[Array, "N *t P"]) -> Float[Array, "N T P n"]:
+        """What each of P units more of a space, given by what they output, adds to the rows."""
+        return units[:, None, :, None]
 
 
 @dataclass(frozen=True)
@@ -138,9 +155,13 @@ class UnitwiseSite(AbstractSite):
         """The coefficients."""
         return (self.weight,)
 
-    def rows(self, read: Float[Array, "N c"]) -> Float[Array, "N 1 F c"]:
+    def rows(self, read: Float[Array, "N *t c"]) -> Float[Array, "N T F c"]:
         """What the coefficients multiply."""
-        return jnp.moveaxis(self.features(read), 0, 1)[:, None]
+        return jnp.moveaxis(self.features(self.outs(read)), 0, 2)
+
+    def outs(self, at: Float[Array, "N *t c"]) -> Float[Array, "N T c"]:
+        """Position by position."""
+        return at.reshape(at.shape[0], -1, at.shape[-1])
 
     def matrix(self, tree: Any) -> Float[Array, "F c"]:
         """As they are."""

@@ -21,13 +21,11 @@ from jaxtyping import Array, Bool, Int
 
 from senn.arrays import to_device
 
-FIRST_CAPACITY = 64  # below this a step costs about the same on a CPU core
-
-
 CAPACITY_GROWTH = 1.5
 
-
-SLOTS_AT_ONCE = 64  # matrix products of such widths round alike, so outputs keep their bits
+# Matrix products of such widths round alike, so outputs keep their bits; and below, a step costs
+# about the same on a CPU core.
+SLOTS_AT_ONCE = 64
 
 
 class Port(NamedTuple):
@@ -53,6 +51,11 @@ class Space(NamedTuple):
     carried: tuple[Port, ...] = ()
     activation: Any = None  # of its units, an `Activation`; None of inputs and outputs
     rigid: str = ""  # why it may not grow, in words for the user
+    at_once: int = SLOTS_AT_ONCE  # capacities are multiples of it
+
+    def capacity(self, needed: int, current: int = 0, limit: int | None = None) -> int:
+        """The slots to set aside for `needed` units (`next_capacity`)."""
+        return next_capacity(needed, current, limit, self.at_once)
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -60,15 +63,17 @@ class Space(NamedTuple):
         return (*self.written, *self.read, *self.carried)
 
 
-def next_capacity(needed: int, current: int = 0, limit: int | None = None) -> int:
+def next_capacity(
+    needed: int, current: int = 0, limit: int | None = None, at_once: int = SLOTS_AT_ONCE
+) -> int:
     """The slots to set aside for `needed` units: geometric, never above `limit`.
 
     A compilation takes seconds and a step at twice the width 1.8 times as long, hence the
     narrow factor. `limit` is a unit budget: slots beyond it could never be used.
     """
-    capacity = max(current, FIRST_CAPACITY)
+    capacity = max(current, at_once)
     while capacity < needed:
-        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / SLOTS_AT_ONCE)) * SLOTS_AT_ONCE
+        capacity = int(np.ceil(capacity * CAPACITY_GROWTH / at_once)) * at_once
     return max(needed, capacity if limit is None else min(capacity, limit))
 
 

@@ -34,7 +34,7 @@ class AbstractTapped(eqx.Module):
         """Its spaces and sites, with paths that begin at the network."""
 
     @abstractmethod
-    def taps(self, x: Float[Array, "*n I"], shifts: tuple[Any, ...] | None = None) -> Taps:
+    def taps(self, x: Float[Array, "... I"], shifts: tuple[Any, ...] | None = None) -> Taps:
         """The outputs, and what every site reads on the way.
 
         `shifts` are added to the outputs of the sites: the derivative with respect to them is
@@ -45,7 +45,7 @@ class AbstractTapped(eqx.Module):
     def no_shifts(self, n: int) -> tuple[Array, ...]:
         """Zeros to differentiate by, for n examples."""
 
-    def __call__(self, x: Float[Array, "*n I"]) -> Float[Array, "*n O"]:
+    def __call__(self, x: Float[Array, "... I"]) -> Float[Array, "... O"]:
         """The network's outputs: logits or predictions."""
         return self.taps(x).outputs
 
@@ -53,6 +53,21 @@ class AbstractTapped(eqx.Module):
     def dtype(self) -> Any:
         """The type of its parameters."""
         return next(leaf.dtype for leaf in jax.tree.leaves(self) if eqx.is_inexact_array(leaf))
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """The positions at which inputs are given: none of a table's rows, (H, W) of images."""
+        return ()
+
+    @property
+    def in_shape(self) -> tuple[int, ...]:
+        """Of what an example is, the inputs in use last."""
+        return (*self.grid, self.in_size)
+
+    @property
+    def has_positions(self) -> bool:
+        """Whether some of its maps are applied at several positions of an example."""
+        return any(site.positions > 1 for site in self.graph.maps)
 
     @property
     def in_size(self) -> int:
@@ -116,14 +131,14 @@ class AbstractTapped(eqx.Module):
         return int(np.count_nonzero(self.inputs_in_use(position)))
 
     def inputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
-        """Which of the slots that linear map `position` reads hold units."""
-        reads = self.graph.maps[position].reads
-        return np.concatenate([births(self, space) >= 0 for space in reads])
+        """Which of the numbers that linear map `position` reads are of units in use."""
+        site = self.graph.maps[position]
+        return np.concatenate([site.of_row(births(self, space) >= 0) for space in site.reads])
 
     def active_inputs(self, position: int) -> Bool[Array, " c"]:
         """`inputs_in_use` that works under `jit`."""
-        reads = self.graph.maps[position].reads
-        return jnp.concatenate([alive(self, space) for space in reads])
+        site = self.graph.maps[position]
+        return jnp.concatenate([site.of_row(alive(self, space)) for space in site.reads])
 
     def outputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
         """Which of the slots that linear map `position` writes hold units."""

@@ -1,11 +1,14 @@
 """Vanilla gradient ascent on the score (appendix C, whole-dataset image classification)."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Shaped
 
 from senn.proposals.base import AbstractMaximizer
-from senn.proposals.problem import Problem, Units
+from senn.proposals.problem import Units
+from senn.proposals.spread import AnyProblem
 from senn.proposals.units import draw_units, mask_units, objective
 
 
@@ -17,15 +20,17 @@ class GradientAscent(AbstractMaximizer):
     paper uses 10,000 candidates for units and 100 for layers.
     """
 
+    at_positions: ClassVar[bool] = True
+
     candidates: int = 64
     steps: int = 300
     learning_rate: float = 0.3
 
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
         """Candidates after `steps` steps of ascent."""
         start = draw_units(problem, self.candidates, key)
         # Before the first step nothing has been evaluated: any value will be better.
-        unknown = jnp.full(self.candidates, -jnp.inf, problem.fit.a.dtype)
+        unknown = jnp.full(self.candidates, -jnp.inf, problem.dtype)
         still = jax.tree.map(jnp.zeros_like, start)
         rates = jnp.full_like(unknown, self.learning_rate)
 
@@ -46,7 +51,7 @@ class GradientAscent(AbstractMaximizer):
         return units
 
 
-def _value_and_grad(problem: Problem, units: Units) -> tuple[Float[Array, " P"], Units]:
+def _value_and_grad(problem: AnyProblem, units: Units) -> tuple[Float[Array, " P"], Units]:
     def total(u):
         values = objective(problem, u)
         return jnp.sum(values), values

@@ -12,7 +12,6 @@ from jaxtyping import Array, Float, Int, Key, PRNGKeyArray
 from senn.actions import AbstractAction
 from senn.arrays import split_key, split_keys
 from senn.blocks import joined
-from senn.curvature import MapRows
 from senn.proposals.choice import Choice, apart, choose, mean_of
 from senn.proposals.problem import Found, Problem, Units
 from senn.proposals.sample import Sample
@@ -30,12 +29,13 @@ class AbstractProposer(eqx.Module):
 
     candidates: eqx.AbstractVar[int]
     in_blocks: ClassVar[bool] = False  # whether rows that only fill a sample up cost it no time
+    at_positions: ClassVar[bool] = False  # whether it takes a `SpreadProblem`, too, as of channels
 
     def at(
         self,
         network: Any,  # noqa: ARG002
         action: AbstractAction,  # noqa: ARG002
-        readers: Sequence[MapRows],  # noqa: ARG002
+        readers: Sequence[Any],  # noqa: ARG002
     ) -> "AbstractProposer":
         """The search for units of one place, `readers` being what the maps that read them see.
 
@@ -44,8 +44,8 @@ class AbstractProposer(eqx.Module):
         return self
 
     @abstractmethod
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
-        """Candidates, optimised on the fitting sample."""
+    def search(self, problem: Any, key: PRNGKeyArray) -> Units:
+        """Candidates, optimised on the fitting sample of a `Problem`."""
 
     @abstractmethod
     def select(

@@ -30,10 +30,12 @@ def choose(
     held_out: Sample,
     ridge: Float[Array, ""],
     keys: Key[Array, " count"],
+    curvature: Float[Array, "P P"] | None = None,
 ) -> Choice:
     """Choose by `select` (`AbstractProposer.select`), with a key for each turn.
 
-    `a` of the samples is what the candidates output.
+    `a` of the samples is what the candidates output, whose second moment is taken for the
+    curvature, if that is not given.
     """
     scale = fit.scale
 
@@ -45,7 +47,7 @@ def choose(
         own = _Turn(index, pool.shares(index), judged, weights, V[judged])
         return pool.without(own), (own, mean_of(weights, scores), pool.rms[index])
 
-    turns, fit_score, rms = jax.lax.scan(turn, _Pool.of(fit, ridge), keys)[1]
+    turns, fit_score, rms = jax.lax.scan(turn, _Pool.of(fit, ridge, curvature), keys)[1]
     gains = held_out.walk(lambda rows: (_gains(turns, rows), ()))[0]
     score, stderr = jax.vmap(held_out.mean_and_error, in_axes=1)(joined(gains))
     return Choice(turns.taken, fit_score, score, stderr, rms)
@@ -84,9 +86,12 @@ class _Pool(NamedTuple):
     rms: Float[Array, " P"]  # root mean square of a on the fitting sample
 
     @classmethod
-    def of(cls, fit: Sample, ridge: Float[Array, ""]) -> "_Pool":
+    def of(
+        cls, fit: Sample, ridge: Float[Array, ""], curvature: Float[Array, "P P"] | None = None
+    ) -> "_Pool":
         """The pool before any choice."""
         A, C = fit.moments()
+        A = A if curvature is None else curvature
         power = diagonal(A)
         damped = A + ridge * jnp.eye(A.shape[0], dtype=A.dtype)
         return cls(damped, C, DEPENDENT * (power + ridge), jnp.sqrt(power))

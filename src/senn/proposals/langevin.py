@@ -1,7 +1,7 @@
 """Sampling units by the Metropolis-adjusted Langevin algorithm (appendix C)."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from senn.proposals.base import AbstractProposer
-from senn.proposals.problem import Problem, Units
+from senn.proposals.problem import Units
+from senn.proposals.spread import AnyProblem
 from senn.proposals.units import draw_coordinates, mask_units, objective, to_units
 
 ADAPT_EVERY = 10  # steps between changes of the step size (appendix C)
@@ -77,13 +78,15 @@ class Langevin(AbstractProposer):
     score that is at most 1 it would leave the prior untouched.
     """
 
+    at_positions: ClassVar[bool] = True
+
     candidates: int = 100
     steps: int = 3000
     step_size: float = 0.3
     temperature: float = 0.01
     acceptance: float = 0.6
 
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
         """The chains' last states."""
 
         def log_density(q: Units):
@@ -105,7 +108,7 @@ class Langevin(AbstractProposer):
         start_key, key = jax.random.split(key)
         start = mala_start(log_density, draw_coordinates(problem, self.candidates, start_key))
         start = start._replace(slope=mask(start.slope))
-        step_size = jnp.asarray(self.step_size, problem.fit.a.dtype)
+        step_size = jnp.asarray(self.step_size, problem.dtype)
         keys = jax.random.split(key, (-(-self.steps // ADAPT_EVERY), ADAPT_EVERY))
         (chains, _), _ = jax.lax.scan(block, (start, step_size), keys)
         return to_units(problem, chains.position)

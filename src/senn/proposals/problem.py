@@ -43,6 +43,11 @@ class Problem(eqx.Module):
     activation: Activation = eqx.field(static=True)
     square: bool = eqx.field(static=True)  # the weight must be invertible
 
+    @property
+    def dtype(self) -> Any:
+        """Of all its numbers."""
+        return self.fit.a.dtype
+
 
 class Units(NamedTuple):
     """P proposals of K units each."""

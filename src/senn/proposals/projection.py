@@ -12,7 +12,8 @@ from senn.nn.activation import Activation
 from senn.proposals.ascent import GradientAscent
 from senn.proposals.base import AbstractMaximizer, Sample
 from senn.proposals.problem import Problem, Units
-from senn.proposals.units import combined, features
+from senn.proposals.spread import AnyProblem, SpreadProblem, best, climbed
+from senn.proposals.units import combined, draw_units, features
 
 FIT, CHECK = slice(0, None, 2), slice(1, None, 2)  # rows that only fill a sample up come last
 THETA_RIDGE = 0.03  # of the correlations of a unit's three features
@@ -38,6 +39,7 @@ class Projection(AbstractMaximizer):
     """
 
     in_blocks: ClassVar[bool] = True
+    at_positions: ClassVar[bool] = True
 
     candidates: int = 24
     screened: int = 512
@@ -45,10 +47,13 @@ class Projection(AbstractMaximizer):
     steps: int = 5
     rate: float = 0.3  # first change of z relative to z, root mean square
 
-    def search(self, problem: Problem, key: PRNGKeyArray) -> Units:
+    def search(self, problem: AnyProblem, key: PRNGKeyArray) -> Units:
         """The best directions, each where it did best on rows that it was not fitted on."""
         if problem.square:
             return GradientAscent(self.candidates, self.steps).search(problem, key)
+        if isinstance(problem, SpreadProblem):
+            drawn = draw_units(problem, self.screened // 4, key)
+            return climbed(problem, best(problem, drawn, self.candidates), self.steps, self.rate)
         moment, linear = _linear(problem)
         drawn = draw_directions(problem, moment, linear, self.screened, key)
         scores = self._screen(problem, drawn)

@@ -9,11 +9,12 @@ from senn.linalg import log_det, solve_stack
 from senn.nn.activation import Activation
 from senn.proposals.problem import Found, Problem, Units
 from senn.proposals.sample import Sample
+from senn.proposals.spread import AnyProblem, SpreadProblem
 
 LOG_DET_PENALTY = 0.01  # of square layers (appendix C)
 
 
-def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
+def draw_units(problem: AnyProblem, count: int, key: PRNGKeyArray) -> Units:
     """Random units by the scheme of the starting network: LeCun normal weights, θ ~ N(0, 1).
 
     Biases are N(0, 1) too, where the paper's are zero: with zero biases all units would bend
@@ -22,18 +23,18 @@ def draw_units(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
     return to_units(problem, draw_coordinates(problem, count, key))
 
 
-def draw_coordinates(problem: Problem, count: int, key: PRNGKeyArray) -> Units:
+def draw_coordinates(problem: AnyProblem, count: int, key: PRNGKeyArray) -> Units:
     """Standard normal coordinates of units; `to_units` scales the weights by 1/√inputs."""
     rows, columns = problem.inputs.shape[0], problem.units.shape[0]
     n_theta = problem.activation.learned
     shape = (count, rows + 1 + n_theta, columns)
     # one draw for all of them: random numbers are slow to compile
-    draw = jax.random.normal(key, shape, problem.fit.a.dtype)
+    draw = jax.random.normal(key, shape, problem.dtype)
     weight, bias, theta = jnp.split(draw, [rows, rows + 1], axis=1)
     return mask_units(problem, Units(weight, bias[:, 0], theta if n_theta else None))
 
 
-def to_units(problem: Problem, coordinates: Units) -> Units:
+def to_units(problem: AnyProblem, coordinates: Units) -> Units:
     """Units from coordinates on the scale of the standard normal."""
     n = jnp.sum(problem.inputs)
     return coordinates._replace(
@@ -41,7 +42,7 @@ def to_units(problem: Problem, coordinates: Units) -> Units:
     )
 
 
-def mask_units(problem: Problem, units: Units) -> Units:
+def mask_units(problem: AnyProblem, units: Units) -> Units:
     """Zero what belongs to dormant slots."""
     columns = problem.units
     return Units(
@@ -110,8 +111,10 @@ def gained(
     return jnp.sum(sample.r * jnp.einsum("pnk,pko->pno", a, V), axis=2)
 
 
-def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
+def objective(problem: AnyProblem, units: Units) -> Float[Array, " P"]:
     """Δη′ / E‖r‖² of every proposal, less 0.01 (ln |det W|)² for square layers (appendix C)."""
+    if isinstance(problem, SpreadProblem):
+        return problem.scores(units) / problem.scale
     score = fit_score(problem, units) / problem.fit.scale
     if not problem.square:
         return score
@@ -119,7 +122,7 @@ def objective(problem: Problem, units: Units) -> Float[Array, " P"]:
     return score - LOG_DET_PENALTY * log_det(units.weight + spare) ** 2
 
 
-def rescale(problem: Problem, found: Found, fraction: float) -> Found:
+def rescale(problem: AnyProblem, found: Found, fraction: float) -> Found:
     """Units whose activations have `fraction` × the root mean square of the maps' inputs; NumPy.
 
     Δη′ does not depend on this scale (the ridge aside), but the first steps after the addition

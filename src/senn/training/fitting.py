@@ -66,7 +66,7 @@ def fit(
 
     Args:
         network: where to start; it is not changed.
-        data: (x [N, I], y) or (x, y, weight) arrays, or any iterable of such batches. One that
+        data: (x [N, …, I], y) or (x, y, weight) arrays, or any iterable of such batches. One that
             can be iterated more than once is, epoch after epoch; an iterator is used up.
         validation: (x, y) or (x, y, weight), for the ledger and for early stopping. With it the
             network of the best evaluation is returned, else the last.
@@ -133,12 +133,15 @@ def _room(network: AbstractTapped, settings: dict[str, Any]) -> Room:
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
-    spare = len(network.graph.inputs) == 1
+    spare = len(network.graph.inputs) == 1 and not network.grid
     inputs = shapes.in_slots(network.in_size) if spare else network.in_slots
     square = settings["policy"].square_layers
     in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
     sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
-    return Room(inputs, outputs, loss, network.in_size, network.out_size, sample)
+    sites = network.graph.maps if network.has_positions else ()
+    numbers = sum(site.positions * sum(site.shape(network)) for site in sites)
+    sizes = network.in_size, network.out_size
+    return Room(inputs, outputs, loss, *sizes, sample, network.grid, numbers)
 
 
 def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> TrainState:

@@ -1,5 +1,6 @@
 """Steps: many of them in one compiled call."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -20,7 +21,7 @@ LARGE_STEP = 3 * 2**17  # numbers in a batch, from which the speed of a step mat
 
 def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) -> Any:
     """The steps of one chunk; if `prepared`, their program is compiled in the background."""
-    large = chunk.rows.shape[1] * chunk.data.x.shape[1] >= LARGE_STEP
+    large = chunk.rows.shape[1] * math.prod(chunk.data.x.shape[1:]) >= LARGE_STEP
     compiled = train_large_chunk if large else train_chunk
     scales = rates(run, len(chunk.rows)).astype(state.scale.dtype)
     return (compiled.prepare if prepared else compiled)(
