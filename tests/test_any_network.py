@@ -358,7 +358,7 @@ def copied(network, layer):
         (0, [1, 1], None, "units must be different numbers"),
         (0, [0.5], None, "units must be the numbers of some units of hidden layer 0; got"),
         (0, 1, None, "units must be the numbers of some units of hidden layer 0; got 1"),
-        (0, [0, 1, 2], None, "hidden layer 0 would be left without a unit; leave it one"),
+        (0, [0, 1, 2], None, "would be left without a unit, and is all that something reads"),
         (0, [0], np.zeros((0, 5)), "x holds no rows"),
         (0, [0], np.zeros((2, 4)), r"The network needs x \[N, 5\]; got shape \(2, 4\)"),
     ],

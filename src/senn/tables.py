@@ -56,5 +56,6 @@ def usual_policy(estimator: Any) -> Policy:
 
 
 def policy_of(estimator: Any) -> Policy:
-    """The policy of an estimator, or what None stands for."""
-    return usual_policy(estimator) if estimator.policy is None else estimator.policy
+    """The policy of an estimator, or what None stands for; nonsense beside it is `fit`'s to say."""
+    usual = POLICY if estimator.standardize == ROBUST else Policy()
+    return usual if estimator.policy is None else estimator.policy
