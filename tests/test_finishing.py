@@ -1,9 +1,12 @@
 """Rows that were kept apart are learned from at the end, once they have told when to stop."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
 from senn import Policy, SENNClassifier, SENNRegressor
+from senn.commands.summary import validation_score
 from senn.compilation import compilations
 from senn.history import Ending, History
 
@@ -36,6 +39,15 @@ def test_rows_kept_apart_are_learned_from_at_the_end_alone(without):
     assert np.abs(at_last).max() > 10 * np.abs(at_first).max()
     assert np.abs(refitted.predict(X) - without.predict(X)).max() > 1e-4
     assert (without.n_samples_seen_, refitted.n_samples_seen_) == (180, 200)
+
+
+def test_the_validation_score_is_that_of_before(without):
+    rows = without.validation_rows_
+    data = SimpleNamespace(x=X, y=NUMBERS, classes=None)
+    held_out = np.isin(np.arange(len(X)), rows)
+    told = [validation_score(model, data, held_out) for model in (without, fitted(7))]
+    assert told == pytest.approx([without.score(X[rows], NUMBERS[rows])] * 2, abs=1e-3)
+    assert fitted(7).score(X[rows], NUMBERS[rows]) != pytest.approx(told[1], abs=1e-3)
 
 
 def test_how_many_steps_by_default(without):

@@ -91,7 +91,7 @@ def summarise(
         held_out[estimator.validation_rows_] = True
     scores = {
         "train_score": _score(estimator, data, data.x[~held_out], data.y[~held_out]),
-        "validation_score": _score(estimator, data, data.x[held_out], data.y[held_out]),
+        "validation_score": validation_score(estimator, data, held_out),
         "test_score": _score(estimator, data, data.x_test, data.y_test),
     }
     return {
@@ -116,6 +116,15 @@ def summarise(
         "columns": estimator.columns_,
         "version": __version__,
     }
+
+
+def validation_score(estimator: Any, data: Any, held_out: Any) -> float | None:
+    """On the rows kept apart, as it was before they were learned from."""
+    history = estimator.history_
+    if not history.refit_steps:
+        return _score(estimator, data, data.x[held_out], data.y[held_out])
+    found = (e.validation_score for e in history.evaluations if e.step == history.returned_step)
+    return next(found, None)
 
 
 def _score(estimator: Any, data: Any, x: Any, y: Any) -> float | None:
