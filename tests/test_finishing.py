@@ -5,10 +5,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from senn import Policy, SENNClassifier, SENNRegressor
+from senn import Policy, SENNClassifier, SENNRegressor, finishing
 from senn.commands.summary import validation_score
 from senn.compilation import compilations
 from senn.history import Ending, History
+from senn.training import fit
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 3))
@@ -48,6 +49,19 @@ def test_the_validation_score_is_that_of_before(without):
     told = [validation_score(model, data, held_out) for model in (without, fitted(7))]
     assert told == pytest.approx([without.score(X[rows], NUMBERS[rows])] * 2, abs=1e-3)
     assert fitted(7).score(X[rows], NUMBERS[rows]) != pytest.approx(told[1], abs=1e-3)
+
+
+def test_an_interruption_at_the_end_keeps_what_was_learned_and_is_told(without, monkeypatch):
+    def interrupted(*args, **settings):
+        network, own = fit(*args, **settings)
+        own.ended_by, own.stop_reason = str(Ending.INTERRUPTED), "interrupted"
+        return network, own
+
+    monkeypatch.setattr(finishing, "fit", interrupted)
+    model = fitted(7)
+    np.testing.assert_array_equal(model.predict(X), without.predict(X))
+    assert (model.history_.ended_by, model.history_.refit_steps) == (Ending.INTERRUPTED, 0)
+    assert len(fitted(7, n_estimators=3).histories_) == 1
 
 
 def test_how_many_steps_by_default(without):

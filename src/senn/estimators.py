@@ -106,8 +106,8 @@ class SENNClassifier(ClassifierMixin, _Estimator, ClassLearner):  # noqa: D101  
     network_ : the `senn.nn.MLP`.
     inputs_ : what the network reads of rows, `inputs_(X)`; None if that is X itself.
     scaler_ : the `StandardScaler` of the inputs, if that is all (`standardize=True`), or None.
-    validation_rows_ : numbers of the rows kept apart for early stopping, and learned from at the end
-        (`refit_steps`); only after `fit`.
+    validation_rows_ : numbers of the rows kept apart for early stopping, and learned from at the
+        end (`refit_steps`); only after `fit`.
     """
 
     def __sklearn_tags__(self):  # noqa: D105
@@ -137,8 +137,8 @@ class SENNRegressor(RegressorMixin, _Estimator, NumberLearner):  # noqa: D101  i
     inputs_ : what the network reads of rows, `inputs_(X)`; None if that is X itself.
     scaler_ : the `StandardScaler` of the inputs, if that is all (`standardize=True`), or None.
     target_scaler_ : the `StandardScaler` of the targets.
-    validation_rows_ : numbers of the rows kept apart for early stopping, and learned from at the end
-        (`refit_steps`); only after `fit`.
+    validation_rows_ : numbers of the rows kept apart for early stopping, and learned from at the
+        end (`refit_steps`); only after `fit`.
     """
 
     def __sklearn_tags__(self):  # noqa: D105

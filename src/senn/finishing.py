@@ -43,6 +43,8 @@ def refitted(
     after, own = fit(network, rows, policy=AS_IT_IS, schedule=schedule, **settings)
     for name in ("training_seconds", "growth_seconds", "compile_seconds", "n_compilations"):
         setattr(history, name, getattr(history, name) + getattr(own, name))
+    if own.ended_by == Ending.INTERRUPTED:  # whoever called goes by that
+        history.ended_by, history.stop_reason = own.ended_by, own.stop_reason
     if own.ended_by != Ending.ANNEALED:
         return network
     history.refit_steps = steps

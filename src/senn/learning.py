@@ -179,11 +179,7 @@ def _fit_one(
         seed=seed,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
-    if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
-        raise KeyboardInterrupt
-    if not history.steps:
-        return network, history, held_out
-    t = temperature_of(network, loss, batches[0])
+    t = temperature_of(network, loss, batches[0]) if history.steps else 1.0
     if len(held_out) and may_refit(history, steps):
         rows = Batch.on_host(seen(estimator._inputs, x, goals.training_dtype()), targets, weight)
         network = refitted(
@@ -197,6 +193,8 @@ def _fit_one(
             optimizer=estimator.optimizer,
             seed=seed,
         )
+    if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
+        raise KeyboardInterrupt
     return cooled(network, t), history, held_out
 
 
