@@ -154,7 +154,7 @@ def _fit_one(
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
     steps = tables.refit_steps_of(estimator, _classifies(estimator))
-    policy, warm = _policy(estimator, tables.usual_policy(estimator)), _continues(estimator)
+    policy, warm = _policy(estimator, tables.policy_of(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) and targets.ndim == 1 else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm and estimator.n_estimators == 1:

@@ -41,18 +41,13 @@ def smoothing_of(estimator: Any) -> float:
 
 def refit_steps_of(estimator: Any, classes: bool) -> int:
     """Steps on all rows at the end."""
-    given = estimator.refit_steps
+    given, table = estimator.refit_steps, is_table(estimator)
     if given is None:
         usual = REFIT_OF_CLASSES if classes else REFIT_OF_NUMBERS
-        return usual if is_table(estimator) else 0
+        return usual if table else 0
     if not isinstance(given, Integral) or given < 0:
         raise ValueError(f"refit_steps must be a whole number of at least 0; got {given!r}.")
     return int(given)
-
-
-def usual_policy(estimator: Any) -> Policy:
-    """What None stands for as a policy."""
-    return POLICY if is_table(estimator) else Policy()
 
 
 def policy_of(estimator: Any) -> Policy:

@@ -27,7 +27,7 @@ from senn.losses import make_metric
 from senn.optimizers import AbstractOptimizer, make_optimizer
 from senn.proposals import Proposal, Random
 from senn.studies.ablation import POLICY, SCHEDULE, search
-from senn.studies.growing import NO_GROWTH, fit_whole
+from senn.studies.growing import NO_GROWTH
 from senn.studies.intervals import over_seeds
 from senn.studies.options import Options, no_stand_ins
 from senn.studies.replay import NEVER
@@ -88,7 +88,9 @@ class Moment:
         train = TrainState(network, kept, old.scale, average, old.averaging, old.age)
         now = RunState(train, np.random.default_rng(0), NEVER, growing=False, step=self.step)
         schedule = replace(UNENDING, max_steps=self.step + max(self.horizons))
-        go_on(self.task, now, NO_GROWTH, schedule, self.rule, stream)
+        self.task.fit(
+            network, NO_GROWTH, schedule=schedule, optimizer=self.rule, seed=stream, resume=now
+        )
         found = {e.step - self.step: e.validation_loss for e in now.history.evaluations}
         return [found[steps] for steps in self.horizons]
 
@@ -121,7 +123,10 @@ def run(seed: int, options: Options) -> dict[str, Any]:
     found = []
     for number, step in enumerate(form.states):
         schedule = replace(UNENDING, max_steps=step)
-        go_on(task, state, policy, schedule, rule, seed, search(options))
+        task.fit(
+            network, policy, search(options),
+            schedule=schedule, optimizer=rule, seed=seed, resume=state,
+        )  # fmt: skip
         moment = Moment(task, state.train, step, rule, policy, form.horizons)
         own = MOST_STATES * seed + number
         found.append(at_state(moment, options, jax.random.key(own), STREAMS * own))
@@ -137,30 +142,6 @@ def run(seed: int, options: Options) -> dict[str, Any]:
 def policy_for(max_units: int | None) -> Policy:
     """By which SENN grows within a budget."""
     return replace(POLICY, additions_at_once=AT_ONCE, max_units=max_units)
-
-
-def go_on(
-    task: Task,
-    state: RunState,
-    policy: Policy,
-    schedule: Any,
-    rule: AbstractOptimizer,
-    seed: int,
-    proposer: Any = None,
-) -> None:
-    """Train on from a state, which is changed."""
-    fit_whole(
-        state.train.network,
-        task.train,
-        validation=task.validation,
-        loss=task.loss,
-        optimizer=rule,
-        policy=policy,
-        schedule=schedule,
-        proposer=proposer,
-        seed=seed,
-        resume=state,
-    )
 
 
 def at_state(moment: Moment, options: Options, key: PRNGKeyArray, stream: int) -> dict[str, Any]:

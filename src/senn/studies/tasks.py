@@ -13,10 +13,13 @@ from senn.datasets import DataError, split_rows
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP
 from senn.nn.network import next_capacity
+from senn.nn.tapped import AbstractTapped
+from senn.optimizers import AbstractOptimizer
 from senn.proposals import AbstractProposer
 from senn.studies import fig2
 from senn.studies.growing import fit_whole
 from senn.studies.options import Options
+from senn.training.state import RunState
 
 FRIEDMAN_ROWS, FRIEDMAN_TEST_ROWS = 1000, 5000
 TEACHER_VALIDATION_ROWS = 200
@@ -50,13 +53,14 @@ class Task:
 
     def fit(
         self,
-        network: MLP,
+        network: AbstractTapped,
         policy: Policy,
         proposer: AbstractProposer | None = None,
         *,
         schedule: Schedule,
-        optimizer: str,
+        optimizer: str | AbstractOptimizer,
         seed: int,
+        resume: RunState | None = None,
     ) -> tuple[MLP, History]:
         """`senn.fit` on this task, to its end."""
         return fit_whole(
@@ -69,6 +73,7 @@ class Task:
             policy=policy,
             schedule=schedule,
             seed=seed,
+            resume=resume,
         )
 
     def settings(self) -> dict[str, Any]:
