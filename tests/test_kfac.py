@@ -348,7 +348,7 @@ def test_dormant_slots_stay_zero_in_float32_after_many_steps(activation):
     network = random_network(activation=activation, residual=(1,), dtype=jnp.float32)
     loss = make_loss("softmax_cross_entropy")
     batch = random_batch("softmax_cross_entropy", N, 3, 2, dtype=jnp.float32)
-    rule = KFAC(learning_rate=0.2, damping=1e-3, refresh=2, prior=0.1)
+    rule = KFAC(learning_rate=0.2, damping=1e-2, refresh=2, prior=0.1)
     state = rule.init(network)
     state = rule.observe(state, InputMoment(moment_of(np.asarray(batch.x), np.ones(N)), N))
     args = loss, make_metric("fisher", loss), batch, jnp.ones((), jnp.float32)
