@@ -4,7 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn.batches import Batch
+from senn.expand import insert_layer
 from senn.nn import ACTIVATIONS, Dense, Hidden
+from senn.nn.edits import write
 from senn.nn.network import assemble
 from senn.nn.spaces import first_units
 
@@ -70,3 +72,18 @@ def random_units(network, position, k, seed=0, scale=1.0):
     weight = scale * rng.normal(size=(network.n_inputs(position), k))
     theta = rng.normal(size=(3, k)) if network.activation.learned else None
     return weight, rng.normal(size=k), theta
+
+
+def layers_beside(network, capacity, positions=(0, 1, 3)):
+    """A convolutional network with stages beside what its maps read, all of whose weights count."""
+    draw = np.random.default_rng(0)
+    for position in positions:
+        units = random_units(network, position, 2, seed=position, scale=0.5)
+        network = insert_layer(network, position, *units[:2], activation=units[2],
+                               capacity=capacity, born=0)  # fmt: skip
+        space = network.graph.hidden[position]
+        for m, port in zip(network.graph.readers(space), space.read, strict=True):
+            used = network.outputs_in_use(m)
+            weight = draw.normal(size=(1, 1, 2, len(used))) * used
+            network = write(network, space, slice(2), {port: weight})
+    return network

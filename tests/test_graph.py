@@ -20,7 +20,7 @@ from senn.nn.sites import UnitwiseSite
 from senn.nn.spaces import Port, Space, births, leaf_at, slots, units
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers import KFAC
-from strategies import random_batch, random_network
+from strategies import layers_beside, random_batch, random_network
 from towers import Towers
 
 N, CAPACITY = 7, 6
@@ -31,7 +31,9 @@ NETWORKS = {
     "linear": lambda: random_network((5, 2)),
     "towers": lambda: Towers((2, 3, 4, 3, 2, 2), CAPACITY),
     "convnet": lambda: convolutions((6, 5, 2), (4, 3)),
-    "flattened": lambda: convolutions((4, 4), (4,), stride=2, head="flatten", activation="silu"),
+    "flattened": lambda: layers_beside(
+        convolutions((4, 4), (4,), stride=2, head="flatten", activation="silu"), CAPACITY, (0, 2)
+    ),
 }
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import senn
-from senn.actions import Widen
+from senn.actions import Beside, Widen
 from senn.batches import Batch
 from senn.curvature import moments
 from senn.growth import look, propose_at
@@ -242,6 +242,42 @@ def test_a_channel_costs_what_is_measured_where_it_leaves(layer):
         factored, damped = (np.trace(change.T @ B @ change @ S) for B in (A, A + ridge))
         wanted = damped / 2 * max(measured / factored, 1)
         np.testing.assert_allclose(found[slot], wanted, rtol=1e-6)
+
+
+@pytest.mark.parametrize("position", [1, 2])
+def test_a_layer_beside_a_map_is_read_at_its_outputs(position):
+    """What it would add to the map's rows is what a network with it reads there."""
+    action, net, units = Beside(position), network(), units_at(position - 1)
+    at = [(net.graph.maps[m], seen().fit.maps[m], seen().held_out.maps[m])
+          for m in (*action.sources(net), *action.readers(net))]  # fmt: skip
+    used = net.inputs_in_use(position)
+    units = units._replace(weight=jnp.asarray(np.random.default_rng(0).normal(
+        size=(P, len(used), 1)) * used[:, None]))  # fmt: skip
+    problem = spread_problem(
+        at[0], at[1:], used, action.activation(net), damping=DAMPING, blocks=action.blocks(net)
+    )
+    (found,) = eqx.filter_jit(lambda p, u: p.numbers(u, p.fit))(problem, units)
+    grown, _ = action.apply(
+        net, None, np.asarray(units.weight)[:, used, 0].T, np.asarray(units.bias[:, 0]),
+        np.asarray(units.theta[..., 0].T),
+    )  # fmt: skip
+    site = grown.graph.maps[position + 1]
+    root = np.sqrt(np.asarray(sample().weight))[:, None, None]
+    read = eqx.filter_jit(lambda n, x: site.rows(n.taps(x).reads[position + 1]))
+    rows = np.asarray(read(grown, sample().x)) * root
+    columns = site.columns(grown, grown.graph.hidden[position])[:P, 0]
+    np.testing.assert_allclose(found[..., 0], rows[..., columns], rtol=1e-9, atol=1e-12)
+    assert grown.n_parameters - net.n_parameters == action.cost(net, P)
+    assert grown.capacities[position] == 8
+
+
+def test_a_space_that_several_maps_write_is_said_to_be_rigid():
+    class Both(Widen):
+        def sources(self, network):  # noqa: ARG002
+            return 0, 1
+
+    with pytest.raises(ValueError, match="stage 1 is written by 2 maps, some of them applied at"):
+        propose_at(network(), seen(), Random(), Policy(), Both(1, "stage 1"), jax.random.key(1))
 
 
 def test_units_climb():

@@ -39,6 +39,10 @@ class AbstractAction:
     def readers(self, network: Any) -> tuple[int, ...]:
         """The linear maps that will read the units; what they gain is summed."""
 
+    def blocks(self, network: Any) -> tuple[int, ...]:
+        """In which block of what each of them reads the units will stand."""
+        return (0,) * len(self.readers(network))
+
     @abstractmethod
     def activation(self, network: Any) -> Activation:
         """Of the units."""
@@ -81,6 +85,11 @@ class Widen(AbstractAction):
         """Those of the space."""
         return network.readers(self.position)
 
+    def blocks(self, network: AbstractTapped) -> tuple[int, ...]:
+        """That of the space."""
+        maps, space = network.graph.maps, self._space(network)
+        return tuple(maps[m].reads.index(space) for m in self.readers(network))
+
     def activation(self, network: AbstractTapped) -> Activation:
         """That of the space."""
         return self._space(network).activation
@@ -120,6 +129,10 @@ class AbstractInsertion(AbstractAction):
         """All maps that read what the map does."""
         return tuple(network.alongside(self.position))
 
+    def blocks(self, network: AbstractLayered) -> tuple[int, ...]:
+        """One behind all that the map reads."""
+        return (len(network.graph.maps[self.position].reads),) * len(self.readers(network))
+
     def activation(self, network: AbstractLayered) -> Activation:
         """That of the network."""
         return network.activation
@@ -134,7 +147,7 @@ class AbstractInsertion(AbstractAction):
 
     def apply(self, network, state, weight, bias, theta, limit=None, born=None):
         """With room to grow; the optimiser's state knows nothing of it yet."""
-        capacity = next_capacity(len(bias), limit=limit)
+        capacity = next_capacity(len(bias), limit=limit, at_once=network.slots_at_once)
         units = weight, bias, self.how, None if self.square else theta
         new = insert_layer(network, self.position, *units, capacity=capacity, born=born)
         return new, insert_zeros(state, new, self.position)

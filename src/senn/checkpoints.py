@@ -52,7 +52,8 @@ class Checkpoint:
         A network of another kind than our own is filled into one `like` it, of any sizes.
         """
         wanted, given = self.header["settings"].get("optimizer"), described(optimizer)
-        if wanted != given:
+        said = isinstance(wanted, dict) and isinstance(given, dict)
+        if wanted != ({name: given.get(name) for name in wanted} if said else given):  # as of then
             raise CheckpointError(f"{self.path!r} is of a run with {wanted}, not with {given}.")
         try:
             return _state(self.header, self.arrays, optimizer, like)

@@ -29,7 +29,7 @@ class _Estimator(BaseEstimator, Learner):
 
     def _checked(self, X: Any, *, first: bool, **rows: Any) -> np.ndarray:
         """X as inputs, once its values, and the number and names of its columns, are right."""
-        if isinstance(X, Table):  # of our own making
+        if isinstance(X, Table) or self._reads_images(first):  # which scikit-learn does not know
             return super()._checked(X, first=first, **rows)
         named = hasattr(X, "columns")
         if named:  # before all else: columns that are missing may be why values are

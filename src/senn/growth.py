@@ -182,11 +182,17 @@ def _spread_task(
             f"{type(proposer).__name__} searches for units of maps that are applied once to an "
             "example; this network has others: take senn.proposals.Projection or Random."
         )
-    (source,) = action.sources(network)
+    source, *others = action.sources(network)
+    if others:
+        raise ValueError(
+            f"{action} is written by {len(others) + 1} maps, some of them applied at several "
+            "positions, and no search knows that yet: say in the graph why that space is rigid."
+        )
     readers, inputs = [at(m) for m in action.readers(network)], network.inputs_in_use(source)
     problem = spread_problem(
-        at(source), readers, inputs, action.activation(network), damping=policy.damping
-    )
+        at(source), readers, inputs, action.activation(network),
+        damping=policy.damping, blocks=action.blocks(network),
+    )  # fmt: skip
     count = max(policy.most_units(), policy.units_in_turn(action))
     search = proposer.at(network, action, [fit for _, fit, _ in readers])
     unit_scale = policy.unit_scale or AbstractOptimizer.unit_scale

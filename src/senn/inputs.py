@@ -11,6 +11,7 @@ from senn.columns.encoder import plain_columns
 from senn.columns.shape import check_shape
 from senn.columns.table import as_rows
 from senn.datasets.features import check_features
+from senn.images import NETWORKS, check_images, check_same
 from senn.preparation import check_array, check_weights
 from senn.readers import DataError
 from senn.words import quoted
@@ -22,6 +23,8 @@ class TableInputs:
     """What of an estimator turns X into inputs [N, I]; a dataclass mixes it in."""
 
     categorical_features: Any
+    network: Any
+    _image_shape: tuple[int, ...]
     n_features_in_: int
     feature_names_: list[str]
     _columns: Columns | None
@@ -37,6 +40,9 @@ class TableInputs:
         sample_weight: Any = None,
     ) -> np.ndarray:  # fmt: skip
         """X as inputs, once its values, and the number of its columns, are right."""
+        if self._reads_images(first):
+            return self._checked_images(X, first=first, min_rows=min_rows)
+        self._image_shape = ()
         numbers = self._as_numbers(X)
         if numbers is None:
             table = table_of(X)
@@ -53,6 +59,22 @@ class TableInputs:
             self._keep_plain(x, names, sample_weight)
         self._check_count(x.shape[1])
         return self._from_numbers(x)
+
+    def _reads_images(self, first: bool) -> bool:
+        """Whether X is to be images: the first ever, or such as the network knows."""
+        if first and self.network not in NETWORKS:
+            raise ValueError(f'network must be "mlp" or "conv"; got {self.network!r}.')
+        return self.network == "conv" if first else bool(self._image_shape)
+
+    def _checked_images(self, X: Any, *, first: bool, min_rows: int) -> np.ndarray:
+        """X as images [N, H, W, C]; the first say of what shape others are to be."""
+        x = check_images(X, min_rows)
+        if first:
+            self._image_shape, self._columns = tuple(np.shape(X)[1:]), None
+            self.n_features_in_ = x.shape[3]
+            self.feature_names_ = [f"channel {c}" for c in range(x.shape[3])]
+        check_same(x, (*self._image_shape, 1)[:3])
+        return x
 
     def _from_numbers(self, x: np.ndarray) -> np.ndarray:
         """Inputs for rows of numbers, with gaps perhaps."""

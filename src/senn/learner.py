@@ -25,6 +25,13 @@ PARAMETERS = """Parameters
     hidden_sizes : tuple of int, or int, default=(10,)
         Units per hidden layer to start with, fewer if budgets allow no more; `()` starts from a
         linear model.
+    network : {"mlp", "conv"}, default="mlp"
+        A perceptron for rows X [N, I], or convolutions for images X [N, H, W] or [N, H, W, C],
+        bytes or floats, which get the mean and the variance of each channel as their unit unless
+        `standardize` is False.
+    channels : tuple of int, default=(8, 8, 8)
+        Of a convolutional network the channels of every stage to start with; between stages the
+        largest of 2 by 2 comes through. `hidden_sizes` is for perceptrons.
     activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
         Activation of the hidden units.
     max_units, max_layers, max_parameters, max_seconds : default=None
@@ -93,6 +100,8 @@ class Learner(TableInputs, Predictor, Persistent):
 
     hidden_sizes: Any = (10,)
     _: KW_ONLY
+    network: str = "mlp"
+    channels: Any = (8, 8, 8)
     activation: str = "rational"
     max_units: int | None = None
     max_layers: int | None = None

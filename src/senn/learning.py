@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from senn import goals, settings, tables
+from senn import goals, imaging, settings, tables
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
@@ -17,7 +17,7 @@ from senn.ensemble import joined
 from senn.finishing import cooled, may_refit, refitted, temperature_of
 from senn.history import Ending, History
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
-from senn.nn import MLP
+from senn.nn import MLP, ConvNet
 from senn.nn.network import next_capacity
 from senn.nn.stored import plain
 from senn.online import OnlineTraining
@@ -74,6 +74,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
             f"class_weight={estimator.class_weight!r} needs all rows at once; give partial_fit "
             "{label: weight} or sample_weight."
         )
+    imaging.refuse_streams(estimator)
     first = not estimator.__sklearn_is_fitted__()
     rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     if goals.are_several(y):
@@ -94,6 +95,7 @@ def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weigh
 
 def go_on_with_numbers(estimator: Any, X: Any, y: Any, sample_weight: Any) -> Any:
     """`partial_fit` of a regressor; the estimator."""
+    imaging.refuse_streams(estimator)
     first = not estimator.__sklearn_is_fitted__()
     rows = estimator._rows(X, sample_weight, first=first, at_once=False)
     targets = goals.numbers(estimator, y, rows, first=first)
@@ -117,6 +119,8 @@ def _fit(
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
     warm, seed = _continues(estimator), _seed(estimator)
     _check_members(estimator, warm or checkpoint is not None)
+    if imaging.of_images(estimator):
+        imaging.check_settings(estimator)
     weight = (rows.weight / rows.weight.mean()).astype(goals.training_dtype())
     if estimator.n_estimators > 1:  # members read the same inputs, and keep apart other rows
         estimator._inputs = _inputs(estimator, rows.x, weight)
@@ -150,7 +154,7 @@ def _fit_one(
     out_size: int,
     seed: int,
     checkpoint: Checkpoint | None,
-) -> tuple[MLP, History, np.ndarray]:
+) -> tuple[Any, History, np.ndarray]:
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
     steps = tables.refit_steps_of(estimator, _classifies(estimator))
@@ -272,7 +276,7 @@ def _start(estimator: Any, rows: Rows, out_size: int) -> None:
 
 def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
     """How rows are prepared, by these."""
-    if not tables.is_table(estimator):
+    if not tables.is_table(estimator):  # images, too
         return standardised(x, weight) if estimator.standardize else None
     bins = estimator.bins
     if bins is None:
@@ -280,7 +284,11 @@ def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
     return robust(x, weight, bins, min(tables.MOST_INPUTS, len(x) // tables.ROWS_AN_INPUT))
 
 
-def _network(estimator: Any, x: np.ndarray, out_size: int, seed: int, policy: Policy) -> MLP:
+def _network(
+    estimator: Any, x: np.ndarray, out_size: int, seed: int, policy: Policy
+) -> MLP | ConvNet:
+    if imaging.of_images(estimator):
+        return imaging.convnet(estimator, x.shape[1:], out_size, seed, policy)
     in_size = x.shape[1] if estimator._inputs is None else width_of(estimator._inputs)
     sizes = settings.hidden_sizes(estimator.hidden_sizes)
     sizes = settings.within_budgets(sizes, policy, estimator.activation, in_size, out_size)

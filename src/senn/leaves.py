@@ -10,7 +10,7 @@ import numpy as np
 from senn.arrays import path_of, to_device
 from senn.nn.edits import erase, resize
 from senn.nn.spaces import slots
-from senn.nn.stored import perceptron
+from senn.nn.stored import blank_convnet, perceptron
 from senn.nn.tapped import AbstractTapped
 
 
@@ -68,7 +68,9 @@ def network_at(
     there is none, or if the arrays do not fit.
     """
     start = f"{at}." if at else ""
-    if "activation" in shape:
+    if "patches" in shape:
+        network = blank_convnet(shape, shape["slots"], arrays[f"{start}readout.bias"].dtype)
+    elif "activation" in shape:
         network = perceptron(shape, shape["slots"], arrays[f"{start}readout.bias"].dtype)
     elif like is None:
         raise ValueError(f"it is of a {shape['type']}, so give a network of that type, as like=")

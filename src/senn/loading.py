@@ -62,8 +62,19 @@ def _fitted(network: PlainNetwork, header: dict[str, Any], arrays: Arrays) -> di
         "_columns": columns,
         "n_samples_seen_": header.get("n_samples_seen", 0),
         "feature_names_": names,
+        "_image_shape": _image_shape(network, header),
         **known,
     }
+
+
+def _image_shape(network: PlainNetwork, header: dict[str, Any]) -> tuple[int, ...]:
+    """Of the images that were learned from; () of rows."""
+    if not network.patches:
+        return ()
+    shape = tuple(header["image_shape"])
+    if (*shape, 1)[:3] != (*network.grid, network.in_size):
+        raise ValueError(f"its images have shape {shape}, not that which its network reads")
+    return shape
 
 
 def _columns(header: dict[str, Any], names: Any) -> Columns | None:

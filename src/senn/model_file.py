@@ -14,7 +14,8 @@ class ModelFileError(FileError):
     """A file that is no model of ours; the message is one sentence."""
 
 
-MODEL_FORMAT = Format("senn-model", "model", 3, ModelFileError, checked_from=2)
+MODEL_FORMAT = Format("senn-model", "model", 4, ModelFileError, checked_from=2)
+WITHOUT_IMAGES = MODEL_FORMAT._replace(version=3)  # of all else: older senns read it
 
 
 def write_model(
@@ -25,7 +26,7 @@ def write_model(
 ) -> None:
     """Write a network, and `extra` (JSON) and `arrays` of its owner, in one file, atomically."""
     header, tensors = {**network.architecture, **extra}, {**network.arrays, **owned(arrays)}
-    write_file(path, MODEL_FORMAT, header, tensors)
+    write_file(path, MODEL_FORMAT if network.patches else WITHOUT_IMAGES, header, tensors)
 
 
 def read_model(

@@ -1,6 +1,6 @@
 """Networks as files: safetensors with a JSON header, readable without running any code.
 
-The arrays of a perceptron are stored under their names, active units only; the header says how
+The arrays of our own networks are stored under their names, active units only; the header says how
 they fit together. Those of a network of another kind stand under their paths in it, and are read
 into one like it. Capacities are an implementation detail and are not stored.
 """
@@ -14,8 +14,8 @@ from senn import model_file
 from senn.files import read_file, write_file
 from senn.leaves import arrays_of, network_at, shape_of
 from senn.model_file import MODEL_FORMAT as MODEL_FORMAT
+from senn.model_file import WITHOUT_IMAGES, owned, owner_of
 from senn.model_file import ModelFileError as ModelFileError
-from senn.model_file import owned, owner_of
 from senn.nn.edits import arrange, resize
 from senn.nn.spaces import births, units
 from senn.nn.stored import network_of
@@ -37,7 +37,7 @@ def write_model(
     for space in network.graph.spaces:
         network = arrange(network, space, np.flatnonzero(births(network, space) >= 0))
     header = {**shape_of(network), **extra}
-    write_file(path, MODEL_FORMAT, header, {**arrays_of(network), **owned(arrays)})
+    write_file(path, WITHOUT_IMAGES, header, {**arrays_of(network), **owned(arrays)})
 
 
 def read_model(

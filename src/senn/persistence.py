@@ -61,6 +61,7 @@ class Persistent:
     kind: ClassVar[str]  # as files call it
     _plain: PlainNetwork
     _columns: Columns | None
+    _image_shape: tuple[int, ...]
     _inputs: Inputs | None
     feature_names_: list[str]
     history_: History
@@ -88,7 +89,7 @@ class Persistent:
 
     @property
     def network_(self) -> Any:
-        """The network (a perceptron); predictions are made without it."""
+        """The network; predictions are made without it."""
         if not self.__sklearn_is_fitted__():
             raise AttributeError(f"{type(self).__name__} is not fitted yet.")
         from senn.nn.stored import network_of  # loads JAX
@@ -127,6 +128,7 @@ class Persistent:
             "n_samples_seen": self.n_samples_seen_,
             "standardize": self._inputs is not None,
             **_columns(self._columns),
+            **({"image_shape": list(self._image_shape)} if self._image_shape else {}),
             **self._extra(),
         }
         arrays = {**_input_arrays(self._inputs), **self._extra_arrays()}

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from senn.standalone import numpy_predict
+from senn.standalone.numpy_conv import Cut, cut_of
 
 # Coefficients that every unit has of its own, by activation; `senn.nn.register` adds to it.
 LEARNED = dict.fromkeys(numpy_predict.ACTIVATIONS, 0) | {"rational": 3}
@@ -20,9 +21,10 @@ class PlainNetwork:
     Args:
         architecture: `in_size`, `out_size`, `hidden_sizes`, `residual`, `activation`, and `born`,
             of every unit of every layer the number of the addition that brought it, 0 for those
-            there from the start (None if that is not known).
-        arrays: `map{m}.weight` [I, O], `map{m}.bias` [O], and `theta{l}` [F, O] if units have
-            coefficients.
+            there from the start (None if that is not known); of a convolutional network
+            `patches`, too, of every map the numbers of its `Cut`.
+        arrays: `map{m}.weight` [I, O], of a convolution [J, O] for its rows of patches,
+            `map{m}.bias` [O], and `theta{l}` [F, O] if units have coefficients.
         network: the one that these are of, where there is one (`senn.nn.stored.network_of`).
     """
 
@@ -49,6 +51,16 @@ class PlainNetwork:
         return self.architecture["out_size"]
 
     @property
+    def patches(self) -> list[Cut]:
+        """How every map cuts its rows out of images; none of a network that reads rows."""
+        return [cut_of(numbers) for numbers in self.architecture.get("patches", ())]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Height and width of the images that it reads; none of a network that reads rows."""
+        return tuple(self.architecture["patches"][0][:2]) if self.patches else ()
+
+    @property
     def sources(self) -> tuple[tuple[int, ...], ...]:
         """The nodes that each linear map reads, in the order of its blocks."""
         return source_nodes(self.architecture["residual"])
@@ -59,18 +71,22 @@ class PlainNetwork:
         return sum(array.size for array in self.arrays.values())
 
     def outputs(self, x: np.ndarray, inputs: numpy_predict.Inputs | None = None) -> np.ndarray:
-        """Outputs [N, O] in float64 for rows x [N, I], computed in the type of x.
+        """Outputs [N, O] in float64 for rows x [N, I] or images, computed in the type of x.
 
-        With `inputs` the rows are prepared so first, in float64.
+        With `inputs` the rows are prepared so first, in float64. Of whole numbers the type is
+        float32.
         """
-        if x.dtype not in self._layers:  # two threads may both make them, alike
-            self._layers[x.dtype] = numpy_predict.layers(self._model(), x.dtype)
-        return numpy_predict.forward(self._layers[x.dtype], x, inputs)
+        dtype = x.dtype if x.dtype.kind == "f" else np.dtype(np.float32)
+        if dtype not in self._layers:  # two threads may both make them, alike
+            self._layers[dtype] = numpy_predict.layers(self._model(), dtype)
+        return numpy_predict.forward(self._layers[dtype], x, inputs)
 
     def _model(self) -> dict[str, Any]:
         """As `numpy_predict` has it."""
         model: dict[str, Any] = {"activation": self.architecture["activation"]}
         for m, nodes in enumerate(self.sources):
+            if self.patches:
+                model[f"patches_{m}"] = self.architecture["patches"][m]
             model[f"sources_{m}"] = nodes
             model[f"weight_{m}"] = self.arrays[f"map{m}.weight"]
             model[f"bias_{m}"] = self.arrays[f"map{m}.bias"]
@@ -112,17 +128,42 @@ def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) 
         _check_born(born, header["hidden_sizes"])
     nodes = (header["in_size"], *header["hidden_sizes"])
     sizes = (*header["hidden_sizes"], header["out_size"])
+    places = _places(header)
     shapes: dict[str, tuple[int, ...]] = {}
     for m, (n, sources) in enumerate(zip(sizes, source_nodes(header["residual"]), strict=True)):
-        shapes[f"map{m}.weight"] = (sum(nodes[s] for s in sources), n)
+        read = [nodes[s] for s in sources]
+        shapes[f"map{m}.weight"] = (places[m] * read[0] + sum(read[1:]), n)
         shapes[f"map{m}.bias"] = (n,)
         if LEARNED[header["activation"]] and m < len(sizes) - 1:
             shapes[f"theta{m}"] = (LEARNED[header["activation"]], n)
     names = ("in_size", "out_size", "hidden_sizes", "residual", "activation")
+    names = (*names, "patches") if "patches" in header else names
     return PlainNetwork(
         {**{name: header[name] for name in names}, "born": born},
         {name: _shaped(arrays, name, shape) for name, shape in shapes.items()},
     )
+
+
+def _places(header: Mapping[str, Any]) -> list[int]:
+    """In the kernel of every map; 1 of those of a network that reads rows."""
+    residual = header["residual"]
+    if "patches" not in header:
+        return [1] * (len(residual) + 1)
+    given = header["patches"]
+    if not all(type(n) is int and 0 <= n < 2**31 for numbers in given for n in numbers):
+        raise ValueError(f"patches {reprlib.repr(given)} are not whole numbers from 0")
+    cuts = [cut_of(numbers) for numbers in given]
+    shape = cuts[0].shape
+    for m, (cut, beside) in enumerate(zip(cuts, [*residual, False], strict=True)):
+        least = min(
+            *cut.shape, *cut.kernel, cut.stride, cut.pool, *cut.pooled_shape, *cut.out_shape
+        )
+        if cut.shape != shape or least < 1 or (beside and cuts[m + 1] != cut):
+            raise ValueError(f"patches {reprlib.repr(given)} do not fit together")
+        shape = shape if beside else cut.out_shape
+    if shape != (1, 1):
+        raise ValueError(f"its outputs are at {shape[0]} × {shape[1]} positions, not one")
+    return [cut.kernel[0] * cut.kernel[1] for cut in cuts]
 
 
 def _check_sizes(header: Mapping[str, Any]) -> None:

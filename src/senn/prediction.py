@@ -6,6 +6,7 @@ import numpy as np
 
 from senn.columns.encoder import Columns
 from senn.columns.table import Table, dense_blocks
+from senn.images import known_images
 from senn.plain import PlainNetwork
 from senn.readers import DataError
 from senn.rescaling import Scale
@@ -21,6 +22,7 @@ class Predictor:
     _inputs: Inputs | None
     n_features_in_: int
     _columns: Columns | None = None  # how a table becomes inputs; None in files of before
+    _image_shape: tuple[int, ...] = ()  # (H, W) or (H, W, C) of images, if it reads such
 
     def _outputs(self, X: Any) -> np.ndarray:
         """The network's outputs [N, O] in float64, computed in the type of X.
@@ -43,6 +45,8 @@ class Predictor:
 
     def _rows_to_predict(self, X: Any) -> np.ndarray:
         """Rows [N, I] of float32 or float64, if X can be predicted at all."""
+        if self._image_shape:
+            return known_images(X, (*self._image_shape, 1)[:3])
         if isinstance(X, Table) and self._columns is not None:
             x = self._columns.encode(X)
             return x.astype(np.float32) if self._columns.single else x

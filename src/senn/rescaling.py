@@ -21,6 +21,7 @@ Scale = tuple[np.ndarray, np.ndarray]  # mean and scale, one number each a colum
 BOUND = 3.0  # standard deviations, which rescaled columns never leave
 CODE_SCALE = 0.5  # standard deviation of a code, so that several of a column weigh like the column
 ROWS_AT_ONCE = 2**14
+PIXELS = 2**22  # that say what the scale of images is, of more every n-th image
 ROWS_SORTED = 2**17  # for quantiles, of longer tables every n-th row
 NORMAL_QUARTILES = 1.3489795003921634  # how far apart they are, in standard deviations
 
@@ -32,7 +33,15 @@ def of_scale(scale: Scale) -> Inputs:
 
 
 def standardised(x: np.ndarray, weight: np.ndarray) -> Inputs:
-    """The columns of x [N, I] at mean 0 and variance 1, by rows of these weights."""
+    """The columns of x [N, I] at mean 0 and variance 1, by rows of these weights.
+
+    Of images [N, H, W, C] the columns are the channels.
+    """
+    if x.ndim > 2:
+        places = x[0, ..., 0].size
+        every = -(-len(x) * places // PIXELS)
+        weight = np.repeat(weight[::every], places)
+        x = x[::every].reshape(-1, x.shape[-1])
     return of_scale(scale_of(x, weight))
 
 
@@ -68,10 +77,13 @@ def robust(x: np.ndarray, weight: np.ndarray, bins: int, most: int) -> Inputs:
 
 
 def seen(inputs: Inputs | None, x: np.ndarray, dtype: Any) -> np.ndarray:
-    """Rows [N, I + K] as a network reads them, in `dtype`; None leaves them as they are."""
+    """Rows [N, I + K] as a network reads them, in `dtype`; None leaves them as they are.
+
+    Or images.
+    """
     if inputs is None:
         return x.astype(dtype, copy=False)
-    result = np.empty((len(x), width_of(inputs)), dtype)
+    result = np.empty((*x.shape[:-1], width_of(inputs)), dtype)
     for rows in blocks(len(x)):
         result[rows] = inputs(x[rows])
     return result

@@ -7,6 +7,8 @@ out from the training rows of thirteen tables; docs/design/tables.md has what ea
 from numbers import Integral
 from typing import Any
 
+from senn import imaging
+from senn.imaging import of_images
 from senn.policy import Policy
 
 ROBUST = "robust"
@@ -23,6 +25,8 @@ POLICY = Policy(alpha=1e-4, confidence=0.0, patience=16, layer_cost=300.0)
 
 def is_table(estimator: Any) -> bool:
     """Whether an estimator is asked to prepare its inputs robustly; a `ValueError` for nonsense."""
+    if of_images(estimator):
+        return False
     known = estimator.standardize
     if known not in (True, False, ROBUST):
         raise ValueError(f'standardize must be "{ROBUST}", True or False; got {known!r}.')
@@ -52,5 +56,8 @@ def refit_steps_of(estimator: Any, classes: bool) -> int:
 
 def policy_of(estimator: Any) -> Policy:
     """The policy of an estimator, or what None stands for; nonsense beside it is `fit`'s to say."""
-    usual = POLICY if estimator.standardize == ROBUST else Policy()
+    if estimator.network == "conv":
+        usual = imaging.POLICY
+    else:
+        usual = POLICY if estimator.standardize == ROBUST else Policy()
     return usual if estimator.policy is None else estimator.policy

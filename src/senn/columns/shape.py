@@ -8,9 +8,10 @@ def check_shape(shape: tuple[int, ...], min_rows: int = 0) -> None:
     """Refuse, with a `DataError`, what is not at least `min_rows` rows of columns."""
     if len(shape) != 2:
         advice = "X.reshape(-1, 1) if it is one feature, X.reshape(1, -1) if it is one row"
+        of_images = 'X.reshape(len(X), -1), or take network="conv" if these are images'
         raise DataError(
             f"Expected X with 2 dimensions, rows and features, got {len(shape)} (shape={shape}): "
-            f"Reshape your data with {advice if len(shape) < 2 else 'X.reshape(len(X), -1)'}."
+            f"Reshape your data with {advice if len(shape) < 2 else of_images}."
         )
     if shape[1] == 0:
         raise DataError(

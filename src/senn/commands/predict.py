@@ -12,6 +12,7 @@ from senn.commands.arguments import add_debug_option, add_machine_options
 from senn.commands.completion import DATA, FILES, completes
 from senn.commands.errors import DONE, UsageError
 from senn.commands.files import check_new, written
+from senn.commands.images import columns_read
 from senn.commands.models import add_model, load_model
 from senn.machine import give_memory_back
 
@@ -78,12 +79,11 @@ def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) ->
     """Write all rows; how well they were predicted, if a target was named."""
     from senn.rows import open_rows
 
-    table = open_rows(
-        arguments.data, estimator.feature_names_, arguments.data_dir, arguments.encoding
-    )
+    columns = columns_read(estimator)
+    table = open_rows(arguments.data, columns, arguments.data_dir, arguments.encoding)
     added = _added_names(estimator)
     _check_added(table.names, added)
-    places = table.positions(estimator.feature_names_)
+    places = table.positions(columns)
     if arguments.target and _classifies(estimator) and estimator._multi_label:
         raise UsageError(
             f"--target {arguments.target} is one column, but the model says of "
@@ -146,10 +146,11 @@ def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list
     """Predictions [N] or [N, O] of a chunk, and the cells to add to its rows."""
     import numpy as np
 
-    names = estimator.feature_names_
-    if estimator._columns is None:  # of a time when `senn train` read numbers alone
+    names, shape = columns_read(estimator), estimator._image_shape
+    if estimator._columns is None:  # of images, or of a time when `senn train` read numbers alone
         columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
         x = np.column_stack(columns).astype(np.float32)
+        x = x.reshape(len(x), *shape) if shape else x
     else:
         x = chunk.table(places, names)
     if not _classifies(estimator):

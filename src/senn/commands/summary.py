@@ -42,6 +42,13 @@ def predictions(estimator: Any, data: Any) -> Any:
     return Predictions(data.y_test, predicted, _output_names(data))
 
 
+def _of_what(shape: tuple[int, ...]) -> str:
+    """What a row is."""
+    if len(shape) == 1:
+        return f"{shape[0]} features"
+    return f"images of {shape[0]} × {shape[1]} pixels"
+
+
 def _output_names(data: Any) -> tuple[str, ...]:
     n = data.y_test.shape[1]
     return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
@@ -56,7 +63,10 @@ def introduction(
     if data.classes is not None:
         target += f" into {len(data.classes)} classes"
     inputs = "Inputs are left as they are."
-    if estimator.standardize:
+    conv = estimator.network == "conv"
+    if conv and estimator.standardize:
+        inputs = "Pixels get the mean and the variance of each channel as their unit."
+    elif estimator.standardize:
         inputs = "Inputs are rescaled by their quartiles, and coded by their quantiles."
     elif data.images:
         inputs = "Pixels stay in [0, 1]."
@@ -66,13 +76,14 @@ def introduction(
         if getattr(arguments, name) is not None
     ]
     several = f"{estimator.n_estimators} networks, each " if estimator.n_estimators > 1 else ""
-    start = f"{several}starting with {sizes_in_words(tuple(estimator.hidden_sizes))}"
+    sizes = tuple(estimator.channels if conv else estimator.hidden_sizes)
+    start = f"{several}starting with {sizes_in_words(sizes)}"
     start = start[0].upper() + start[1:]
     if checkpoint is not None:
         sizes = sizes_in_words(tuple(checkpoint.header["network"]["hidden_sizes"]))
         start = f"Going on at step {checkpoint.header['step']:,} with {sizes}"
     return [
-        f"{data.name}: {rows}, {data.x.shape[1]} features, {target}.",
+        f"{data.name}: {rows}, {_of_what(data.x.shape[1:])}, {target}.",
         *data.notes,
         inputs,
         f"{', '.join([start, *budgets])}; seed {arguments.seed}.",

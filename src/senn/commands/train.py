@@ -11,9 +11,8 @@ from typing import Any
 
 from senn.callbacks import TensorBoard
 from senn.callbacks.progress import Progress
-from senn.commands.arguments import (
-    use_machine,
-)
+from senn.commands import images
+from senn.commands.arguments import use_machine
 from senn.commands.columns import ColumnsTold
 from senn.commands.console import PatientConsole
 from senn.commands.errors import DONE, INTERRUPTED, UNREAD, NotSavedError, UsageError
@@ -46,6 +45,7 @@ examples:
   senn train moons                           starts linear, inserts its hidden layers itself
   senn train digits --max-units 40 --seed 1
   senn train mnist --data-dir data/mnist --max-seconds 600
+  senn train mnist --network conv --max-parameters 10000
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
   senn train sales.csv.gz --drop id,name --categorical zip
@@ -89,7 +89,9 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     use_machine(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
+        conv = images.are_asked_for(arguments)
         data = load_data(arguments)
+        data = images.as_images(data) if conv else data
         estimator = _estimator(arguments, data, console)
     with nullcontext() if checkpoint else folder(arguments):
         if not arguments.quiet:
@@ -198,10 +200,12 @@ def load_data(arguments: argparse.Namespace) -> Any:
 
 def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsole") -> Any:
     """The estimator that the arguments ask for, once they go together."""
+    conv = images.are_asked_for(arguments)
     sizes = arguments.hidden_sizes
     if sizes is None:
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)
-    _check_budgets(arguments, sizes)
+    if not conv:
+        _check_budgets(arguments, sizes)
 
     from senn import Policy, learning, tables  # noqa: F401  what training needs is loaded now
     from senn.learner import ClassLearner, NumberLearner
@@ -212,11 +216,15 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
              *(["label_smoothing"] if classes else []))  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
     raw = data.images or arguments.no_standardize
-    _check_kind(arguments, data, raw=raw)
-    policy = replace(
-        Policy() if raw else tables.POLICY,
+    _check_kind(arguments, data, raw=raw or conv)
+    own = images.settings(arguments) if conv else {
+        "policy": Policy() if raw else tables.POLICY,
+        "standardize": False if raw else tables.ROBUST,
+    }  # fmt: skip
+    own["policy"] = replace(
+        own["policy"],
         width=not arguments.no_width,
-        depth=not arguments.no_depth,
+        depth=own["policy"].depth and not arguments.no_depth,
         **thresholds,
     )
     score = WORDS[SCORES[data.task]]
@@ -224,8 +232,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     make = ClassLearner if classes else NumberLearner
     return make(
         sizes,
-        policy=policy,
-        standardize=False if raw else tables.ROBUST,
+        **own,
         random_state=arguments.seed,
         callbacks=(*(() if arguments.quiet else (progress,)), *_tensorboard(arguments, data)),
         **_given(arguments, given),
@@ -296,7 +303,8 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
     finally:
         for callback in shown:
             callback.close()  # the terminal must be left clean, whatever happened
-    estimator.name_columns(data.feature_names)
+    if not estimator._image_shape:
+        estimator.name_columns(data.feature_names)
     return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
 
 

@@ -3,6 +3,7 @@
 import argparse
 from typing import Any
 
+from senn.commands import images
 from senn.commands.arguments import (
     add_debug_option,
     add_machine_options,
@@ -33,6 +34,7 @@ TASKS = ("classification", "regression")
 def add_options(parser: argparse.ArgumentParser) -> None:
     """All of them, with what to train on."""
     _add_options(parser)
+    images.add_options(parser)
     add_machine_options(parser)
     _add_output_options(parser)
 

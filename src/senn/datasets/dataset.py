@@ -31,12 +31,14 @@ class Dataset:
     feature_names: tuple[str, ...]
     target_name: str
     images: bool = False  # pixels in [0, 1], which are not to be standardised
+    image_shape: tuple[int, ...] = ()  # (H, W) or (H, W, C) of what the features are pixels of
     notes: tuple[str, ...] = ()  # what the user should know: how the task was told, and the like
 
 
 def make_dataset(
-    name: str, features: Features, targets: Targets, rows: Rows, images: bool = False
-) -> Dataset:
+    name: str, features: Features, targets: Targets, rows: Rows, images: bool = False,
+    image_shape: tuple[int, ...] = (),
+) -> Dataset:  # fmt: skip
     """A data set of the given rows for training and for testing."""
     train, test = rows
     return Dataset(
@@ -50,5 +52,6 @@ def make_dataset(
         feature_names=features.names,
         target_name=targets.name,
         images=images,
+        image_shape=image_shape,
         notes=targets.notes + features.notes,
     )

@@ -18,7 +18,8 @@ def digits_dataset(name: str, options: Options) -> Dataset:
     pixels, labels = digits_arrays()
     features = Features((pixels / 16).astype(np.float32), pixel_names(8, 8), ())
     targets = coded("digit", labels, 10)
-    return make_dataset(name, features, targets, random_rows(targets, options), images=True)
+    rows = random_rows(targets, options)
+    return make_dataset(name, features, targets, rows, images=True, image_shape=(8, 8))
 
 
 def digits_arrays() -> tuple[np.ndarray, np.ndarray]:

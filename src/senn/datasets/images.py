@@ -22,8 +22,13 @@ def image_rows(x: np.ndarray) -> tuple[np.ndarray, bool]:
 def image_features(x: np.ndarray) -> tuple[Features, bool]:
     """The pixels of images as features, and whether they are in [0, 1]."""
     rows, in_unit = image_rows(x)
-    height, width, *channels = x.shape[1:]
+    return check_features(rows, image_names(x.shape[1:]), min_rows=MIN_ROWS), in_unit
+
+
+def image_names(shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The names of features that are the pixels of images (H, W) or (H, W, C)."""
+    height, width, *channels = shape
     names = pixel_names(height, width)
-    if channels:
-        names = tuple(f"{name}_{channel}" for name in names for channel in range(channels[0]))
-    return check_features(rows, names, min_rows=MIN_ROWS), in_unit
+    if not channels:
+        return names
+    return tuple(f"{name}_{channel}" for name in names for channel in range(channels[0]))

@@ -44,7 +44,8 @@ def mnist_dataset(name: str, options: Options) -> Dataset:
     features = Features(x, pixel_names(28, 28), (f"Read from {origin}.",))
     target_name = "digit" if name == "mnist" else "garment"
     targets = coded(target_name, np.concatenate([labels, test_labels]), 10)
-    return make_dataset(name, features, targets, first_rows(len(images)), images=True)
+    rows = first_rows(len(images))
+    return make_dataset(name, features, targets, rows, images=True, image_shape=(28, 28))
 
 
 def _find_idx_folder(name: str, data_dir: Path | None) -> Path | None:

@@ -48,4 +48,4 @@ def _images(path: Path, array: np.ndarray, options: Options) -> Dataset:
     features, in_unit = image_features(array)
     targets = check_targets(y, task=options.task, name=labels.stem)
     data = make_dataset(path.name, features, targets, random_rows(targets, options))
-    return replace(data, images=in_unit)
+    return replace(data, images=in_unit, image_shape=array.shape[1:])

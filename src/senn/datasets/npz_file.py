@@ -45,7 +45,8 @@ def npz_dataset(path: Path, options: Options) -> Dataset:
     features = features._replace(notes=features.notes + notes)
     targets = check_targets(y, task=options.task, name=y_key)
     rows = _given_rows(targets, n_train) if test else random_rows(targets, options)
-    return make_dataset(path.name, features, targets, rows, images=in_unit)
+    shape = x.shape[1:] if are_images(x) else ()
+    return make_dataset(path.name, features, targets, rows, images=in_unit, image_shape=shape)
 
 
 def _features(x: np.ndarray, options: Options) -> tuple[Features, bool]:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ from senn import __version__
 from senn.columns.encoder import Columns
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
-from senn.standalone import numpy_columns, numpy_predict
+from senn.standalone import numpy_predict
 
-IMPORT = "from senn.standalone.numpy_columns import encode\n"
+NEEDED = {"numpy_columns": "From columns to inputs", "numpy_conv": "From images to rows"}
 
 
 def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
@@ -37,13 +38,19 @@ def to_numpy(estimator: Any, path: str | os.PathLike[str]) -> None:
 
 
 def program() -> str:
-    """The source of `numpy_predict`, with that of `numpy_columns` where it imports it."""
+    """The source of `numpy_predict`, with that of what it imports of senn."""
     source = Path(numpy_predict.__file__).read_text("utf-8")
-    needed = Path(numpy_columns.__file__).read_text("utf-8")
-    _, _, needed = needed.partition('"""\n\n')  # the end of its docstring
-    imports, _, needed = needed.partition("import numpy as np\n")
-    source = source.replace(IMPORT, f"# --- From columns to inputs ---\n{needed}\n")
-    return source.replace("import json\n", f"import json\n{imports.rstrip()}\n", 1)
+    known = {line for line in source.splitlines() if line.startswith(("import ", "from "))}
+    for module, what in NEEDED.items():
+        text = Path(numpy_predict.__file__).with_name(f"{module}.py").read_text("utf-8")
+        _, _, text = text.partition('"""\n\n')  # the end of its docstring
+        imports, _, text = text.partition("import numpy as np\n")
+        first, rest = re.split(rf"from senn\.standalone\.{module} import .*\n", source)
+        source = f"{first}# --- {what} ---\n{text}\n{rest}"
+        new = [line for line in imports.splitlines() if line and line not in known]
+        known.update(new)
+        source = source.replace("import json\n", "\n".join(["import json", *new, ""]), 1)
+    return source
 
 
 def program_beside(path: str | os.PathLike[str]) -> Path:
@@ -71,6 +78,9 @@ def _arrays(parts: Parts) -> dict[str, Any]:
     ):
         arrays |= {f"weight_{m}": weight, f"bias_{m}": bias, f"sources_{m}": np.array(nodes)}
     arrays |= {f"theta_{m}": theta for m, theta in enumerate(parts.thetas)}
+    arrays |= {f"patches_{m}": np.array(cut.numbers) for m, cut in enumerate(parts.patches)}
+    if parts.patches:
+        arrays["image_shape"] = np.array(parts.image_shape)
     if parts.columns is not None:
         arrays |= _columns(parts.columns)
     if parts.inputs is not None:

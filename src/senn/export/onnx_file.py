@@ -11,6 +11,7 @@ from senn import __version__
 from senn.columns import treatments
 from senn.export.onnx_columns import ML, ML_OPSET, table_inputs
 from senn.export.onnx_graph import Graph
+from senn.export.onnx_images import convolutions, image_input
 from senn.export.parts import Parts, parts_of
 from senn.files import write_atomically
 from senn.nn.activation import activation_called
@@ -33,7 +34,7 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET)
     other table each column is an input of its name [N, 1], or `column NAME` if an output is called
     so: double for numbers (NaN for a gap), flags (0 and 1) and dates (days since 1970), string for
     categories ("" for a gap). `columns` among the metadata has their kinds; those that were left
-    out are no inputs.
+    out are no inputs. Of images the input is `X` float32, of the shape that training had.
 
     A classifier has the outputs `label` [N] and `probabilities` [N, classes], its columns in the
     order of `classes_`; of several labels a row `label` is [N, L] of 0 and 1; a regressor
@@ -48,8 +49,9 @@ def to_onnx(estimator: Any, path: str | os.PathLike[str], *, opset: int = OPSET)
 def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     """The model that `to_onnx` writes."""
     graph = Graph()
-    rows, x = table_inputs(graph, parts)
-    y = _network(graph, parts, _prepared_inputs(graph, parts, x))
+    rows, x = image_input(graph, parts) if parts.patches else table_inputs(graph, parts)
+    network = convolutions if parts.patches else _network
+    y = network(graph, parts, _prepared_inputs(graph, parts, x))
     outputs = _outputs_of(parts)(graph, parts, y)
     opsets = [helper.make_opsetid("", opset)]
     if any(node.domain == ML for node in graph.nodes):

@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from senn.columns.encoder import Columns
 from senn.estimators import SENNClassifier, SENNRegressor
 from senn.rescaling import Inputs
+from senn.standalone.numpy_conv import Cut
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,8 @@ class Parts:
 
     Nodes are what linear maps read: node 0 the prepared row, node l + 1 hidden layer l. Map m
     computes z = [nodes of sources[m], side by side] @ weights[m] + biases[m]; for all but the last
-    map, the activation of z is the next node.
+    map, the activation of z is the next node. Of images [N, H, W, C] it does so at every place, and
+    the first of its nodes is cut into patches (`patches[m]`).
     """
 
     weights: tuple[np.ndarray, ...]  # [I, O] float32 each
@@ -32,6 +34,8 @@ class Parts:
     one_output: bool  # a regression whose predictions are [N], not [N, O]
     feature_names: tuple[str, ...]
     columns: Columns | None  # how a table becomes inputs, if that is known
+    patches: tuple[Cut, ...] = ()  # of every map, if the inputs are images
+    image_shape: tuple[int, ...] = ()  # and what those are: (H, W) or (H, W, C)
 
     @property
     def hidden_sizes(self) -> tuple[int, ...]:
@@ -64,6 +68,8 @@ def parts_of(estimator: Any) -> Parts:
         one_output=not classifies and estimator._one_output,
         feature_names=tuple(map(str, estimator.feature_names_)),
         columns=estimator._columns,
+        patches=tuple(network.patches),
+        image_shape=estimator._image_shape,
     )
 
 

@@ -17,7 +17,7 @@ from senn.nn.dense import Dense
 from senn.nn.graph import Graph
 from senn.nn.sites import DenseSite, UnitwiseSite
 from senn.nn.spaces import Port, Space, births, first_units, next_capacity
-from senn.nn.tapped import AbstractLayered, Taps
+from senn.nn.tapped import AbstractLayered, Taps, alongside
 from senn.plain import source_nodes
 
 CUT_NORMAL_STD = 0.87962566103423978  # of a standard normal cut off at ±2
@@ -159,10 +159,7 @@ class MLP(AbstractLayered):
 
     def alongside(self, position: int) -> range:
         """The maps that read all that map `position` does: it, and those past residual layers."""
-        last = position
-        while last < len(self.hidden) and self.hidden[last].residual:
-            last += 1
-        return range(position, last + 1)
+        return alongside([layer.residual for layer in self.hidden], position)
 
     def with_layer(self, position: int, slots: int, *, beside: bool) -> "MLP":
         """A residual layer, or one in place of what the map reads."""

@@ -80,16 +80,16 @@ class AbstractMap(AbstractSite):
         """T, the positions of an example at which it is applied."""
         return 1
 
-    def of_row(self, slots: Any) -> Any:
-        """What is said of the slots of a space [c], for every number that they are in a row."""
+    def of_row(self, slots: Any, block: int = 0) -> Any:  # noqa: ARG002
+        """What is said of a block's slots [c], for every number that they are in a row."""
         return slots
 
     def laid(self, rows: Float[Array, "N T P"]) -> Float[Array, "N *t P"]:
         """The inverse of `outs`: rows of outputs as the network has them."""
         return rows[:, 0]
 
-    def spread(self, units: Float[Array, "N *t P"]) -> Float[Array, "N T P n"]:
-        """What each of P units more of a space, given by what they output, adds to the rows."""
+    def spread(self, units: Float[Array, "N *t P"], block: int = 0) -> Float[Array, "N T P n"]:  # noqa: ARG002
+        """What each of P units more in a block, given by what they output, adds to the rows."""
         return units[:, None, :, None]
 
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 
 from senn.arrays import path_of
 from senn.nn.graph import Graph, shapes_in_use
-from senn.nn.spaces import alive, births, slots, units
+from senn.nn.spaces import SLOTS_AT_ONCE, alive, births, slots, units
 
 Net = TypeVar("Net", bound="AbstractTapped")
 
@@ -133,12 +133,14 @@ class AbstractTapped(eqx.Module):
     def inputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
         """Which of the numbers that linear map `position` reads are of units in use."""
         site = self.graph.maps[position]
-        return np.concatenate([site.of_row(births(self, space) >= 0) for space in site.reads])
+        reads = enumerate(site.reads)
+        return np.concatenate([site.of_row(births(self, space) >= 0, b) for b, space in reads])
 
     def active_inputs(self, position: int) -> Bool[Array, " c"]:
         """`inputs_in_use` that works under `jit`."""
         site = self.graph.maps[position]
-        return jnp.concatenate([site.of_row(alive(self, space)) for space in site.reads])
+        reads = enumerate(site.reads)
+        return jnp.concatenate([site.of_row(alive(self, space), b) for b, space in reads])
 
     def outputs_in_use(self, position: int) -> Bool[np.ndarray, " c"]:
         """Which of the slots that linear map `position` writes hold units."""
@@ -166,6 +168,11 @@ class AbstractLayered(AbstractTapped):
         """All linear maps."""
         return range(len(self.graph.maps))
 
+    @property
+    def slots_at_once(self) -> int:
+        """Capacities of new layers are multiples of it."""
+        return SLOTS_AT_ONCE
+
     @abstractmethod
     def alongside(self, position: int) -> range:
         """The maps that read all that map `position` does: it, and those past residual layers."""
@@ -187,3 +194,11 @@ class AbstractLayered(AbstractTapped):
             f"{self.graph.hidden[position].name} cannot be taken out whole: {type(self).__name__} "
             "has no such layers; leave it a unit."
         )
+
+
+def alongside(residual: Sequence[bool], position: int) -> range:
+    """The maps that read all that map `position` does: it, and those past residual layers."""
+    last = position
+    while last < len(residual) and residual[last]:
+        last += 1
+    return range(position, last + 1)

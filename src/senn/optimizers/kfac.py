@@ -11,33 +11,24 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from senn.arrays import following, key_of, to_device, zeros, zeros_like
 from senn.batches import Batch, InputMoment
-from senn.blocks import in_use, walk
-from senn.curvature import second_moment, through
+from senn.curvature import through
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
-from senn.losses import AbstractLoss, AbstractMetric, signs
-from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
+from senn.losses import AbstractLoss, AbstractMetric
+from senn.nn.sites import AbstractSite, UnitwiseSite
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers.base import AbstractOptimizer, StepInfo
-
-# What a block of rows computes stays in a core's cache; larger batches keep all cores busy.
-ROWS_IN_CACHE, MOST_IN_CACHE = 128, 2**18  # rows of a block; numbers in a batch
+from senn.optimizers.kfac_factors import (
+    Block,
+    Factors,
+    Sites,
+    factors_on,
+    others_of,
+    reads_inputs,
+    seen_on,
+)
 
 Tree = TypeVar("Tree")
-Sites = tuple[AbstractSite, ...]
-
-
-class Factors(NamedTuple):
-    """Running second moments of one linear map."""
-
-    A: Float[Array, "I I"] | None  # its inputs, those of the network aside; None if no others
-    S: Float[Array, "O O"]  # metric draws at its outputs
-
-
-class Block(NamedTuple):
-    """The exact curvature of coefficients of units, E[φφᵀ s²]."""
-
-    block: Float[Array, "c F F"]
 
 
 class Inverse(NamedTuple):
@@ -80,6 +71,10 @@ class KFAC(AbstractOptimizer):
     loss, so that directions in which the inputs hardly vary, which P amplifies, are kept from
     fitting noise. After growth, factors start anew from the next batch.
 
+    Of a network with maps that are applied at several positions, the factors come from some
+    `examples` of every few steps (`every`), which cost little beside the step, and the clip goes
+    by the rate as it is before annealing.
+
     The defaults were chosen on validation rows of MNIST and Fashion-MNIST (50 and 64 units), and
     on rows held out from the training rows of small tables.
     """
@@ -94,6 +89,8 @@ class KFAC(AbstractOptimizer):
     prior: float | None = None
     decay: float = 0.95  # of the running means
     refresh: int = 5  # steps between inversions
+    examples: int = 32  # of maps with positions: of a batch, for the factors
+    every: int = 4  # and steps between those; inversions come half as often
     seed: int = 0  # of the metric draws
 
     def __check_init__(self):  # noqa: D105
@@ -106,8 +103,9 @@ class KFAC(AbstractOptimizer):
                 raise ValueError(f"{name} must be in [0, 1); got {getattr(self, name)!r}.")
         if self.prior is not None and not self.prior >= 0:
             raise ValueError(f"prior must be 0 or above; got {self.prior!r}.")
-        if not self.refresh >= 1:
-            raise ValueError(f"refresh must be at least 1; got {self.refresh!r}.")
+        for name in ("refresh", "examples", "every"):
+            if not getattr(self, name) >= 1:
+                raise ValueError(f"{name} must be at least 1; got {getattr(self, name)!r}.")
 
     def init(self, network: AbstractTapped) -> KFACState:
         """No velocity, and factors that the first batch will fill."""
@@ -173,10 +171,14 @@ class KFAC(AbstractOptimizer):
         scale: Float[Array, ""],
     ) -> tuple[AbstractTapped, KFACState, StepInfo]:
         """One step on one batch; `scale` multiplies the learning rate."""
-        sites = network.graph.sites
-        g, new, value = seen_on(network, loss, metric, batch, state)
-        factors = running_mean(state.factors, new, self.decay, state.age)
-        kept = (state.age >= self.refresh) & (state.age % self.refresh != 0)
+        sites, at_places = network.graph.sites, network.has_positions
+        if at_places:
+            g, factors, value = self._seen_at_places(network, loss, metric, batch, state)
+        else:
+            g, new, value = seen_on(network, loss, metric, batch, state)
+            factors = running_mean(state.factors, new, self.decay, state.age)
+        refresh = 2 * self.every if at_places else self.refresh
+        kept = (state.age >= refresh) & (state.age % refresh != 0)
         inverses = jax.lax.cond(
             kept,
             lambda: state.inverses,
@@ -187,7 +189,9 @@ class KFAC(AbstractOptimizer):
         direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
         most = loss.kl_clip if self.kl_clip is None else self.kl_clip
-        clip = jnp.sqrt(most / jnp.maximum(rate**2 * eta, most))
+        # Else an annealed rate would shorten no step before it is below what the clip leaves.
+        clipped = self.learning_rate if at_places else rate
+        clip = jnp.sqrt(most / jnp.maximum(clipped**2 * eta, most))
         velocity = jax.tree.map(
             lambda v, d: self.momentum * v + clip * d, state.velocity, direction
         )
@@ -199,66 +203,30 @@ class KFAC(AbstractOptimizer):
         info = StepInfo(value, eta, jnp.array(0), jnp.zeros_like(value))
         return eqx.apply_updates(network, updates), after, info
 
-
-def seen_on(
-    network: AbstractTapped,
-    loss: AbstractLoss,
-    metric: AbstractMetric,
-    batch: Batch,
-    state: KFACState,
-) -> tuple[Any, tuple[Factors | Block, ...], Float[Array, ""]]:
-    """The gradient, the factors and the loss on a batch, which is looked at in blocks of rows.
-
-    So rows that only fill it up take little time, and what is computed of a block stays in the
-    processor's cache.
-    """
-
-    def seen_in(given: tuple[Batch, Array], _: Any):
-        rows, u = given
-        seen, n = through(network, loss, metric, rows), rows.x.shape[0]
-        g_y = seen.loss.gradient(seen.outputs, rows.y)
-        g = seen.back(g_y * rows.weight[:, None] / n)[0]
-        draws = seen.back(seen.metric.root(seen.outputs, u))[1]
-        new = second_moments(network.graph.sites, network, seen.rows, draws, rows.weight)
-        return (), (g, new, jnp.mean(rows.weight * seen.loss(seen.outputs, rows.y)))
-
-    rows = ROWS_IN_CACHE if batch.x.size < MOST_IN_CACHE else batch.x.shape[0]
-    u = signs(state.key, (batch.x.shape[0], network.out_slots), network.dtype)
-    blank = ((), (state.velocity, state.factors, state.examples))  # of these shapes
-    return walk(seen_in, (batch, u), in_use(batch.weight, rows), rows, blank)[1]
-
-
-def second_moments(
-    sites: Sites,
-    network: AbstractTapped,
-    rows: tuple[Float[Array, "N _ *_"], ...],
-    draws: tuple[Float[Array, "N _ _"], ...],
-    weight: Float[Array, " N"],
-) -> tuple[Factors | Block, ...]:
-    """The factors of every site on one batch, by what it reads and by draws at its outputs."""
-
-    def of(site: AbstractSite, a, s) -> Factors | Block:
-        if isinstance(site, UnitwiseSite):
-            return Block(_unit_blocks(a, weight[:, None, None] * s**2 / len(weight)))
-        a = a[..., _others(site, network)]
-        A = second_moment(a, weight, a.shape[0] * a.shape[1]) if a.shape[-1] else None
-        return Factors(A, second_moment(s, weight))
-
-    return tuple(map(of, sites, rows, draws))
-
-
-def _unit_blocks(
-    phi: Float[Array, "N T F c"], square: Float[Array, "N T c"]
-) -> Float[Array, "c F F"]:
-    """Σ φφᵀ s² of every unit; as sums down columns, five times as fast as one `einsum`."""
-    F = range(phi.shape[2])
-    sums = {
-        (f, g): jnp.sum(phi[:, :, f] * phi[:, :, g] * square, axis=(0, 1))
-        for f in F
-        for g in range(f + 1)
-    }
-    rows = [[sums[max(f, g), min(f, g)] for g in F] for f in F]
-    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
+    def _seen_at_places(
+        self,
+        network: AbstractTapped,
+        loss: AbstractLoss,
+        metric: AbstractMetric,
+        batch: Batch,
+        state: KFACState,
+    ) -> tuple[Any, tuple[Factors | Block, ...], Float[Array, ""]]:
+        """The gradient, the factors as they are now, and the loss."""
+        seen = through(network, loss, metric, batch)
+        g_y = seen.loss.gradient(seen.outputs, batch.y)
+        g = seen.back(g_y * batch.weight[:, None] / len(batch.weight))[0]
+        value = jnp.mean(batch.weight * seen.loss(seen.outputs, batch.y))
+        factors = jax.lax.cond(
+            state.age % self.every == 0,
+            lambda: running_mean(
+                state.factors,
+                factors_on(network, loss, metric, batch[: self.examples], state.key),
+                self.decay,
+                state.age // self.every,
+            ),
+            lambda: state.factors,
+        )
+        return g, factors, value
 
 
 def invert(
@@ -271,7 +239,7 @@ def invert(
         if isinstance(f, Block):
             return ()
         parts, mean_S = [], relative_ridge(f.S, 1.0)
-        if _reads_inputs(site):
+        if reads_inputs(site):
             ridge = root * jnp.sqrt(inputs.mean / mean_S)
             parts.append(Inverse(ridge, inverse(f.S, damping / ridge)))
         if f.A is not None:
@@ -297,9 +265,9 @@ def precondition(
         if isinstance(f, Block):
             damped = f.block + damping * jnp.eye(f.block.shape[-1], dtype=f.block.dtype)
             return solve_small(damped, G)
-        if not _reads_inputs(site):
+        if not reads_inputs(site):
             return parts[0].A @ G @ parts[0].S
-        others = _others(site, g)
+        others = others_of(site, g)
         first, rest = parts[0], parts[1:]
         own = jnp.concatenate([G[: others.start], G[others.stop :]])
         solved = inputs.solve(first.A, own) @ first.S
@@ -325,19 +293,6 @@ def _put(tree: Tree, sites: Sites, matrices: Iterable[Array]) -> Tree:
     return tree
 
 
-def _reads_inputs(site: AbstractSite) -> bool:
-    """Whether the factor of the network's inputs, which holds the constant, is that of its own."""
-    return isinstance(site, DenseSite) and site.reads_inputs and site.bias is not None
-
-
-def _others(site: AbstractSite, tree: Any) -> slice:
-    """Which of the rows that a map reads are not the network's inputs, nor their constant."""
-    if not (isinstance(site, DenseSite) and _reads_inputs(site)):
-        return slice(None)
-    first, *others = site.widths(tree)
-    return slice(first, first + sum(others))
-
-
 def _blank(network: AbstractTapped):
     """Factors and inverses of the right shapes, all zero."""
 
@@ -345,14 +300,14 @@ def _blank(network: AbstractTapped):
         rows, columns = site.shape(network)
         if isinstance(site, UnitwiseSite):
             return Block(zeros((columns, rows, rows), network.dtype))
-        n = len(range(rows)[_others(site, network)])
+        n = len(range(rows)[others_of(site, network)])
         A = zeros((n, n), network.dtype) if n else None
         return Factors(A, zeros((columns, columns), network.dtype))
 
     def inverses(site: AbstractSite, f: Factors | Block) -> tuple[Inverse, ...]:
         if isinstance(f, Block):
             return ()
-        of_inputs = (zeros((), f.S.dtype),) if _reads_inputs(site) else ()
+        of_inputs = (zeros((), f.S.dtype),) if reads_inputs(site) else ()
         return tuple(Inverse(A, f.S) for A in (*of_inputs, f.A) if A is not None)
 
     sites = network.graph.sites

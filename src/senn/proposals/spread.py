@@ -67,6 +67,9 @@ class SpreadProblem(eqx.Module):
     activation: Activation = eqx.field(static=True)
     source: AbstractMap = eqx.field(static=True)
     readers: tuple[AbstractMap, ...] = eqx.field(static=True)
+    blocks: tuple[int, ...] = eqx.field(
+        static=True
+    )  # of the readers' that the units would stand in
     square: bool = eqx.field(static=True, default=False)
 
     @property
@@ -82,7 +85,8 @@ class SpreadProblem(eqx.Module):
         phi = self.activation.features(z)
         a = phi[0] if units.theta is None else jnp.einsum("fntp,pf->ntp", phi, units.theta[..., 0])
         a = self.source.laid(a * view.root_weight[:, None, None])
-        return tuple(reader.spread(a) for reader in self.readers)
+        at = zip(self.readers, self.blocks, strict=True)
+        return tuple(reader.spread(a, block) for reader, block in at)
 
     def steps(self, units: Units) -> Steps:
         """By the factors, on the fitting sample."""
@@ -153,10 +157,12 @@ def spread_problem(
     activation: Activation,
     *,
     damping: float,
+    blocks: Sequence[int] | None = None,
 ) -> SpreadProblem:
     """The problem of units that are outputs of map `source`, and are read by `readers`.
 
     Each with what it sees on the fitting and on the held-out sample; `damping` is relative.
+    `blocks` says in which of the readers' blocks the units would stand, by default in the first.
     """
     site, *reads = source
     fits, held_out, metrics, (ridge, rms, eta, scale) = _residuals(tuple(readers), damping=damping)
@@ -167,7 +173,7 @@ def spread_problem(
     sites = tuple(reader for reader, *_ in readers)
     return SpreadProblem(
         fit_view, other_view, metrics, ridge, rms, eta, scale, inputs, np.ones(1, bool),
-        activation, site, sites,
+        activation, site, sites, tuple(blocks or (0,) * len(sites)),
     )  # fmt: skip
 
 

@@ -212,6 +212,8 @@ def activation(story: Story, layer: int, unit: int) -> str:
 def _inputs(story: Story, nodes: list[Node], middle: float) -> list[Element]:
     shape = story.image_shape
     size = f"{shape[0]} × {shape[1]} pixels" if shape else f"{story.network.in_size:,}"
+    if story.network.grid:
+        size = f"images of {size}"
     return _end("inputs", size, story.features, nodes, middle, "right")
 
 

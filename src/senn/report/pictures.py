@@ -5,7 +5,9 @@ from xml.etree.ElementTree import Element
 import jax.numpy as jnp
 import numpy as np
 
-from senn.nn.connections import connections
+from senn.nn.connections import connections, in_use
+from senn.nn.spaces import Space, leaf_at
+from senn.nn.tapped import AbstractTapped
 from senn.report.architecture import about, theta_of
 from senn.report.colour import birth_colour
 from senn.report.markup import section, svg, tag
@@ -15,25 +17,23 @@ from senn.report.story import Story
 ORANGE, BLUE = (224, 104, 20), (40, 110, 214)  # positive, negative
 CURVE = np.linspace(-5, 5, 61)
 EXPLANATION = (
-    "The incoming weights of each unit that reads the image, orange where bright pixels raise it "
-    "and blue where they lower it, on a scale of its own, in the order in which the units came. "
-    "Below each is its activation σ(z) for z from −5 to 5."
+    "The incoming weights of each unit that reads the image (of a convolution its kernel, the "
+    "channels beside one another), orange where bright pixels raise it and blue where they lower "
+    "it, on a scale of its own, in the order in which the units came. Below each is its activation "
+    "σ(z) for z from −5 to 5."
 )
 
 
 def pictures(story: Story) -> Element | None:
     """The section of the incoming weights, if the inputs are images and there are units."""
-    shape, cards = story.image_shape, []
-    if shape is None:
-        return None
+    read = _filters(story.network) if story.network.grid else _weights(story)
     graph = story.network.graph
-    for source, target, weight in connections(story.network):
-        if graph.inputs == (source,) and target in graph.hidden:
-            layer = graph.hidden.index(target)
-            cards += [
-                (story.lineage.layers[layer][u], layer, u, weight[:, u].reshape(shape))
-                for u in range(weight.shape[1])
-            ]
+    cards = [
+        (story.lineage.layers[layer][u], layer, u, picture)
+        for target, pictures in read
+        for layer in [graph.hidden.index(target)]
+        for u, picture in enumerate(pictures)
+    ]
     if not cards:
         return None
     cards.sort(key=lambda card: card[:3])
@@ -41,6 +41,31 @@ def pictures(story: Story) -> Element | None:
     return section(
         "What its units look for", EXPLANATION, tag("div", *drawn, class_="gallery"), id_="units"
     )
+
+
+def _weights(story: Story) -> list[tuple[Space, list[np.ndarray]]]:
+    """Of every space that reads the pixels, the incoming weights of its units."""
+    shape, graph = story.image_shape, story.network.graph
+    return [
+        (target, [column.reshape(shape) for column in weight.T])
+        for source, target, weight in connections(story.network)
+        if shape is not None and graph.inputs == (source,) and target in graph.hidden
+    ]
+
+
+def _filters(network: AbstractTapped) -> list[tuple[Space, list[np.ndarray]]]:
+    """Of every stage that reads the images, the kernels; those of channels beside one another."""
+    graph, found = network.graph, []
+    for m, site in enumerate(graph.maps):
+        target = graph.written_by(m)
+        if site.reads[0] not in graph.inputs or target not in graph.hidden:
+            continue
+        kernel = np.asarray(leaf_at(network, site.weights[0]))[:, :, : network.in_size]
+        kernel = kernel[..., in_use(network, target)]
+        # [k, l, C, O] to O pictures [k, C × l]
+        found.append((target, [k.transpose(0, 2, 1).reshape(len(k), -1)
+                               for k in np.moveaxis(kernel, 3, 0)]))  # fmt: skip
+    return found
 
 
 def _card(story: Story, layer: int, unit: int, weight: np.ndarray) -> Element:

@@ -52,6 +52,8 @@ class Story:
     @property
     def image_shape(self) -> tuple[int, int] | None:
         """Height and width, if the inputs are the pixels of an image."""
+        if self.network.grid:
+            return self.network.grid  # pyright: ignore[reportReturnType]
         shape = IMAGES.get(str(self.run.settings.get("data")).lower())
         return shape if shape and shape[0] * shape[1] == self.network.in_size else None
 

@@ -8,7 +8,8 @@
     model_predict.predict_proba(model, X)  # [N, classes], in the order of model["classes"]
 
 X [N, I] has a column for each of model["feature_names"], in that order; words, dates and gaps
-(None, NaN) are welcome where training had them. All is computed in float32 if that holds the type
+(None, NaN) are welcome where training had them; or images [N, H, W] or [N, H, W, C] of
+model["image_shape"]. All is computed in float32 if that holds the type
 of X exactly, else in float64. What comes out for a row is the same
 bit for bit whichever rows stand beside it, and whether it is one of many or alone.
 
@@ -21,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from senn.standalone.numpy_columns import encode
+from senn.standalone.numpy_conv import cut_of, cut_rows
 
 # BLAS rounds a product as its shape, the place in it and its threads have it. So products have one
 # shape, at most 8 × 1024 × 32: small enough for OpenBLAS to take one thread, and such that all
@@ -28,6 +30,7 @@ from senn.standalone.numpy_columns import encode
 # takes 12 of them at once, and sums up the other 4 in another order).
 ROWS, DEPTH, COLUMNS = 8, 1024, 32
 ROWS_AT_ONCE = 512  # which bounds the memory, whatever the number of rows
+NUMBERS_AT_ONCE = 2**21  # in patches of images, likewise
 FAR = 1e9  # times a bound: as good as infinite, and of a finite square
 
 
@@ -93,6 +96,8 @@ def load(path):
 
 def outputs(model, X):
     """Outputs [N, O] of the network for rows X [N, I]: logits, or standardised targets."""
+    if "image_shape" in model:
+        return _outputs_of_images(model, np.asarray(X))
     x = np.asarray(X if hasattr(X, "dtype") or "columns" not in model else np.array(X, object))
     if x.ndim != 2 or x.shape[1] != len(model["feature_names"]):
         raise ValueError(f"X must be [rows, {len(model['feature_names'])}]; got {x.shape}.")
@@ -102,6 +107,15 @@ def outputs(model, X):
         x = np.where(np.isnan(x), model["fill"].astype(x.dtype), x)
     dtype = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
     return forward(layers(model, dtype), x, inputs_of(model))
+
+
+def _outputs_of_images(model, x):
+    shape = tuple(int(n) for n in model["image_shape"])
+    wanted = [shape, *([(*shape, 1)] if len(shape) == 2 else [shape[:2]] if shape[2] == 1 else [])]
+    if x.shape[1:] not in wanted:
+        raise ValueError(f"X must be images of shape {shape}; got X of shape {x.shape}.")
+    dtype = np.float32 if np.can_cast(x.dtype, np.float32) else np.float64
+    return forward(layers(model, dtype), x.reshape(len(x), *shape[:2], -1), inputs_of(model))
 
 
 def inputs_of(model):
@@ -162,22 +176,29 @@ def layers(model, dtype):
     Node 0 is the row, node l + 1 hidden layer l. For every map, which reads some nodes: its
     number of outputs; for each piece of a node, at most `DEPTH` deep, the node, where the piece
     begins and ends in it, and the weights [tiles, depth, COLUMNS]; the bias [tiles, 1, COLUMNS];
-    and the activation with its θ [F, tiles, 1, COLUMNS], or None for the outputs.
+    and the activation with its θ [F, tiles, 1, COLUMNS], or None for the outputs. Of a
+    convolutional network that, the nodes that it reads, and how rows are cut out of them.
     """
     sigma, made, m = ACTIVATIONS[str(model["activation"])], [], 0
     sizes = [len(model["weight_0"])]  # of the nodes
+    images = "patches_0" in model
     while f"weight_{m}" in model:
         weight, bias, theta = (model.get(f"{name}_{m}") for name in ("weight", "bias", "theta"))
+        # Of images the rows are cut out for each map by itself, and are its node 0.
+        nodes = [(0, len(weight))] if images else [(n, sizes[n]) for n in model[f"sources_{m}"]]
         pieces, start = [], 0
-        for node in model[f"sources_{m}"]:
-            for first in range(0, sizes[node], DEPTH):
-                last = min(first + DEPTH, sizes[node])
+        for node, size in nodes:
+            for first in range(0, size, DEPTH):
+                last = min(first + DEPTH, size)
                 tiles = _tiles(weight[start + first : start + last], dtype)
                 pieces.append((int(node), first, last, tiles.swapaxes(0, 1).copy()))
-            start += sizes[node]
+            start += size
         activate = sigma if f"weight_{m + 1}" in model else None
         theta = theta if theta is None else _tiles(theta, dtype)[:, :, None]
-        made.append((len(bias), pieces, _tiles(bias, dtype)[:, None], activate, theta))
+        layer = (len(bias), pieces, _tiles(bias, dtype)[:, None], activate, theta)
+        if images:
+            layer = (layer, model[f"sources_{m}"], cut_of(model[f"patches_{m}"]))
+        made.append(layer)
         sizes.append(len(bias))
         m += 1
     return made
@@ -191,10 +212,12 @@ def _tiles(array, dtype):
 
 
 def forward(layers, x, inputs=None):
-    """Outputs [N, O] in float64, computed in the type of the layers, for rows x [N, I].
+    """Outputs [N, O] in float64, computed in the type of the layers, for rows x [N, I] or images.
 
     With `inputs`, the rows are prepared so first, in float64.
     """
+    if len(layers[0]) == 3:
+        return _of_images(layers, x, inputs)
     n, dtype = len(x), layers[0][2].dtype
     wide = x.shape[1] + (0 if inputs is None else len(inputs.column))
     y = np.empty((n, layers[-1][0]))
@@ -224,3 +247,28 @@ def _outputs(layers, x):
             # [blocks, ROWS, tiles × COLUMNS]
             nodes.append(a.swapaxes(1, 2).reshape(len(x), ROWS, -1)[:, :, :size])
     return nodes[-1].reshape(-1, layers[-1][0])
+
+
+def _of_images(layers, x, inputs):
+    """The same of images [N, H, W, C]: every patch is a row."""
+    dtype, size = layers[0][0][2].dtype, layers[-1][0][0]
+    numbers = (
+        np.prod(cut.out_shape) * sum(last - first for _, first, last, _ in of[1])
+        for of, _, cut in layers
+    )
+    most = max(int(np.prod(x.shape[1:])), *numbers)
+    at_once = max(1, int(NUMBERS_AT_ONCE // most))
+    y = np.empty((len(x), size))
+    for start in range(0, len(x), at_once):
+        part = x[start : start + at_once]
+        nodes = [(part if inputs is None else inputs(part)).astype(dtype, copy=False)]
+        for layer, sources, cut in layers:
+            first, *others = (nodes[int(n)] for n in sources)
+            rows = np.concatenate([cut_rows(first, cut), *others], axis=-1)
+            places, wide = rows.shape[:3], rows.shape[3]
+            n = len(part) * places[1] * places[2]
+            blocks = np.zeros((-(-n // ROWS), ROWS, wide), dtype)
+            blocks.reshape(-1, wide)[:n] = rows.reshape(n, wide)
+            nodes.append(_outputs([layer], blocks)[:n].reshape(*places, layer[0]))
+        y[start : start + at_once] = nodes[-1].reshape(len(part), size)
+    return y

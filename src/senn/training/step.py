@@ -22,6 +22,7 @@ LARGE_STEP = 3 * 2**17  # numbers in a batch, from which the speed of a step mat
 def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) -> Any:
     """The steps of one chunk; if `prepared`, their program is compiled in the background."""
     large = chunk.rows.shape[1] * math.prod(chunk.data.x.shape[1:]) >= LARGE_STEP
+    large = large and not state.network.has_positions  # whose products are what takes the time
     compiled = train_large_chunk if large else train_chunk
     scales = rates(run, len(chunk.rows)).astype(state.scale.dtype)
     return (compiled.prepare if prepared else compiled)(

@@ -1,0 +1,68 @@
+"""What the commands do with images: for a convolutional network they keep their shape."""
+
+import argparse
+from dataclasses import replace
+from typing import Any
+
+from senn.commands.arguments import choice, layer_sizes
+from senn.commands.errors import UsageError
+
+NETWORKS = ("mlp", "conv")
+FIRST_CHANNELS = (8, 8, 8)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which network, and what it starts with if it is of convolutions."""
+    add = parser.add_argument_group("images").add_argument
+    add("--network", type=choice(NETWORKS), choices=NETWORKS, metavar="NAME", default="mlp",
+        help="mlp, or conv: convolutions, for images (default: mlp)")  # fmt: skip
+    add("--channels", type=layer_sizes, metavar="N,N",
+        help="channels per stage of convolutions to start with (default: 8,8,8)")  # fmt: skip
+
+
+def are_asked_for(arguments: argparse.Namespace) -> bool:
+    """Whether a convolutional network is; a `UsageError` for options that do not go with it."""
+    if arguments.network != "conv":
+        if arguments.channels is not None:
+            raise UsageError("--channels is for --network conv: say that too, or leave it out.")
+        return False
+    if arguments.hidden_sizes is not None:
+        raise UsageError("--hidden-sizes is for --network mlp: say --channels in its place.")
+    if arguments.n_estimators > 1:
+        raise UsageError("--n-estimators is for --network mlp: leave it out.")
+    if arguments.channels == ():
+        raise UsageError("--channels none leaves no stage: say how many, such as 8,8,8.")
+    return True
+
+
+def as_images(data: Any) -> Any:
+    """The data set with its rows of pixels as images."""
+    shape = data.image_shape
+    if not shape:
+        raise UsageError(
+            f"--network conv is for images, and {data.name} has rows of {data.x.shape[1]} "
+            "features: leave it out."
+        )
+    x, x_test = (part.reshape(len(part), *shape) for part in (data.x, data.x_test))
+    return replace(data, x=x, x_test=x_test)
+
+
+def settings(arguments: argparse.Namespace) -> dict[str, Any]:
+    """What the estimator is told of it."""
+    from senn.imaging import POLICY
+
+    return {
+        "network": "conv",
+        "channels": arguments.channels or FIRST_CHANNELS,
+        "standardize": not arguments.no_standardize,
+        "policy": POLICY,
+    }
+
+
+def columns_read(estimator: Any) -> list[str]:
+    """The columns of a table of which a model reads its inputs, pixels of images."""
+    if not estimator._image_shape:
+        return estimator.feature_names_
+    from senn.datasets.images import image_names
+
+    return [*image_names(estimator._image_shape)]

@@ -1,0 +1,67 @@
+"""What convolutional networks of estimators are trained with, unless someone says otherwise."""
+
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from senn.arrays import key_of
+from senn.nn.convnet import ConvNet
+from senn.policy import Policy
+
+POLICY = Policy(depth=False, additions_at_once=8, every=100)
+
+
+def of_images(estimator: Any) -> bool:
+    """Whether an estimator is to train a convolutional network."""
+    return estimator.network == "conv"
+
+
+def check_settings(estimator: Any) -> None:
+    """Refuse what is for rows of a table alone."""
+    for name, usual in (("n_estimators", 1), ("bins", None)):
+        given = getattr(estimator, name)
+        if given not in (usual, 0):
+            raise ValueError(f'{name}={given!r} is for network="mlp"; leave it out for images.')
+
+
+def refuse_streams(estimator: Any) -> None:
+    """Say so where `partial_fit` is called."""
+    if of_images(estimator) or estimator._image_shape:
+        raise ValueError(
+            'partial_fit is for network="mlp" so far: call fit with all images, or go on with the '
+            "network of the fit before by warm_start=True."
+        )
+
+
+def convnet(
+    estimator: Any, image_shape: tuple[int, ...], out_size: int, seed: int, policy: Policy
+) -> ConvNet:
+    """The network that an estimator starts from, for images of this shape."""
+    network = ConvNet(
+        image_shape,
+        out_size,
+        channels(estimator.channels),
+        key=key_of(seed),
+        activation=estimator.activation,
+    )
+    if policy.over_budget(network, network.hidden_sizes):
+        raise ValueError(
+            f"channels={estimator.channels!r} start with {sum(network.hidden_sizes)} units and "
+            f"{network.n_parameters} parameters, more than the budgets allow: start with fewer."
+        )
+    return network
+
+
+def channels(given: Any) -> tuple[int, ...]:
+    """Channels of every stage to start with; one number is one stage."""
+    found = (given,) if isinstance(given, Integral) else given
+    try:
+        found = tuple(found)
+    except TypeError:
+        found = ()
+    if not found or not all(isinstance(n, Integral | np.integer) and int(n) > 0 for n in found):
+        raise ValueError(
+            f"channels={given!r}: each stage needs a whole number above 0, such as (8, 8, 8)."
+        )
+    return tuple(map(int, found))
