@@ -158,6 +158,19 @@ def test_another_encoding_is_refused_in_a_sentence(tmp_path):
     refused(["train", tmp_path / "t.csv", "--encoding", "utf-8"], "no text of encoding utf-8")
 
 
+def test_bytes_that_are_no_text_after_the_first_lines(tmp_path):
+    (tmp_path / "t.csv").write_text(lines(",") + "\n" * 9000 + "1,2,\0x\n")
+    refused(["train", tmp_path / "t.csv"], "binary after its first lines")
+
+
+def test_names_of_thousands_of_characters_are_cut_in_messages(tmp_path):
+    path = target(tmp_path, [*NUMBERS[:16], "abc", *NUMBERS[17:]])
+    path.write_text(path.read_text().replace("y", "y" * 5000, 1))
+    with pytest.raises(DataError, match=r"the target 'y+\.\.\.' holds numbers") as caught:
+        load(path)
+    assert len(str(caught.value)) < 500
+
+
 # --- Targets ---------------------------------------------------------------------------------
 
 

@@ -20,7 +20,7 @@ from senn.readers import DataError, read_npy, read_npz
 from senn.standalone.numpy_columns import is_missing, texts
 from senn.table_files import distinct, named_rows, read_table, suffix_of
 from senn.text_files import TEXT_SUFFIXES, dialect_of, fitted, rows_of
-from senn.words import quoted
+from senn.words import quoted, short
 
 ROWS_AT_ONCE = 4096
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -92,8 +92,9 @@ class Chunk:
         if wrong.any():
             row = int(wrong.argmax())
             raise DataError(
-                f"row {self.first + row} has {_told(column[row])} in column {name!r}, where the "
-                f"model needs a number below {limit:.3g} in size: drop the row or fill it in first."
+                f"row {self.first + row} has {_told(column[row])} in column {short(name)}, where "
+                f"the model needs a number below {limit:.3g} in size: drop the row or fill it in "
+                "first."
             )
         return values
 

@@ -8,7 +8,7 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
@@ -90,7 +90,8 @@ def rows_of(path: Path, dialect: Dialect) -> Iterator[list[str]]:
             text = io.TextIOWrapper(file, dialect.encoding, newline="")
             for _ in range(dialect.skipped):
                 text.readline()
-            lines = chain(text, ["\n", END])  # which a quote that is never closed swallows
+            # A quote that is never closed swallows what is added.
+            lines = chain(_text_alone(text), ["\n", END])
             row: list[str] = []
             for row in csv.reader(lines, delimiter=dialect.separator, skipinitialspace=True):
                 if row != [END] and (len(row) > 1 or (row and row[0].strip())):
@@ -109,6 +110,14 @@ def rows_of(path: Path, dialect: Dialect) -> Iterator[list[str]]:
         raise DataError(f"it is no table of text ({first_sentence(error)}).") from error
     except (OSError, EOFError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise DataError(f"it cannot be read ({first_sentence(error)}).") from error
+
+
+def _text_alone(lines: Iterable[str]) -> Iterator[str]:
+    """The lines; a `DataError` for one with a NUL, which no text has."""
+    for line in lines:
+        if "\0" in line:
+            raise DataError("it is binary after its first lines, where text is wanted.")
+        yield line
 
 
 def fitted(row: list[str], width: int, number: int) -> list[str]:

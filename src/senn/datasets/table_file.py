@@ -19,7 +19,7 @@ from senn.datasets.targets import check_targets
 from senn.datasets.wording import did_you_mean
 from senn.readers import DataError
 from senn.table_files import is_empty, read_table
-from senn.words import columns_phrase, counted, quoted
+from senn.words import columns_phrase, counted, quoted, short
 
 
 def table_dataset(path: Path, options: Options) -> Dataset:
@@ -39,14 +39,14 @@ def from_table(name: str, table: Table, options: Options, notes: tuple[str, ...]
     target = table.names[place]
     dropped = _places(table.names, options.drop, "drop")
     if place in dropped:
-        raise DataError(f"{target!r} is the target, so it cannot be dropped: choose another.")
+        raise DataError(f"{short(target)} is the target, so it cannot be dropped: choose another.")
     values, kept, more = target_values(table, place, options.task)
     others = [p for p in range(table.shape[1]) if p != place and p not in dropped]
     if not others:
         raise DataError("no column is left besides the target: drop fewer.")
     features = features_of(table.select(others)[kept], options.categorical)
     if options.target is None and place < table.shape[1] - 1:
-        more = (f"The target is {target!r}, for all columns after it are empty.", *more)
+        more = (f"The target is {short(target)}, for all columns after it are empty.", *more)
     features = features._replace(notes=features.notes + notes + more)
     targets = check_targets(values, task=options.task, name=target)
     return make_dataset(name, features, targets, random_rows(targets, options))
@@ -87,8 +87,8 @@ def _target_place(table: Table, target: str | None) -> int:
         return filled[-1] if filled else table.shape[1] - 1
     if target not in table.names:
         raise DataError(
-            f"no column is called {target!r}{did_you_mean(target, table.names)}; the columns are "
-            f"{quoted(table.names)}."
+            f"no column is called {short(target)}{did_you_mean(target, table.names)}; the columns "
+            f"are {quoted(table.names)}."
         )
     return table.names.index(target)
 
@@ -98,7 +98,7 @@ def _places(names: Sequence[str], wanted: Sequence[str], what: str) -> set[int]:
     for name in wanted:
         if name not in names:
             raise DataError(
-                f"--{what} names {name!r}, but no column is called so"
+                f"--{what} names {short(name)}, but no column is called so"
                 f"{did_you_mean(name, names)}; the columns are {quoted(names)}."
             )
     return {names.index(name) for name in wanted}
