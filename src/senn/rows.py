@@ -7,6 +7,7 @@ become numbers.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
 
@@ -180,7 +181,12 @@ def _cells(table: Table) -> Iterator[list[str]]:
 def _written(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "M":
         return ["" if word == "NaT" else word for word in np.datetime_as_string(values).tolist()]
-    return ["" if is_missing(value) else str(value) for value in values.tolist()]
+    return ["" if is_missing(value) else _word(value) for value in values.tolist()]
+
+
+def _word(value: object) -> str:
+    """A cell as text; a duration as its days, the number that is learned from."""
+    return repr(value / timedelta(days=1)) if isinstance(value, timedelta) else str(value)
 
 
 def _npy_rows(path: Path, features: Sequence[str], _: str | None) -> Rows:

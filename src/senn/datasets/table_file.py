@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def from_table(name: str, table: Table, options: Options, notes: tuple[str, ...]
     others = [p for p in range(table.shape[1]) if p != place and p not in dropped]
     if not others:
         raise DataError("no column is left besides the target: drop fewer.")
-    features = features_of(table.select(others)[kept], options.categorical)
+    features = features_of(table.select(others), options.categorical, kept)
     if options.target is None and place < table.shape[1] - 1:
         more = (f"The target is {short(target)}, for all columns after it are empty.", *more)
     features = features._replace(notes=features.notes + notes + more)
@@ -52,13 +53,17 @@ def from_table(name: str, table: Table, options: Options, notes: tuple[str, ...]
     return make_dataset(name, features, targets, random_rows(targets, options))
 
 
-def features_of(table: Table, categorical: Sequence[str] = ()) -> Features:
-    """The features: an array where all are numbers without gaps, else the table."""
+def features_of(table: Table, categorical: Sequence[str] = (), kept: Any = slice(None)) -> Features:
+    """The features of the rows kept: an array where all are numbers without gaps, else the table.
+
+    How the words of a column are read is told from all rows, so that those to test on, and the
+    same file when it is predicted, are read as the others.
+    """
     check_shape(table.shape, MIN_ROWS)
     chosen = _places(table.names, categorical, "categorical")
     flags = tuple(flag or place in chosen for place, flag in enumerate(table.categorical))
     if not any(flags) and all(_is_whole(values) for values in table.columns):
-        array = np.column_stack(table.columns)
+        array = np.column_stack(table[kept].columns)
         features = check_features(array, table.names)
         coarse = is_coarse(array, np.float32)
         if coarse.any():
@@ -72,7 +77,8 @@ def features_of(table: Table, categorical: Sequence[str] = ()) -> Features:
             )
         return features
     table = replace(table, categorical=flags)
-    learn(table)  # what cannot be learned from is refused now
+    table = replace(table, readings=learn(table).specs)[kept]
+    check_shape(table.shape, MIN_ROWS)
     return Features(table, table.names, ())
 
 

@@ -6,6 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
+from senn.columns import input_names
+from senn.columns.encoder import columns_from
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
 from senn.nn.tapped import AbstractTapped
@@ -81,6 +83,8 @@ def read_story(run: Run, like: AbstractTapped | None = None) -> Story:
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    if "columns" in header:  # of which some become several inputs
+        features = input_names(columns_from(header["columns"], features, header["single"]))
     if "input_column" in arrays:
         features = names_of(Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields)), features)
     born_known = header.get("born") is not None or network.architecture is None
