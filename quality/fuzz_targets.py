@@ -20,8 +20,10 @@ from mutations import (
     Mutation,
     damage,
     in_footer,
+    in_gzip,
     in_json,
     in_json_lines,
+    in_npy,
     in_npz,
     in_safetensors,
     in_tensors,
@@ -146,6 +148,9 @@ def _npz(_: Path) -> list[bytes]:
             file = io.BytesIO()
             write(file, **_arrays(labels, test))
             files.append(file.getvalue())
+        file = io.BytesIO()
+        write(file, x_train=np.zeros((12, 2, 3), np.uint8), y_train=np.arange(12) % 2)
+        files.append(file.getvalue())
     return files
 
 
@@ -285,11 +290,11 @@ TARGETS = {
     target.name: target
     for target in (
         Target("csv", "t.csv", _csv, (damage,), _use_table, DataError),
-        Target("gzip", "t.csv.gz", _gzipped, (damage,), _use_table, DataError),
-        Target("zip", "t.zip", _zipped, (damage,), _use_table, DataError),
+        Target("gzip", "t.csv.gz", _gzipped, _mostly(in_gzip), _use_table, DataError),
+        Target("zip", "t.zip", _zipped, _mostly(in_zip), _use_table, DataError),
         Target("excel", "t.xlsx", _excel, _mostly(in_zip), _use_table, DataError),
         Target("feather", "t.feather", _feather, (damage,), _use_table, DataError),
-        Target("npy", "t.npy", _npy, (damage,), _use_table, DataError),
+        Target("npy", "t.npy", _npy, _mostly(in_npy), _use_table, DataError),
         Target("npz", "t.npz", _npz, _mostly(in_npz), senn.datasets.load, DataError),
         Target("parquet", "t.parquet", _parquet, _mostly(in_footer), _use_table, DataError),
         Target("idx", "t", _idx, (damage,), read_idx, DataError),

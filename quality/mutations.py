@@ -4,6 +4,7 @@ Random bytes rarely get past a checksum or the length of a header. The damage `i
 done inside it, and what guards it is then made right again, so that readers see it.
 """
 
+import gzip
 import io
 import json
 import random
@@ -181,6 +182,11 @@ def in_zip(rng: random.Random, data: bytes) -> bytes:
     content = members.pop(name)
     changed = rng.choice(({name: damage(rng, content)}, {f"{name}x": content}, {name: b""}, {}))
     return _zipped(members | changed, rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)))
+
+
+def in_gzip(rng: random.Random, data: bytes) -> bytes:
+    """What is packed is damaged; lengths and checksum are right."""
+    return gzip.compress(damage(rng, gzip.decompress(data)), compresslevel=1)
 
 
 def in_npy(rng: random.Random, data: bytes) -> bytes:

@@ -21,6 +21,8 @@ import senn
 from command import refused, run
 from senn.datasets import DataError
 from senn.export import to_numpy, to_onnx
+from senn.report.story import read_story
+from senn.runs import read_run
 
 RNG = np.random.default_rng(0)
 N = 150
@@ -290,6 +292,10 @@ def test_the_run_keeps_and_tells_what_was_done(tmp_path):
     assert (code, err) == (0, "")
     assert len(out.splitlines()) == N + 1
     assert run("report", tmp_path / "run")[0] == 0
+    told = read_story(read_run(tmp_path / "run"))
+    assert len(told.features) == told.network.in_size
+    names = {"town = Bonn", "built: cosine of the year", "pool: a gap", "rooms: a gap", "rooms = 3"}
+    assert names < set(told.features)
     for name in ("m.onnx", "m.npz"):
         assert run("export", tmp_path / "run", tmp_path / name)[0] == 0
 

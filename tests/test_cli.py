@@ -261,7 +261,12 @@ def test_several_networks_become_one_run(tmp_path):
     assert err.count("categories, one") <= 1  # told once
     model = senn.load(tmp_path / "run" / MODEL)
     assert len(model.inputs_.column) == 6
-    refused(["report", tmp_path / "run"], "2 networks that became one, .* one grew")
+    assert run("report", tmp_path / "run")[0] == 0
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "2 networks, each of which grew by itself, became one" in page
+    assert 'id="columns"' in page
+    assert 'id="predictions"' in page
+    assert 'id="timeline"' not in page
     refused([*words, "--label-smoothing", "0.1"], "is for classes, and 'price' is taken for num")
     code, out, _ = run("shrink", tmp_path / "run", "--max-units", "3", "--json")
     assert code == 0

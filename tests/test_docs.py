@@ -15,6 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import onnxruntime
 import pytest
 
 import senn
@@ -174,6 +175,16 @@ def test_every_snippet_is_shown_and_tested():
     shown = {s for text in SOURCES.values() for s in re.findall(r"snippets/(\w+)\.py", text)}
     assert shown == set(SNIPPETS)
     assert {f"test_snippet_{name}" for name in SNIPPETS} <= set(globals())
+
+
+def test_snippet_pipeline(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ran = run("pipeline")
+    houses, model = ran["houses"], ran["model"]
+    session = onnxruntime.InferenceSession("houses.onnx")
+    label, chances = session.run(None, {name: houses[[name]].to_numpy() for name in houses})
+    np.testing.assert_allclose(chances, model.predict_proba(houses), atol=1e-5)
+    assert label.tolist() == model.predict(houses).tolist()
 
 
 def test_snippet_convnet():

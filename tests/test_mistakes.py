@@ -1,5 +1,6 @@
 """Small inputs that went wrong once, each with what is right; and others of its kind."""
 
+import datetime
 import decimal
 import io
 
@@ -7,6 +8,7 @@ import numpy as np
 import onnxruntime
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -16,8 +18,12 @@ from sklearn.preprocessing import StandardScaler
 import senn
 from command import refused, run
 from senn import tables
-from senn.datasets import DataError, load
+from senn.columns import table_of
+from senn.datasets import DataError, check_targets, load
+from senn.datasets.options import Options
+from senn.datasets.splitting import random_rows
 from senn.export import to_numpy, to_onnx
+from senn.rows import open_rows
 
 RNG = np.random.default_rng(0)
 N = 60
@@ -156,6 +162,124 @@ def test_encodings_are_told_from_the_file(encoding, tmp_path):
 def test_another_encoding_is_refused_in_a_sentence(tmp_path):
     (tmp_path / "t.csv").write_bytes(lines(",", head="größe,b,y").encode("cp1252"))
     refused(["train", tmp_path / "t.csv", "--encoding", "utf-8"], "no text of encoding utf-8")
+
+
+RARE = {
+    "a line of sums": ("a", "Total", "number"),
+    "a word among flags": ("flag", "maybe", "category"),
+    "a letter among codes": ("code", "3A", "category"),
+    "a day beyond the months": ("day", "25/01/2021", "date"),
+    "bytes in a number": ("a", "ÿþ", "number"),
+}
+
+
+@pytest.mark.parametrize("case", RARE)
+def test_a_cell_unlike_the_others_is_read_alike_wherever_it_stands(case, tmp_path):
+    column, odd, kind = RARE[case]
+    frame = pd.DataFrame(
+        {
+            "a": [f"{i / 7:.2f}" for i in range(60)],
+            "flag": ["true", "false"] * 30,
+            "code": ["1", "2", "2"] * 20,
+            "day": [f"{1 + i % 12}/{1 + i % 11}/2021" for i in range(60)],
+            "y": ["no", "yes", "yes"] * 20,
+        }
+    )
+    test = random_rows(check_targets(frame["y"]), Options(None, None, None, 0.2, 0))[1]
+    frame.loc[test[0], column] = odd  # where training does not see it
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    code, out, err = run("train", tmp_path / "t.csv", *QUICK[:-1], "--out", tmp_path / "run")
+    assert code == 0, err
+    loaded = senn.load(tmp_path / "run" / "model.senn")
+    assert {c["name"]: c["kind"] for c in loaded.columns_}[column] == kind
+    if kind == "number":
+        assert f"such as {odd!r} in row {test[0] + 1}" in out
+    for words in (["predict", tmp_path / "run", tmp_path / "t.csv"], ["report", tmp_path / "run"]):
+        code, _, err = run(*words)
+        assert (code, err) == (0, "")
+
+
+TITLED = {
+    "one line": "Report of 2024\n\n" + lines(","),
+    "two lines": "Umsatz\nStand: heute\n" + lines(";"),
+    "remarks": "# made by a program\n# 2024-01-01\n" + lines("\t"),
+}
+
+
+@pytest.mark.parametrize("case", TITLED)
+def test_lines_above_the_names(case, tmp_path):
+    (tmp_path / "t.csv").write_text(TITLED[case])
+    data = load(tmp_path / "t.csv")
+    assert data.feature_names == ("a", "b")
+    assert len(data.x) + len(data.x_test) == len(ROWS)
+    assert any("above the names of the columns" in note for note in data.notes)
+    rows = open_rows(str(tmp_path / "t.csv"), ["a", "b"])
+    assert rows.names == ("a", "b", "y")
+    assert sum(len(chunk.cells) for chunk in rows.chunks()) == len(ROWS)
+
+
+@pytest.mark.parametrize("how", [{"startrow": 3, "startcol": 2}, {"startrow": 2}, {"index": True}])
+def test_a_table_that_stands_somewhere_in_its_sheet(how, tmp_path):
+    frame = pd.DataFrame(ROWS, columns=["a", "b", "y"])
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as book:
+        frame.to_excel(book, **{"index": False, **how})
+        if how == {"startrow": 2}:
+            book.sheets["Sheet1"]["A1"] = "A title"
+    data = load(tmp_path / "t.xlsx")
+    assert data.feature_names == ("a", "b")
+    assert data.x.dtype.kind == "f"
+    assert sorted(data.classes) == ["x", "y"]
+
+
+def test_times_and_durations_in_a_file(tmp_path):
+    pa.parquet.write_table(
+        pa.table(
+            {
+                "time": [datetime.time(i % 24) for i in range(N)],
+                "span": [datetime.timedelta(hours=i) for i in range(N)],
+                "y": [i % 2 for i in range(N)],
+            }
+        ),
+        tmp_path / "t.parquet",
+    )
+    code, _, err = run("train", tmp_path / "t.parquet", *QUICK, "--out", tmp_path / "run")
+    assert code == 0, err
+    loaded = senn.load(tmp_path / "run" / "model.senn")
+    assert [(c["kind"], c["inputs"]) for c in loaded.columns_] == [("date", 3), ("number", 1)]
+    code, out, err = run("predict", tmp_path / "run", tmp_path / "t.parquet")
+    assert (code, err) == (0, "")
+    found = pd.read_csv(io.StringIO(out))["probability_1"]
+    table = table_of(pa.parquet.read_table(tmp_path / "t.parquet").drop_columns("y"))
+    np.testing.assert_allclose(found, loaded.predict_proba(table)[:, 1], atol=1e-8)
+
+
+@pytest.mark.parametrize("table", [
+    pd.DataFrame(X, columns=["a", "a"]), pa.table([X[:, 0], X[:, 1]], names=["a", "a"]),
+])  # fmt: skip
+def test_two_columns_of_one_name(table):
+    with pytest.raises(DataError, match="several columns called 'a': give each"):
+        classifier().fit(table, X[:, 0] > 0)
+
+
+def test_intervals_are_categories():
+    table = pd.DataFrame({"a": X[:, 1], "range": pd.cut(X[:, 0], [-9, -1, 0, 1])})
+    made = classifier().fit(table, X[:, 0] > 0)
+    assert made.columns_[1]["kind"] == "category"
+    assert made.columns_[1]["inputs"] == 4  # gaps are one more
+    np.testing.assert_array_equal(made.predict(table.astype({"range": str})), made.predict(table))
+
+
+def test_bytes_that_are_no_text_after_the_first_lines(tmp_path):
+    (tmp_path / "t.csv").write_text(lines(",") + "\n" * 9000 + "1,2,\0x\n")
+    refused(["train", tmp_path / "t.csv"], "binary after its first lines")
+
+
+def test_names_of_thousands_of_characters_are_cut_in_messages(tmp_path):
+    path = target(tmp_path, [*NUMBERS[:16], "abc", *NUMBERS[17:]])
+    path.write_text(path.read_text().replace("y", "y" * 5000, 1))
+    with pytest.raises(DataError, match=r"the target 'y+\.\.\.' holds numbers") as caught:
+        load(path)
+    assert len(str(caught.value)) < 500
 
 
 # --- Targets ---------------------------------------------------------------------------------

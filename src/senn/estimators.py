@@ -1,5 +1,7 @@
 """SENN for people who know scikit-learn: what learns, as scikit-learn's own estimators do."""
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
 from typing import Any, cast
 
@@ -11,6 +13,7 @@ from senn.columns import Table
 from senn.learner import PARAMETERS, ClassLearner, Learner, NumberLearner
 from senn.loaded import load as load
 from senn.loading import Stored
+from senn.readers import DataError
 from senn.words import quoted
 
 
@@ -24,6 +27,16 @@ def _value(estimator: Any, name: str) -> Any:
     return policy_of(estimator)
 
 
+def _refuse_twins(names: Iterable[Any]) -> None:
+    """Refuse columns of one name, of which scikit-learn's own word is no sentence."""
+    counts = Counter(name for name in names if isinstance(name, str))
+    twins = [name for name, n in counts.items() if n > 1]
+    if twins:
+        raise DataError(
+            f"X has several columns called {quoted(twins)}: give each a name of its own."
+        )
+
+
 class _Estimator(BaseEstimator, Learner):
     """A learner whose columns and parameters scikit-learn looks after."""
 
@@ -33,6 +46,7 @@ class _Estimator(BaseEstimator, Learner):
             return super()._checked(X, first=first, **rows)
         named = hasattr(X, "columns")
         if named:  # before all else: columns that are missing may be why values are
+            _refuse_twins(X.column_names if hasattr(X, "column_names") else X.columns)
             validate_data(self, X, reset=first, skip_check_array=True)
         x = super()._checked(X, first=first, **rows)
         if not named:

@@ -23,6 +23,7 @@ CODE_SCALE = 0.5  # standard deviation of a code, so that several of a column we
 ROWS_AT_ONCE = 2**14
 PIXELS = 2**22  # that say what the scale of images is, of more every n-th image
 ROWS_SORTED = 2**17  # for quantiles, of longer tables every n-th row
+ROUNDING = 1e-10  # of values in float64 that were computed, relative to their size
 NORMAL_QUARTILES = 1.3489795003921634  # how far apart they are, in standard deviations
 
 
@@ -66,7 +67,7 @@ def robust(x: np.ndarray, weight: np.ndarray, bins: int, most: int) -> Inputs:
         (lower, shift[i], upper), ends = np.split(quantiles(x[:, i], weight, shares), [3])
         spread = (upper - lower) / NORMAL_QUARTILES
         scale[i] = spread if spread > 0 else (high[i] - low[i]) / 2
-        edges.append(np.unique(ends))
+        edges.append(_apart(np.unique(ends), upper - lower))
         column.append(np.full(len(edges[-1]) - 1, i))
     left = np.concatenate([np.zeros(0), *(e[:-1] for e in edges)])
     width = np.concatenate([np.zeros(0), *(np.diff(e) for e in edges)])
@@ -194,6 +195,15 @@ def _two_values(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     for rows in blocks(len(x)):
         two &= ((x[rows] == low) | (x[rows] == high)).all(axis=0)
     return two
+
+
+def _apart(ends: np.ndarray, spread: float) -> np.ndarray:
+    """Ends of intervals without those that only rounding tells from the one before.
+
+    Sines of dates differ so; a code of such an interval would make 0 or 1 of rounding.
+    """
+    size = np.maximum(np.abs(ends), spread)[1:]
+    return ends[np.append(True, np.diff(ends) > ROUNDING * size)]
 
 
 def _affordable(bins: int, room: int, coded: int) -> int:

@@ -7,6 +7,7 @@ become numbers.
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from senn.readers import DataError, read_npy, read_npz
 from senn.standalone.numpy_columns import is_missing, texts
 from senn.table_files import distinct, named_rows, read_table, suffix_of
 from senn.text_files import TEXT_SUFFIXES, dialect_of, fitted, rows_of
-from senn.words import quoted
+from senn.words import quoted, short
 
 ROWS_AT_ONCE = 4096
 TRUTH = {"true": 1.0, "false": 0.0}
@@ -92,8 +93,9 @@ class Chunk:
         if wrong.any():
             row = int(wrong.argmax())
             raise DataError(
-                f"row {self.first + row} has {_told(column[row])} in column {name!r}, where the "
-                f"model needs a number below {limit:.3g} in size: drop the row or fill it in first."
+                f"row {self.first + row} has {_told(column[row])} in column {short(name)}, where "
+                f"the model needs a number below {limit:.3g} in size: drop the row or fill it in "
+                "first."
             )
         return values
 
@@ -179,7 +181,12 @@ def _cells(table: Table) -> Iterator[list[str]]:
 def _written(values: np.ndarray) -> list[str]:
     if values.dtype.kind == "M":
         return ["" if word == "NaT" else word for word in np.datetime_as_string(values).tolist()]
-    return ["" if is_missing(value) else str(value) for value in values.tolist()]
+    return ["" if is_missing(value) else _word(value) for value in values.tolist()]
+
+
+def _word(value: object) -> str:
+    """A cell as text; a duration as its days, the number that is learned from."""
+    return repr(value / timedelta(days=1)) if isinstance(value, timedelta) else str(value)
 
 
 def _npy_rows(path: Path, features: Sequence[str], _: str | None) -> Rows:

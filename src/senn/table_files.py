@@ -11,8 +11,9 @@ import numpy as np
 
 from senn.columns.table import Table, table_of
 from senn.readers import DataError, check_memory, first_sentence, is_number
-from senn.standalone.numpy_columns import MISSING, TRUTH
+from senn.standalone.numpy_columns import MISSING, TRUTH, is_missing
 from senn.text_files import TEXT_SUFFIXES, Dialect, dialect_of, fitted, rows_of
+from senn.words import short
 
 ROWS_AT_ONCE = 2**14
 GAPS = frozenset(MISSING) - {"?"}
@@ -45,7 +46,8 @@ def read_table(path: Path, encoding: str | None = None) -> tuple[Table, tuple[st
 
         read = {".xlsx": _read_excel, ".parquet": _read_parquet, ".feather": _read_feather}
         frame, notes = read[suffix](pandas, path)
-        return table_of(frame), notes
+        table = table_of(frame)
+        return (_without_counter(table, notes) if suffix == ".xlsx" else table), tuple(notes)
     except DataError:
         raise
     except ImportError as error:
@@ -63,16 +65,16 @@ def read_table(path: Path, encoding: str | None = None) -> tuple[Table, tuple[st
 # --- Of other programs ----------------------------------------------------------------------
 
 
-def _read_parquet(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
+def _read_parquet(pandas: Any, path: Path) -> tuple[Any, list[str]]:
     """A DataFrame, once the footer has said that it fits."""
     import pyarrow.parquet
 
     claims = pyarrow.parquet.read_metadata(path)
     check_memory(8 * claims.num_rows * claims.num_columns)
-    return pandas.read_parquet(path, engine="pyarrow"), ()
+    return pandas.read_parquet(path, engine="pyarrow"), []
 
 
-def _read_feather(_: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
+def _read_feather(_: Any, path: Path) -> tuple[Any, list[str]]:
     """A DataFrame, a batch at a time, each once what was read before left room."""
     import pyarrow
 
@@ -83,22 +85,45 @@ def _read_feather(_: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
             batches[-1].validate(full=True)
             size += batches[-1].nbytes
             check_memory(size)
-        return pyarrow.Table.from_batches(batches, file.schema).to_pandas(), ()
+        return pyarrow.Table.from_batches(batches, file.schema).to_pandas(), []
 
 
-def _read_excel(pandas: Any, path: Path) -> tuple[Any, tuple[str, ...]]:
-    """The first sheet as a DataFrame, without the rows in which nothing stands."""
+def _read_excel(pandas: Any, path: Path) -> tuple[Any, list[str]]:
+    """The first sheet as a DataFrame, without the rows and columns in which nothing stands."""
     with zipfile.ZipFile(path) as archive:
         check_memory(sum(member.file_size for member in archive.infolist()))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's, on what it leaves out and on itself
         with pandas.ExcelFile(path, engine="openpyxl") as book:
             sheets = book.sheet_names
-            frame = book.parse(0, keep_default_na=False, na_values=[""]).dropna(how="all")
-    notes = ()
+            cells = book.parse(0, header=None, keep_default_na=False, na_values=[""])
+    notes = []
     if len(sheets) > 1:
-        notes = (f"Of the {len(sheets)} sheets the first is read, {sheets[0]!r}.",)
-    return frame, notes
+        notes = [f"Of the {len(sheets)} sheets the first is read, {short(sheets[0])}."]
+    return _below_names(cells.dropna(how="all").dropna(how="all", axis=1), notes), notes
+
+
+def _below_names(cells: Any, notes: list[str]) -> Any:
+    """A sheet's cells as a DataFrame; the names stand in the first row that is half as full as any.
+
+    So titles may stand above them.
+    """
+    if not len(cells):
+        return cells
+    filled = cells.notna().sum(axis=1)
+    place = int((filled >= filled.max() / 2).argmax())
+    if cells.index[place]:
+        notes.append(f"The names of the columns are taken from row {cells.index[place] + 1}.")
+    names = ["" if is_missing(name) else str(name) for name in cells.iloc[place]]
+    frame = cells.iloc[place + 1 :].infer_objects()
+    frame.columns = distinct(names)
+    return frame
+
+
+def _without_counter(table: Table, notes: list[str]) -> Table:
+    """Leave out the numbers of the rows that pandas writes as a first column without a name."""
+    names, _ = _without_index(list(table.names), list(table.columns), notes)
+    return table.select(range(len(table.names) - len(names), len(table.names)))
 
 
 # --- Text -----------------------------------------------------------------------------------

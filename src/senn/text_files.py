@@ -8,19 +8,21 @@ import csv
 import gzip
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from senn.readers import DataError, first_sentence
+from senn.words import counted, short
 
 SEPARATORS = ",;\t| "  # a blank, of which several count as one, if nothing else separates
 TEXT_SUFFIXES = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz", ".txt.gz")
 FALLBACKS = ("cp1252", "latin-1")  # for bytes that are no UTF-8
 END = "\1"  # a line of our own after the last of a file
 TRIED_LINES = 100  # of which the separator is told
+FEWEST_BELOW = 3  # cells of the rows under a title; R has one name above two cells
 LONGEST_FIELD = 2**17  # characters; the csv module's own limit
 
 
@@ -77,6 +79,13 @@ def dialect_of(path: Path, encoding: str | None = None) -> Dialect:
         separator = _separator(lines)
         if separator != ",":
             notes.append(f"Columns are taken to be separated by {separator!r}.")
+    titles = _titles(lines, separator)
+    if titles:
+        above = f"{counted(titles, 'line')} above the names of the columns"
+        notes.append(
+            f"{above} {'is' if titles == 1 else 'are'} left out, from {short(lines[0].strip())} on."
+        )
+        skipped += titles
     return Dialect(encoding, separator, skipped, tuple(notes))
 
 
@@ -90,7 +99,8 @@ def rows_of(path: Path, dialect: Dialect) -> Iterator[list[str]]:
             text = io.TextIOWrapper(file, dialect.encoding, newline="")
             for _ in range(dialect.skipped):
                 text.readline()
-            lines = chain(text, ["\n", END])  # which a quote that is never closed swallows
+            # A quote that is never closed swallows what is added.
+            lines = chain(_text_alone(text), ["\n", END])
             row: list[str] = []
             for row in csv.reader(lines, delimiter=dialect.separator, skipinitialspace=True):
                 if row != [END] and (len(row) > 1 or (row and row[0].strip())):
@@ -111,6 +121,14 @@ def rows_of(path: Path, dialect: Dialect) -> Iterator[list[str]]:
         raise DataError(f"it cannot be read ({first_sentence(error)}).") from error
 
 
+def _text_alone(lines: Iterable[str]) -> Iterator[str]:
+    """The lines; a `DataError` for one with a NUL, which no text has."""
+    for line in lines:
+        if "\0" in line:
+            raise DataError("it is binary after its first lines, where text is wanted.")
+        yield line
+
+
 def fitted(row: list[str], width: int, number: int) -> list[str]:
     """A row of just `width` cells: empty ones are added or cut off at its end.
 
@@ -120,10 +138,14 @@ def fitted(row: list[str], width: int, number: int) -> list[str]:
         return row
     if any(cell.strip() for cell in row[width:]):
         raise DataError(
-            f"row {number} has {len(row)} fields where there are {width} columns: mend or drop "
+            f"row {number} has {len(row)} fields where there {_columns(width)}: mend or drop "
             "it first."
         )
     return (row + [""] * (width - len(row)))[:width]
+
+
+def _columns(width: int) -> str:
+    return "is 1 column" if width == 1 else f"are {width} columns"
 
 
 # --- Encoding and separator -----------------------------------------------------------------
@@ -187,6 +209,7 @@ def _separator(lines: Sequence[str]) -> str:
         try:
             reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
             rows = [row for row in reader if row and (len(row) > 1 or row[0].strip())]
+            rows = rows[_above(rows) :]
         except csv.Error:
             return 0.0, 0
         first = _width(rows[0]) if rows else 0
@@ -206,6 +229,28 @@ def _separator(lines: Sequence[str]) -> str:
     if best == " " and found[best][0] < 1:  # words, rather than columns
         return ","
     return best if found[best][1] else ","
+
+
+def _titles(lines: Sequence[str], separator: str) -> int:
+    """How many lines stand above the names of the columns."""
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True)
+    rows, ends = [], [0]
+    try:
+        for row in reader:
+            if row and (len(row) > 1 or row[0].strip()):
+                rows.append(row)
+                ends.append(reader.line_num)
+    except csv.Error:
+        return 0
+    return ends[_above(rows)]
+
+
+def _above(rows: Sequence[Sequence[str]]) -> int:
+    """How many rows of one cell come first, where most of all have three and more."""
+    wide = [len(row) >= FEWEST_BELOW for row in rows]
+    if sum(wide) <= len(rows) / 2 or len(rows[0]) > 1:
+        return 0
+    return next(place for place, row in enumerate(rows) if len(row) > 1)
 
 
 def _width(row: Sequence[str]) -> int:

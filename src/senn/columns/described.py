@@ -27,6 +27,11 @@ def treatments(columns: Columns) -> list[dict[str, Any]]:
     ]
 
 
+def cycle_name(days: float) -> str:
+    """`year`, `week`, `day`."""
+    return _CYCLES.get(days, f"{days:g} days")
+
+
 def _treatment(spec: dict[str, Any]) -> str:
     kind = spec["kind"]
     if kind in _LEFT_OUT:
@@ -42,7 +47,7 @@ def _measured(spec: dict[str, Any]) -> str:
     if spec.get("format", "iso") != "iso":
         parts.append(f"written {spec['format']}")
     if spec.get("cycles"):
-        known = [_CYCLES.get(cycle, f"{cycle:g} days") for cycle in spec["cycles"]]
+        known = [cycle_name(cycle) for cycle in spec["cycles"]]
         parts.append(f"as days since 1970 and the time of {' and '.join(known)}")
     if spec["gaps"]:
         parts.append(f"gaps filled with {spec['fill']:.6g} and told by an input")

@@ -49,7 +49,8 @@ def learn(table: Table, wishes: Wishes | None = None) -> Columns:
     for place, (name, values) in enumerate(zip(table.names, cells, strict=True)):
         named = wishes.categorical is not None and place in wishes.categorical
         as_category = named or (table.categorical[place] and wishes.categorical is not None)
-        spec = _spec(values, as_category, marks, wishes)
+        known = table.readings[place] if table.readings else {}
+        spec = _spec(values, as_category, marks, wishes, known)
         specs.append({"name": name, **spec})
     if all(spec["kind"] in numpy_columns.LEFT_OUT for spec in specs):
         raise DataError(
@@ -100,9 +101,13 @@ def _is_date(value: Any) -> bool:
     return isinstance(value, date | np.datetime64) or hasattr(value, "to_timestamp")
 
 
-def _spec(values: np.ndarray, as_category: bool, marks: Sequence[str], wishes: Wishes) -> Spec:
-    """What a column holds, without its name."""
+def _spec(
+    values: np.ndarray, as_category: bool, marks: Sequence[str], wishes: Wishes, known: Spec
+) -> Spec:
+    """What a column holds, without its name; `known` is what more rows have told of it."""
     if values.dtype.kind == "O":
+        if not as_category and known.get("kind", "empty") not in ("empty", "constant"):
+            return _as_known(values, known, wishes)
         present = [value for value in values.tolist() if not is_missing(value)]
         words = [value for value in present if isinstance(value, str | bytes)]
         if as_category or (words and wishes.categorical is None):
@@ -119,6 +124,15 @@ def _spec(values: np.ndarray, as_category: bool, marks: Sequence[str], wishes: W
         return _dates(values, {}, wishes)
     kind = "flag" if values.dtype.kind == "b" else "number"
     return _measured(kind, values, {"mark": "."} if kind == "number" else {}, wishes)
+
+
+def _as_known(values: np.ndarray, known: Spec, wishes: Wishes) -> Spec:
+    """A column whose cells are to be read as they were among more rows."""
+    kind = known["kind"]
+    if kind in ("category", "text"):
+        return category(values, wishes.at_once)
+    how = {name: known[name] for name in ("mark", "odd", "format", "note") if name in known}
+    return _dates(values, how, wishes) if kind == "date" else _measured(kind, values, how, wishes)
 
 
 def _measured(kind: str, values: np.ndarray, spec: Spec, wishes: Wishes) -> Spec:

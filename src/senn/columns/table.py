@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import time
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ class Table:
     categorical: tuple[bool, ...]  # whether a column's own type says that it is one of categories
     named: bool = True  # whether the names are the table's own
     first: int = 1  # the number of the first row, for messages
+    # How the cells of each column were read where more rows were there, such as those to test on.
+    readings: tuple[dict[str, Any], ...] = ()
 
     def __len__(self) -> int:  # noqa: D105
         return len(self.columns[0]) if self.columns else 0
@@ -37,9 +40,10 @@ class Table:
 
     def select(self, places: Sequence[int]) -> "Table":
         """Some columns."""
-        parts = (self.names, self.columns, self.categorical)
-        names, columns, categorical = (tuple(part[i] for i in places) for part in parts)
-        return replace(self, names=names, columns=columns, categorical=categorical)
+        parts = {name: getattr(self, name) for name in ("names", "columns", "categorical")}
+        if self.readings:
+            parts["readings"] = self.readings
+        return replace(self, **{k: tuple(part[i] for i in places) for k, part in parts.items()})
 
 
 def is_table(X: Any) -> bool:
@@ -114,6 +118,10 @@ def as_array(values: Any, name: str) -> np.ndarray:
 def _pandas(series: Any) -> tuple[np.ndarray, bool]:
     kind = series.dtype
     try:
+        held = kind.categories.dtype if str(kind) == "category" else kind
+        if str(held).startswith("interval"):  # such as pandas.cut gives
+            words = [None if gap else str(v) for v, gap in zip(series, series.isna(), strict=True)]
+            return np.array([*words, None], object)[:-1], True
         if str(kind) == "category":
             return _plain(np.asarray(series.astype(kind.categories.dtype.name), object)), True
         if getattr(kind, "tz", None) is not None:
@@ -143,14 +151,22 @@ def _arrow(column: Any) -> tuple[np.ndarray, bool]:
 
 
 def _plain(values: np.ndarray) -> np.ndarray:
-    """Text and dates of few types: objects for text, microseconds for dates."""
+    """Text and dates of few types: objects for text, times too, microseconds for dates."""
     if values.dtype.kind in "UST":
         return values.astype(object)
     if values.dtype.kind == "M":
         return values.astype("datetime64[us]")
     if values.dtype == object and values.ndim == 1 and len(values):
-        return simplest(values)
+        return simplest(_times_as_text(values))
     return values
+
+
+def _times_as_text(values: np.ndarray) -> np.ndarray:
+    """Times of a day as people write them."""
+    if not any(isinstance(value, time) for value in values.tolist()):
+        return values
+    written = [v.strftime("%H:%M:%S") if isinstance(v, time) else v for v in values.tolist()]
+    return np.array([*written, None], object)[:-1]
 
 
 def simplest(values: np.ndarray) -> np.ndarray:

@@ -198,11 +198,12 @@ class _Judge:
     def _number(self, word: str) -> float:
         from senn.readers import DataError
         from senn.standalone.numpy_columns import MARKS, number
+        from senn.words import short
 
         for mark in MARKS:
             with suppress(ValueError):
                 return number(word, mark)
-        raise DataError(f"column {self.target!r} has {word[:40]!r}, where a number is wanted.")
+        raise DataError(f"column {short(self.target)} has {word[:40]!r}, where a number is wanted.")
 
     def verdict(self) -> str:
         """Accuracy or R² of all rows, in words."""

@@ -39,6 +39,7 @@ from senn.commands.summary import (
 from senn.commands.train_options import FIRST_SIZES, OTHER_SIZES, add_options, usual
 from senn.machine import made_to_stay
 from senn.stopping import GracefulStop
+from senn.words import short
 
 EXAMPLES = """\
 examples:
@@ -250,7 +251,7 @@ def _check_kind(arguments: argparse.Namespace, data: Any, *, raw: bool) -> None:
     if arguments.label_smoothing is not None and data.task == "regression":
         raise UsageError(
             f"--label-smoothing {arguments.label_smoothing:g} is for classes, and "
-            f"{data.target_name!r} is taken for numbers: leave it out, or say --task "
+            f"{short(data.target_name)} is taken for numbers: leave it out, or say --task "
             "classification."
         )
 

@@ -15,7 +15,7 @@ from senn.datasets.splitting import MIN_ROWS, Rows, first_rows, random_rows
 from senn.datasets.table_file import features_of
 from senn.datasets.targets import Targets, check_length, check_targets
 from senn.readers import DataError, read_npz
-from senn.words import counted, quoted
+from senn.words import counted, quoted, short
 
 # What arrays are called: by us, by Keras, by MedMNIST, and by others.
 X_NAMES = ("X", "x", "X_train", "x_train", "train_images", "images", "Xtr", "data")
@@ -68,7 +68,7 @@ def _with_validation(
             more_x, more_y = arrays[x_key], arrays[y_key]
             check_length(len(np.atleast_1d(more_y)), len(np.atleast_1d(more_x)), y_key, x_key)
             if more_x.shape[1:] == x.shape[1:] and more_y.shape[1:] == y.shape[1:]:
-                note = f"The rows of {x_key!r} are trained on as well; others are kept apart."
+                note = f"The rows of {short(x_key)} are trained on as well; others are kept apart."
                 return np.concatenate([x, more_x]), np.concatenate([y, more_y]), (note,)
     return x, y, ()
 
@@ -81,20 +81,21 @@ def _test_arrays(
     y_key = TEST_NAMES.get(y_key, f"{y_key.removesuffix('_train')}_test")
     if (x_key in arrays) != (y_key in arrays):
         given, lacking = (x_key, y_key) if x_key in arrays else (y_key, x_key)
-        raise DataError(f"it has {given!r} but no {lacking!r}: give both or neither.")
+        raise DataError(f"it has {short(given)} but no {short(lacking)}: give both or neither.")
     if x_key not in arrays:
         return None
     for key, test, train in ((x_key, arrays[x_key], x), (y_key, arrays[y_key], y)):
         if test.ndim == 0 or test.shape[1:] != train.shape[1:]:
             raise DataError(
-                f"{key!r} has shape {test.shape} but its training array {train.shape}: "
+                f"{short(key)} has shape {test.shape} but its training array {train.shape}: "
                 f"only the number of rows may differ."
             )
         if {test.dtype.kind, train.dtype.kind} - set(
             "biuf"
         ) and test.dtype.kind != train.dtype.kind:
             raise DataError(
-                f"{key!r} holds {test.dtype} but its training array {train.dtype}: make both alike."
+                f"{short(key)} holds {test.dtype} but its training array {train.dtype}: make both "
+                "alike."
             )
     check_length(len(arrays[y_key]), len(arrays[x_key]), y_key, x_key)
     return arrays[x_key], arrays[y_key]
@@ -112,7 +113,7 @@ def _given_rows(targets: Targets, n_train: int) -> Rows:
         unseen = np.setdiff1d(targets.y[test], targets.y[train])
         if len(unseen):
             raise DataError(
-                f"the test rows hold classes that {targets.name!r} never has, "
+                f"the test rows hold classes that {short(targets.name)} never has, "
                 f"{quoted(targets.classes[unseen])}: add training rows of them, or drop those rows."
             )
     return train, test

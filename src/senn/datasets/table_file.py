@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from senn.datasets.targets import check_targets
 from senn.datasets.wording import did_you_mean
 from senn.readers import DataError
 from senn.table_files import is_empty, read_table
-from senn.words import columns_phrase, counted, quoted
+from senn.words import columns_phrase, counted, quoted, short
 
 
 def table_dataset(path: Path, options: Options) -> Dataset:
@@ -39,26 +40,30 @@ def from_table(name: str, table: Table, options: Options, notes: tuple[str, ...]
     target = table.names[place]
     dropped = _places(table.names, options.drop, "drop")
     if place in dropped:
-        raise DataError(f"{target!r} is the target, so it cannot be dropped: choose another.")
+        raise DataError(f"{short(target)} is the target, so it cannot be dropped: choose another.")
     values, kept, more = target_values(table, place, options.task)
     others = [p for p in range(table.shape[1]) if p != place and p not in dropped]
     if not others:
         raise DataError("no column is left besides the target: drop fewer.")
-    features = features_of(table.select(others)[kept], options.categorical)
+    features = features_of(table.select(others), options.categorical, kept)
     if options.target is None and place < table.shape[1] - 1:
-        more = (f"The target is {target!r}, for all columns after it are empty.", *more)
+        more = (f"The target is {short(target)}, for all columns after it are empty.", *more)
     features = features._replace(notes=features.notes + notes + more)
     targets = check_targets(values, task=options.task, name=target)
     return make_dataset(name, features, targets, random_rows(targets, options))
 
 
-def features_of(table: Table, categorical: Sequence[str] = ()) -> Features:
-    """The features: an array where all are numbers without gaps, else the table."""
+def features_of(table: Table, categorical: Sequence[str] = (), kept: Any = slice(None)) -> Features:
+    """The features of the rows kept: an array where all are numbers without gaps, else the table.
+
+    How the words of a column are read is told from all rows, so that those to test on, and the
+    same file when it is predicted, are read as the others.
+    """
     check_shape(table.shape, MIN_ROWS)
     chosen = _places(table.names, categorical, "categorical")
     flags = tuple(flag or place in chosen for place, flag in enumerate(table.categorical))
     if not any(flags) and all(_is_whole(values) for values in table.columns):
-        array = np.column_stack(table.columns)
+        array = np.column_stack(table[kept].columns)
         features = check_features(array, table.names)
         coarse = is_coarse(array, np.float32)
         if coarse.any():
@@ -72,7 +77,8 @@ def features_of(table: Table, categorical: Sequence[str] = ()) -> Features:
             )
         return features
     table = replace(table, categorical=flags)
-    learn(table)  # what cannot be learned from is refused now
+    table = replace(table, readings=learn(table).specs)[kept]
+    check_shape(table.shape, MIN_ROWS)
     return Features(table, table.names, ())
 
 
@@ -87,8 +93,8 @@ def _target_place(table: Table, target: str | None) -> int:
         return filled[-1] if filled else table.shape[1] - 1
     if target not in table.names:
         raise DataError(
-            f"no column is called {target!r}{did_you_mean(target, table.names)}; the columns are "
-            f"{quoted(table.names)}."
+            f"no column is called {short(target)}{did_you_mean(target, table.names)}; the columns "
+            f"are {quoted(table.names)}."
         )
     return table.names.index(target)
 
@@ -98,7 +104,7 @@ def _places(names: Sequence[str], wanted: Sequence[str], what: str) -> set[int]:
     for name in wanted:
         if name not in names:
             raise DataError(
-                f"--{what} names {name!r}, but no column is called so"
+                f"--{what} names {short(name)}, but no column is called so"
                 f"{did_you_mean(name, names)}; the columns are {quoted(names)}."
             )
     return {names.index(name) for name in wanted}

@@ -11,7 +11,7 @@ from senn.columns.table import Table
 from senn.datasets.targets import Task
 from senn.readers import DataError
 from senn.standalone import numpy_columns
-from senn.words import counted
+from senn.words import counted, short
 
 
 def target_values(
@@ -28,7 +28,7 @@ def target_values(
         values = _numbers(values, words, name, decimal_marks(table.columns))
     gaps = np.array([word is None for word in words]) | _holds_none(values)
     if gaps.all():
-        raise DataError(f"the target {name!r} is empty: choose another with --target.")
+        raise DataError(f"the target {short(name)} is empty: choose another with --target.")
     kept = values[~gaps]
     if kept.dtype == object and all(isinstance(value, str) for value in kept):
         kept = np.array([value.strip() for value in kept])
@@ -55,14 +55,14 @@ def _left_out(values: np.ndarray, gaps: np.ndarray, name: str) -> tuple[str, ...
     rows = f"{counted(n, 'row')} without a target {'is' if n == 1 else 'are'} left out"
     return (
         f"{rows}, {'the first of them ' if n > 1 else ''}row {row + 1}{stands}: fill in column "
-        f"{name!r} there if {'it' if n == 1 else 'they'} should count.",
+        f"{short(name)} there if {'it' if n == 1 else 'they'} should count.",
     )
 
 
 def _refuse_dates(name: str, counts: Counter[str]) -> None:
     if style_of(list(counts))[0] is not None:
         raise DataError(
-            f"the target {name!r} holds dates, such as {next(iter(counts))[:40]!r}, which are "
+            f"the target {short(name)} holds dates, such as {next(iter(counts))[:40]!r}, which are "
             "neither numbers nor classes: choose another with --target, or say "
             "--task classification."
         )
@@ -82,7 +82,7 @@ def _numbers(
             first = odd[mark][0]
             n = sum(counts[word] for word in odd[mark])
             raise DataError(
-                f"the target {name!r} holds numbers, but {first[:40]!r} in row "
+                f"the target {short(name)} holds numbers, but {first[:40]!r} in row "
                 f"{words.index(first) + 1} ({counted(n, 'such row')} of {len(words)}): mend or "
                 "drop it, or say --task classification if all of them are classes."
             )

@@ -9,7 +9,7 @@ from senn.columns.table import as_array
 from senn.datasets.columns import Column, columns_of, is_pandas
 from senn.datasets.finite import finite, refuse_gaps, stack
 from senn.readers import DataError
-from senn.words import counted
+from senn.words import counted, short
 
 Task = Literal["classification", "regression"]
 MAX_INTEGER_CLASSES = 20  # distinct whole numbers that are taken for classes, at most
@@ -112,7 +112,7 @@ def _infer(columns: Sequence[Column], name: str) -> tuple[Task, str]:
         elif few and (distinct % 1 == 0).all():  # as 0.0 and 1.0 are
             hint = ' (say task="classification" if they are classes)'
         why = f"holds {sort} numbers with {len(distinct)} distinct values"
-    return task, f"Taken as a {task}, because the target {name!r} {why}{hint}."
+    return task, f"Taken as a {task}, because the target {short(name)} {why}{hint}."
 
 
 def _classes(
@@ -121,28 +121,30 @@ def _classes(
     """Codes [N] int32, sorted labels, notes."""
     if len(columns) > 1:
         raise DataError(
-            f"A classification needs one label per row, but the target {name!r} has "
+            f"A classification needs one label per row, but the target {short(name)} has "
             f"{len(columns)} columns: give labels, not one column per class."
         )
     values, kind = columns[0]
     if kind == "numbers" and (values % 1 != 0).any():
         raise DataError(
-            f"The target {name!r} holds fractional numbers such as {values[values % 1 != 0][0]:g} "
-            f"(Unknown label type: continuous): use a regression, or round them to classes."
+            f"The target {short(name)} holds fractional numbers such as "
+            f"{values[values % 1 != 0][0]:g} (Unknown label type: continuous): use a regression, "
+            "or round them to classes."
         )
     try:
         classes, codes = np.unique(values, return_inverse=True)
     except TypeError as error:
         raise DataError(
-            f"The target {name!r} mixes values of different types "
+            f"The target {short(name)} mixes values of different types "
             f"(Unknown label type: {kind}): make all labels text or all of them numbers."
         ) from error
     if len(classes) < min_classes:
         raise DataError(
-            f"The target {name!r} has only one class, {str(classes[0])!r}: "
+            f"The target {short(name)} has only one class, {short(classes[0])}: "
             f"give rows of at least two classes."
         )
-    doubt = f"The target {name!r} has {len(classes)} classes in {len(values)} rows: is it right?"
+    n = len(classes)
+    doubt = f"The target {short(name)} has {n} classes in {len(values)} rows: is it right?"
     many = len(classes) > max(2, len(values) / 2)
     return codes.astype(np.int32), classes, (doubt,) if many else ()
 

@@ -23,7 +23,7 @@ def table_inputs(graph: Graph, parts: Parts) -> tuple[list[Any], str]:
     if parts.columns is None or parts.columns.are_plain:
         kind = TensorProto.DOUBLE if _is_far(parts) else TensorProto.FLOAT
         row = helper.make_tensor_value_info("X", kind, ["N", len(parts.feature_names)])
-        return [row], _filled(graph, parts, np.float64 if _is_far(parts) else np.float32)
+        return [row], filled(graph, parts, "X", np.float64 if _is_far(parts) else np.float32)
     rows, made = [], []
     for spec in parts.columns.specs:
         kind = spec["kind"]
@@ -33,7 +33,7 @@ def table_inputs(graph: Graph, parts: Parts) -> tuple[list[Any], str]:
         element = TensorProto.STRING if words else TensorProto.DOUBLE
         name = f"column {spec['name']}" if spec["name"] in OUTPUTS else spec["name"]
         rows.append(helper.make_tensor_value_info(name, element, ["N", 1]))
-        made += [_category(graph, spec, name)] if words else _measured(graph, spec, name)
+        made += [category(graph, spec, name)] if words else measured(graph, spec, name)
     return rows, graph.node("Concat", *made, axis=1)
 
 
@@ -42,15 +42,16 @@ def _is_far(parts: Parts) -> bool:
     return inputs is not None and bool((np.abs(inputs.mean) > FAR * inputs.scale).any())
 
 
-def _filled(graph: Graph, parts: Parts, dtype: Any) -> str:
+def filled(graph: Graph, parts: Parts, x: str, dtype: Any) -> str:
+    """Rows [N, I] of plain columns, their gaps filled."""
     if parts.columns is None:
-        return "X"
+        return x
     fill = graph.constant("fill", [spec["fill"] for spec in parts.columns.specs], dtype)
-    return graph.node("Where", graph.node("IsNaN", "X"), fill, "X")
+    return graph.node("Where", graph.node("IsNaN", x), fill, x)
 
 
-def _category(graph: Graph, spec: dict[str, Any], name: str) -> str:
-    """What a level becomes: a row of a table of them all."""
+def category(graph: Graph, spec: dict[str, Any], name: str) -> str:
+    """What a level, a word [N, 1], becomes: a row of a table of them all."""
     levels = spec["levels"]
     gap, unknown = len(levels), len(levels) + 1
     keys = [*levels, *(word for word in numpy_columns.MISSING if word not in levels)]
@@ -65,8 +66,8 @@ def _category(graph: Graph, spec: dict[str, Any], name: str) -> str:
     return graph.node("Squeeze", row, graph.constant("second axis", [1], np.int64))
 
 
-def _measured(graph: Graph, spec: dict[str, Any], name: str) -> list[str]:
-    """A number, where in its cycles a date stands, and whether there was a gap."""
+def measured(graph: Graph, spec: dict[str, Any], name: str) -> list[str]:
+    """A number [N, 1], where in its cycles a date stands, and whether there was a gap."""
     gap = graph.node("IsNaN", name)
     fill = graph.constant(f"fill {name}", [[spec["fill"]]], np.float64)
     x = graph.node("Where", gap, fill, name)

@@ -50,9 +50,7 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
     """The model that `to_onnx` writes."""
     graph = Graph()
     rows, x = image_input(graph, parts) if parts.patches else table_inputs(graph, parts)
-    network = convolutions if parts.patches else _network
-    y = network(graph, parts, _prepared_inputs(graph, parts, x))
-    outputs = _outputs_of(parts)(graph, parts, y)
+    outputs = predictions(graph, parts, x)
     opsets = [helper.make_opsetid("", opset)]
     if any(node.domain == ML for node in graph.nodes):
         opsets.append(helper.make_opsetid(ML, ML_OPSET))
@@ -70,6 +68,13 @@ def onnx_model(parts: Parts, opset: int = OPSET) -> ModelProto:
         "columns": json.dumps([] if parts.columns is None else treatments(parts.columns)),
     })  # fmt: skip
     return model
+
+
+def predictions(graph: Graph, parts: Parts, x: str) -> list[Any]:
+    """Add all from rows of numbers, or of images, to predictions; the outputs, which have names."""
+    network = convolutions if parts.patches else _network
+    y = network(graph, parts, _prepared_inputs(graph, parts, x))
+    return _outputs_of(parts)(graph, parts, y)
 
 
 def _prepared_inputs(graph: Graph, parts: Parts, x: str) -> str:
@@ -153,18 +158,20 @@ def _several_labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
 def _labels(graph: Graph, parts: Parts, y: str) -> list[Any]:
     """The most probable label, and the probabilities of all."""
     assert parts.classes is not None
-    labels = graph.constant("classes", parts.classes, _label_type(parts.classes))
+    dtype = label_type(parts.classes)
+    labels = graph.constant("classes", parts.classes, dtype)
     code = graph.node("ArgMax", y, axis=1, keepdims=0)
     graph.node("Gather", labels, code, name="label")
     graph.node("Softmax", y, axis=1, name="probabilities")
-    kind, n = graph.constants[-1].data_type, len(parts.classes)
+    kind, n = helper.np_dtype_to_tensor_dtype(np.dtype(dtype)), len(parts.classes)
     return [
         helper.make_tensor_value_info("label", kind, ["N"]),
         helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", n]),
     ]
 
 
-def _label_type(classes: Any) -> Any:
+def label_type(classes: Any) -> Any:
+    """The type that labels have in ONNX; a `ValueError` for those that have no place there."""
     kind = LABELS.get(classes.dtype.kind)
     if kind is None:
         raise ValueError(

@@ -47,8 +47,8 @@ def parts_of(estimator: Any) -> Parts:
     """The parts of a fitted `SENNClassifier` or `SENNRegressor`; a `TypeError` for all else."""
     if not isinstance(estimator, SENNClassifier | SENNRegressor):
         raise TypeError(
-            "Only a SENNClassifier or a SENNRegressor can be exported, a pipeline step by step; "
-            f"got {type(estimator).__name__}."
+            "Only a SENNClassifier or a SENNRegressor can be exported, a pipeline by skl2onnx"
+            f" after senn.export.register_skl2onnx(); got {type(estimator).__name__}."
         )
     check_is_fitted(estimator)
     network = estimator._plain

@@ -26,6 +26,8 @@ from senn.words import counted, duration
 SECTIONS: tuple[Callable[[Story], Element | None], ...] = (
     timeline, architecture, additions, removals, lanes, predictions, pictures, columns, budget,
 )  # fmt: skip
+# Of an ensemble: what it is now, for its networks grew one by one.
+OF_SEVERAL: tuple[Callable[[Story], Element | None], ...] = (predictions, columns)
 
 
 def write_report(run: Run, path: Path, like: AbstractTapped | None = None) -> None:
@@ -40,7 +42,7 @@ def render(run: Run, like: AbstractTapped | None = None) -> str:
     `senn.models.ModelFileError` if the run's model cannot be read.
     """
     story = read_story(run, like)
-    made = [build(story) for build in SECTIONS]
+    made = [build(story) for build in (SECTIONS if story.members == 1 else OF_SEVERAL)]
     body = [_headline(story), *(s for s in made if s is not None), _settings(story)]
     here = files("senn.report")
     return Template((here / "page.html").read_text("utf-8")).substitute(
@@ -65,6 +67,12 @@ def _headline(story: Story) -> Element:
         for name, value in _figures(story)
     ]
     ended = tag("p", tag("b", "Ended: "), story.run.history.end or "unknown")
+    if story.members > 1:
+        ended = tag(
+            "p",
+            f"{story.members} networks, each of which grew by itself, became one: its outputs are "
+            "the means of theirs. Train one alone to see how it grows.",
+        )
     return tag("header", tag("h1", _name(story)), task, tag("div", *tiles, class_="tiles"), ended)
 
 
@@ -72,13 +80,16 @@ def _figures(story: Story) -> list[tuple[str, str]]:
     score, history = story.run.summary.get("test_score"), story.run.history
     sizes = story.network.hidden_sizes
     layers = f"hidden units in {counted(len(sizes), 'layer')}"
+    grown = [
+        ("additions", f"{len(history.additions):,}"),
+        ("removals", f"{len(history.removals):,}"),
+        ("proposals judged", f"{len(history.considerations):,}"),
+    ]
     return [
         (f"test {story.score_word}", "–" if score is None else f"{score:.4f}"),
         (layers, f"{sum(sizes):,}"),
         ("parameters", f"{story.network.n_parameters:,}"),
-        ("additions", f"{len(history.additions):,}"),
-        ("removals", f"{len(history.removals):,}"),
-        ("proposals judged", f"{len(history.considerations):,}"),
+        *(grown if story.members == 1 else [("networks", f"{story.members:,}")]),
         ("in all", duration(story.run.summary.get("seconds") or history.seconds)),
     ]
 

@@ -6,12 +6,14 @@ from functools import cached_property
 
 import numpy as np
 
+from senn.columns import input_names
+from senn.columns.encoder import columns_from
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
 from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
 from senn.rescaling import Inputs, names_of
-from senn.runs import Run, RunFolderError
+from senn.runs import Run
 
 WORDS = {"accuracy": "accuracy", "r2": "R²"}
 IMAGES = {"digits": (8, 8), "mnist": (28, 28), "fashion-mnist": (28, 28)}
@@ -38,6 +40,11 @@ class Story:
     def grown_until(self) -> int:
         """The step of the last addition."""
         return max((a.step for a in self.run.history.additions), default=0)
+
+    @property
+    def members(self) -> int:
+        """Networks that became this one; each had a growth of its own."""
+        return self.run.summary.get("n_estimators", 1)
 
     @property
     def alpha(self) -> float:
@@ -69,20 +76,15 @@ class Story:
 def read_story(run: Run, like: AbstractTapped | None = None) -> Story:
     """The story of a run; a `senn.models.ModelFileError` if its model cannot be read.
 
-    A network of another kind than our own is read into one `like` it, of any sizes. A
-    `senn.runs.RunFolderError` for an ensemble, of whose networks each had a growth of its own.
+    A network of another kind than our own is read into one `like` it, of any sizes.
     """
-    members = run.summary.get("n_estimators", 1)
-    if members > 1:
-        raise RunFolderError(
-            f"{str(run.folder)!r} is of {members} networks that became one, and a report tells how "
-            "one grew: train one, without --n-estimators, to see it."
-        )
     network, header, arrays = read_model(run.model, like)
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
     features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    if "columns" in header:  # of which some become several inputs
+        features = input_names(columns_from(header["columns"], features, header["single"]))
     if "input_column" in arrays:
         features = names_of(Inputs(*(arrays[f"input_{name}"] for name in Inputs._fields)), features)
     born_known = header.get("born") is not None or network.architecture is None

@@ -86,8 +86,9 @@ def _parts(column, values, first):
     if wrong is not None or huge.any():
         place = int(huge.argmax()) if wrong is None else wrong
         raise ValueError(
-            f"row {first + place} has {str(values[place])[:40]!r} in column {column['name']!r}, "
-            f"where the model needs {WANTED[kind]}: mend that value, or leave it empty."
+            f"row {first + place} has {str(values[place])[:40]!r} in column "
+            f"{column['name'][:60]!r}, where the model needs {WANTED[kind]}: mend that value, "
+            "or leave it empty."
         )
     gap = np.isnan(x)
     x = np.where(gap, column["fill"], x)
