@@ -207,6 +207,7 @@ SOURCES = {
     "ablation_adam": _record("adam/ablation", "ablation --optimizer adam", "ablation"),
     "controls": _record("controls/ablation", "ablation --tasks digits,friedman1", "controls"),
     "oracle": _record("oracle", "oracle --tasks digits,friedman1,mnist", "oracle"),
+    "shrink": _record("shrink", "shrink --tasks digits,friedman1,mnist", "shrink"),
     "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),
