@@ -4,6 +4,7 @@ python experiments/tables.py experiments/ablation.json
 python experiments/tables.py experiments/automatic-size.json
 python experiments/tables.py experiments/oracle.json
 python experiments/tables.py experiments/shrink.json
+python experiments/tables.py experiments/at-once.json
 """
 
 import json
@@ -30,6 +31,7 @@ def main() -> None:
         "automatic-size": automatic_size,
         "oracle": oracle,
         "shrink": shrink,
+        "at-once": at_once,
     }
     print("\n".join(tables[record["figure"]](record["claims"])))
 
@@ -115,6 +117,40 @@ def shrink(claims: dict[str, Any]) -> Iterator[str]:
         scores = (of["budgets"][name] for of in found)
         said = f"{name} from the start"
         yield _row(said, *(f"{_mean(of)}, {sum(of['units_removed'])} left" for of in scores))
+
+
+def at_once(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: units and losses by how many may come at once; the record of at_once.py."""
+    seeds = {task: len(_first(of["arms"])["units"]["each"]) for task, of in claims.items()}
+    told = ("units", "loss", "units added")
+    heads = [f"{task} ({n}), {what}" for task, n in seeds.items() for what in told]
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for arm in _first(claims)["arms"]:
+        yield _row(arm, *(cell for of in claims.values() for cell in _sizes(of["arms"].get(arm))))
+
+
+def _sizes(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return [""] * 3
+    units, added = (f"{found[key]['mean']:.3g}" for key in ("units", "added"))
+    return [units, f"{found['loss']['mean']:.4f}", added]
+
+
+def promises(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: what additions brought of what they promised, of the same record."""
+    heads = ("additions", "units each", "brought by the next look", "by the last before another")
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for task, of in claims.items():
+        for when in ("early", "late"):
+            found = of[when]
+            if found["additions"]:
+                shares = (f"{found[key]:.2g}" for key in ("next_look", "last_look"))
+                units = f"{min(found['units'])} to {max(found['units'])}"
+                yield _row(f"{task}, {when}", str(found["additions"]), units, *shares)
+
+
+def _first(found: dict[str, Any]) -> Any:
+    return next(iter(found.values()))
 
 
 def _beside(found: dict[str, Any]) -> str:
