@@ -203,7 +203,7 @@ def _record(file: str, command: str, name: str) -> tuple[str, str, Callable[[Any
 
 
 def _script(file: str, script: str, name: str) -> tuple[str, str, Callable[[Any], str]]:
-    return f"experiments/{file}.json", f"python experiments/{script}.py", record(name)
+    return f"experiments/{file}.json", f"python experiments/{script}", record(name)
 
 
 SOURCES = {
@@ -212,8 +212,8 @@ SOURCES = {
     "controls": _record("controls/ablation", "ablation --tasks digits,friedman1", "controls"),
     "oracle": _record("oracle", "oracle --tasks digits,friedman1,mnist", "oracle"),
     "shrink": _record("shrink", "shrink --tasks mnist --seeds 3", "shrink"),
-    "at_once": _script("at-once", "at_once", "at_once"),
-    "promises": _script("at-once", "at_once", "promises"),
+    "at_once": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "at_once"),
+    "promises": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "promises"),
     "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),

@@ -116,7 +116,7 @@ def shrink(claims: dict[str, Any]) -> Iterator[str]:
     for name in found[0]["budgets"]:
         scores = (of["budgets"][name] for of in found)
         said = f"{name} from the start"
-        yield _row(said, *(f"{_mean(of)}, {sum(of['units_removed'])} left" for of in scores))
+        yield _row(said, *(f"{_mean(of)}, {sum(of['units_removed'])} removed" for of in scores))
 
 
 def at_once(claims: dict[str, Any]) -> Iterator[str]:
