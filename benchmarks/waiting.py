@@ -359,21 +359,19 @@ def told_of_tables(runs: dict[str, list]) -> dict:
         goal("seconds of all tables", seconds["ratio"], 0.4, 0.25),
         goal(f"share of waiting for compilation after table {EARLY_TABLES}", share, 0.2),
         goal(f"MB more from table {EARLY_TABLES + 1} on", max(growth, default=None), 60),
-        goal("geometric mean of errors", errors(runs), None),
+        goal("geometric mean of errors", beside_base(runs, lambda of: CHANCE - of["score"]), 1.0),
+        goal("geometric mean of units", beside_base(runs, lambda of: sum(of["hidden_sizes"])), 0.6),
     ]
     return {"seconds": seconds, "goals": goals}
 
 
-def errors(runs: dict[str, list]) -> float | None:
-    """The geometric mean over tables of the error now over that of the base."""
+def beside_base(runs: dict[str, list], measure: Callable[[dict], float]) -> float | None:
+    """The geometric mean over tables of a measure now over that of the base."""
     if "base" not in runs:
         return None
     pairs = zip(runs["now"][0], runs["base"][0], strict=True)
-    return math.exp(
-        statistics.mean(
-            math.log((CHANCE - now["score"]) / (CHANCE - base["score"])) for now, base in pairs
-        )
-    )
+    ratios = [measure(now) / measure(base) for now, base in pairs]
+    return math.exp(statistics.mean(map(math.log, ratios)))
 
 
 # --- The command ---------------------------------------------------------------------------

@@ -202,11 +202,18 @@ def _record(file: str, command: str, name: str) -> tuple[str, str, Callable[[Any
     return f"experiments/{file}.json", f"senn reproduce {command}", record(name)
 
 
+def _script(file: str, script: str, name: str) -> tuple[str, str, Callable[[Any], str]]:
+    return f"experiments/{file}.json", f"python experiments/{script}", record(name)
+
+
 SOURCES = {
     "ablation": _record("ablation", "ablation", "ablation"),
     "ablation_adam": _record("adam/ablation", "ablation --optimizer adam", "ablation"),
     "controls": _record("controls/ablation", "ablation --tasks digits,friedman1", "controls"),
     "oracle": _record("oracle", "oracle --tasks digits,friedman1,mnist", "oracle"),
+    "shrink": _record("shrink", "shrink --tasks mnist --seeds 3", "shrink"),
+    "at_once": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "at_once"),
+    "promises": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "promises"),
     "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),

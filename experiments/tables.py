@@ -3,6 +3,8 @@
 python experiments/tables.py experiments/ablation.json
 python experiments/tables.py experiments/automatic-size.json
 python experiments/tables.py experiments/oracle.json
+python experiments/tables.py experiments/shrink.json
+python experiments/tables.py experiments/at-once.json
 """
 
 import json
@@ -28,6 +30,8 @@ def main() -> None:
         "ablation": ablation,
         "automatic-size": automatic_size,
         "oracle": oracle,
+        "shrink": shrink,
+        "at-once": at_once,
     }
     print("\n".join(tables[record["figure"]](record["claims"])))
 
@@ -95,6 +99,67 @@ def oracle(claims: dict[str, Any]) -> Iterator[str]:
                     f"{at[f'gained_by_{how}'][n]['mean']:.2%}" for how in ("searched", "drawn")
                 ]
                 yield _row(name, f"{at['units']['mean']:.3g}", str(steps), *rho, *gains)
+
+
+def shrink(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: the test scores of every way to that size, a column for each data set."""
+    found = list(claims.values())
+    heads = [f"{task} ({len(of['units']['each'])})" for task, of in claims.items()]
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for name, key in (("units grown", "grown_units"), ("units then", "units")):
+        yield _row(name, *(f"{of[key]['mean']:.3g}" for of in found))
+    yield _row("as grown", *(_number(of["grown"]["mean"]) for of in found))
+    for how, said in (("shrunk", "shrunk"), ("at_once", "at once, untrained")):
+        for order in found[0][how]:
+            cells = (_beside(of[how][order]) for of in found)
+            yield _row(f"{said}, by {order}", *cells)
+    for name in found[0]["budgets"]:
+        scores = (of["budgets"][name] for of in found)
+        said = f"{name} from the start"
+        yield _row(said, *(f"{_mean(of)}, {sum(of['units_removed'])} removed" for of in scores))
+
+
+def at_once(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: units and losses by how many may come at once; the record of at_once.py."""
+    seeds = {task: len(_first(of["arms"])["units"]["each"]) for task, of in claims.items()}
+    told = ("units", "loss", "units added")
+    heads = [f"{task} ({n}), {what}" for task, n in seeds.items() for what in told]
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for arm in _first(claims)["arms"]:
+        yield _row(arm, *(cell for of in claims.values() for cell in _sizes(of["arms"].get(arm))))
+
+
+def _sizes(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return [""] * 3
+    units, added = (f"{found[key]['mean']:.3g}" for key in ("units", "added"))
+    return [units, f"{found['loss']['mean']:.4f}", added]
+
+
+def promises(claims: dict[str, Any]) -> Iterator[str]:
+    """One table: what additions brought of what they promised, of the same record."""
+    heads = ("additions", "units each", "brought by the next look", "by the last before another")
+    yield from (_row("", *heads), _row(*["---"] * (len(heads) + 1)))
+    for task, of in claims.items():
+        for when in ("early", "late"):
+            found = of[when]
+            if found["additions"]:
+                shares = (f"{found[key]:.2g}" for key in ("next_look", "last_look"))
+                units = f"{min(found['units'])} to {max(found['units'])}"
+                yield _row(f"{task}, {when}", str(found["additions"]), units, *shares)
+
+
+def _first(found: dict[str, Any]) -> Any:
+    return next(iter(found.values()))
+
+
+def _beside(found: dict[str, Any]) -> str:
+    """A score, and how far that of the price is above it, with the standard error."""
+    if "price_above" not in found:
+        return _mean(found)
+    above, error = (found["price_above"][key] for key in ("difference", "stderr"))
+    spread = "" if error is None else f" ± {error:.2g}"
+    return f"{_number(found['mean'])} (price {above:+.2g}{spread})"
 
 
 def _rank(found: dict[str, Any]) -> str:

@@ -352,6 +352,7 @@ SCORES = {
     "ablation": lambda found: f"| {found['test_score']['SENN']['mean']:.4g} |",
     "automatic-size": lambda found: f"| {found['senn_test_score']['mean']:.4g} |",
     "oracle": lambda found: f"| {found[-1]['correlation'][0]['mean']:.2f} |",
+    "shrink": lambda found: f"| {found['shrunk']['magnitude']['mean']:.4g} (price ",
 }
 
 
@@ -492,7 +493,8 @@ def test_all_data_sets_are_taken_unless_some_are_named():
     [
         (
             ["fig2", "--optimizer", "adam"],
-            "--optimizer is for ablation, automatic-size and oracle alone: leave it out for fig2.",
+            "--optimizer is for ablation, automatic-size, oracle and shrink alone: "
+            "leave it out for fig2.",
         ),
         (
             ["ablation", "--optimizer", "sgd"],

@@ -290,8 +290,7 @@ def test_a_run_goes_on_bit_for_bit_across_removals(case, runs):
     for step in sorted({first - 2, first, last - 2, last, last + 2} & set(keeper.paths)):
         again, told = run(*case, resume=state_at(case, keeper, step))
         assert eqx.tree_equal(again, network)
-        timeless = ([_without_time(r) for r in h.records] for h in (told, history))
-        assert next(timeless) == next(timeless)
+        assert timeless(told.records) == timeless(history.records)
 
 
 def state_at(case, keeper, step):
@@ -299,8 +298,8 @@ def state_at(case, keeper, step):
     return read_checkpoint(keeper.paths[step]).state(OPTIMIZERS[case[1]], like)
 
 
-def _without_time(record):
-    return {k: v for k, v in vars(record).items() if k != "seconds"}
+def timeless(records):
+    return [{k: v for k, v in vars(record).items() if k != "seconds"} for record in records]
 
 
 def test_freed_slots_are_taken_again(runs):
@@ -310,3 +309,29 @@ def test_freed_slots_are_taken_again(runs):
     state = state_at(case, keeper, swap.step)
     new = births(state.train.network, state.train.network.graph.hidden[0])[list(swap.slots)]
     assert (new[:1] > 0).all()
+
+
+@pytest.mark.parametrize("held_out", [True, False], ids=["validation", "no validation"])
+def test_none_is_left_at_the_end_that_costs_less_than_is_asked(held_out):
+    """Once annealed; training is what it is without that."""
+    rule = replace(PRUNE, prune=0.9, alpha=0.1, trial=999, prefer="grown", patience=1)
+    made = {}
+    for prune in (0.0, 0.9):
+        made[prune] = senn.fit(
+            NETWORKS["chain"](), (X[:80], Y[:80]), policy=replace(rule, prune=prune),
+            validation=(X[80:], Y[80:]) if held_out else None, optimizer=KFAC(), seed=2,
+            proposer=Random(candidates=24), schedule=replace(SCHEDULE, max_steps=None),
+        )  # fmt: skip
+    (whole, trained), (network, history) = made.values()
+    assert history.ended_by == "annealed"
+    assert timeless(history.evaluations) == timeless(trained.evaluations)
+    assert not trained.removals
+    (removal,) = history.removals
+    assert (removal.step, removal.reason[2:]) == (
+        history.steps,
+        "units cost less to lose than 0.9 α",
+    )
+    assert 0 < removal.units == whole.hidden_sizes[0] - network.hidden_sizes[0]
+    assert network.hidden_sizes == removal.hidden_sizes
+    assert network.n_parameters == removal.n_parameters
+    assert removal.loss_after == pytest.approx(removal.loss_before, rel=1e-3)

@@ -18,7 +18,7 @@ from senn.studies.images import CLASSES, SIDE, load_images, shrink
 from senn.studies.options import Options
 
 MNIST = {"fig4-growth", "fig4-subsets"}
-NAMES = "fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size, oracle"
+NAMES = "fig2, fig3, fig4-growth, fig4-subsets, ablation, automatic-size, oracle, shrink"
 
 
 @pytest.fixture(scope="module")

@@ -25,6 +25,7 @@ STUDIES = {
     "ablation": "units by the score against units made in other ways",
     "automatic-size": "the size that growth stops at against fixed sizes",
     "oracle": "the score of units against what they gain once trained",
+    "shrink": "removal by price against other orders, and budgets from the start",
 }
 EXPERIMENTS = FIGURES | STUDIES
 EPILOG = "figures:\n" + "\n".join(f"  {name:16}{what}" for name, what in EXPERIMENTS.items())

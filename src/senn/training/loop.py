@@ -12,6 +12,7 @@ from senn.training.evaluating import evaluate, result
 from senn.training.growing import consider, prepare
 from senn.training.phases import asked_for, ended, notice_plateau, rest_in_time
 from senn.training.run import Run
+from senn.training.settling import spare
 from senn.training.stretch import train_to
 
 WORTH_TRIMMING = 0.5  # seconds of training, beside which it takes none
@@ -31,6 +32,8 @@ def run_through(run: Run) -> tuple[Any, History]:
             while not run.history.stop_reason:
                 advance(run, end)
                 heed(run)
+            if run.history.ended_by == Ending.ANNEALED and run.history.growth_ended is not None:
+                spare(run)
     except KeyboardInterrupt:
         run.end(Ending.INTERRUPTED, "interrupted")
     except BaseException as error:

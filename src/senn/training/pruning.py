@@ -109,8 +109,23 @@ def _record(
     judged_on: Batch,
 ) -> float:
     """Go on with the new networks, and say what that did to the loss; what it is now."""
+    removal = removed(run, new.average, drop, why, before, judged_on)
+    run.now.train = new
+    run.record("on_removal", removal)
+    return removal.loss_after
+
+
+def removed(
+    run: Run,
+    network: AbstractTapped,
+    drop: Drop | DropLayer,
+    why: tuple[float, str],
+    before: float,
+    judged_on: Batch,
+) -> Removal:
+    """What the ledger says of a removal that left this network."""
     slots = drop.slots if isinstance(drop, Drop) else ()
-    removal = Removal(
+    return Removal(
         step=run.now.step,
         kind=drop.kind,
         position=drop.position,
@@ -119,15 +134,12 @@ def _record(
         slots=slots,
         price=why[0],
         loss_before=before,
-        loss_after=evaluate(new.average, run.loss, judged_on).loss,
-        hidden_sizes=new.network.hidden_sizes,
-        n_parameters=new.network.n_parameters,
+        loss_after=evaluate(network, run.loss, judged_on).loss,
+        hidden_sizes=network.hidden_sizes,
+        n_parameters=network.n_parameters,
         reason=why[1],
         seconds=run.seconds(),
     )
-    run.now.train = new
-    run.record("on_removal", removal)
-    return removal.loss_after
 
 
 def without(run: Run, drop: Drop, moments: Mapping[int, np.ndarray]) -> TrainState:

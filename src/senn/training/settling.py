@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from senn.evaluation import outputs_and_losses
+from senn.batches import Batch
+from senn.evaluation import evaluate, outputs_and_losses
 from senn.nn.tapped import AbstractTapped
 from senn.prices import Prices
 from senn.pruning import Going, everywhere
 from senn.removal import without_empty
 from senn.training.looking import look
-from senn.training.pruning import Factors, factors_seen, may_leave, remove, remove_empty
+from senn.training.pruning import Factors, factors_seen, may_leave, remove, remove_empty, removed
 from senn.training.run import Run
 from senn.training.state import Best
 
@@ -81,6 +82,42 @@ def settle(run: Run) -> None:
             if going.departures:
                 remove(run, going, factors, judged_on)
                 remove_empty(run, judged_on)
+
+
+def spare(run: Run) -> None:
+    """Let those leave the network to be returned that cost too little now that it is trained.
+
+    Training goes on making units that others can replace; nothing trains after this.
+    """
+    best = run.now.best
+    network = best.network or run.now.train.average
+    if not run.policy.prune or not network.graph.hidden:
+        return
+    with run.timed("growth"):
+        seen, judged_on = look(run, network)
+        factors = factors_seen(network, seen)
+        prices = Prices.of(network, factors)
+        going = run.policy.leaving(prices, everywhere(prices).may, float(seen.fit.reach))
+        if best.network is None:
+            remove(run, going, factors, judged_on)
+            remove_empty(run, judged_on)
+        elif going.departures:
+            smaller = without_empty(_told(run, network, going, factors, judged_on))
+            run.now.best = best._replace(network=smaller)
+
+
+def _told(
+    run: Run, network: AbstractTapped, going: Going, factors: Factors, judged_on: Batch
+) -> AbstractTapped:
+    """The network without units, and what the ledger says of that."""
+    moments = {m: factor.A for m, factor in factors.items()}
+    loss = evaluate(network, run.loss, judged_on).loss
+    for drop, price, reason in going.drops:
+        network, _ = drop.apply(network, None, moments)
+        removal = removed(run, network, drop, (price, reason), loss, judged_on)
+        run.record("on_removal", removal)
+        loss = removal.loss_after
+    return network
 
 
 def preferred(run: Run, sizes: list[Size]) -> Size:
