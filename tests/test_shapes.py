@@ -590,13 +590,16 @@ def test_fits_of_other_numbers_of_rows_compile_nothing(optimizer):
 @pytest.mark.parametrize("estimator", [SENNClassifier, SENNRegressor])
 def test_estimators_fitted_to_other_numbers_of_rows_compile_nothing(estimator):
     y = CLASSES if estimator is SENNClassifier else NUMBERS
+    x = np.concatenate([X, RNG.normal(size=(len(X), 8 - IN))], axis=1)
 
     def fit(n):
         model = estimator(hidden_sizes=(3,), max_units=8, max_iter=4, policy=GROW, random_state=0)
-        model.fit(X[:n], y[:n]).predict(X[:16])
+        model.fit(x[:n], y[:n]).predict(x[:16])
+        return model.network_.in_size
 
-    fit(50)  # of which none are kept for validation
+    assert fit(50) == 8  # too few rows for codes, and none of them are kept for validation
     before = programs()
     for n in (98, 99, 104, 511, 1025, 3000):
-        fit(n)
+        coded = fit(n)
         assert programs() == before
+    assert coded > 64  # what 50 rows fit in

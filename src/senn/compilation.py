@@ -27,7 +27,7 @@ from senn.machine import keep_compilations_unless_told
 
 # For programs that run for a fraction of what they take to compile. Measured on an Intel Xeon:
 # XLA's newer emitters of fused loops take twice as long to compile, and LLVM's later passes gain
-# nothing here (docs/design/programs.md).
+# nothing here (docs/design/programs.md). Level 0 would have gradients of convolutions wrong.
 QUICK: dict[str, Any] = {
     "xla_cpu_use_fusion_emitters": False,
     "xla_backend_optimization_level": 1,

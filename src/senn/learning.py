@@ -25,7 +25,7 @@ from senn.optimizers import make_optimizer
 from senn.policy import Policy
 from senn.prediction import ClassPredictor
 from senn.preparation import Rows, merged_classes, split
-from senn.rescaling import Inputs, robust, seen, standardised, width_of
+from senn.rescaling import Inputs, most_inputs, robust, seen, standardised, width_of
 from senn.training import Schedule, fit
 
 
@@ -181,6 +181,7 @@ def _fit_one(
         schedule=_schedule(estimator),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         seed=seed,
+        in_slots=_in_slots(estimator, x),
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
     )
     t = temperature_of(network, loss, batches[0]) if history.steps else 1.0
@@ -196,6 +197,7 @@ def _fit_one(
             metric=estimator.metric,
             optimizer=estimator.optimizer,
             seed=seed,
+            in_slots=_in_slots(estimator, x),
         )
     if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
         raise KeyboardInterrupt
@@ -278,10 +280,20 @@ def _inputs(estimator: Any, x: np.ndarray, weight: np.ndarray) -> Inputs | None:
     """How rows are prepared, by these."""
     if not tables.is_table(estimator):  # images, too
         return standardised(x, weight) if estimator.standardize else None
-    bins = estimator.bins
-    if bins is None:
-        bins = tables.BINS_OF_CLASSES if _classifies(estimator) else tables.BINS_OF_NUMBERS
+    bins = _bins(estimator)
     return robust(x, weight, bins, min(tables.MOST_INPUTS, len(x) // tables.ROWS_AN_INPUT))
+
+
+def _bins(estimator: Any) -> int:
+    usual = tables.BINS_OF_CLASSES if _classifies(estimator) else tables.BINS_OF_NUMBERS
+    return usual if estimator.bins is None else estimator.bins
+
+
+def _in_slots(estimator: Any, x: np.ndarray) -> int:
+    """Room for the inputs that more rows of the table would have: they share what is compiled."""
+    if not tables.is_table(estimator):
+        return 0
+    return most_inputs(x, _bins(estimator), tables.MOST_INPUTS)
 
 
 def _network(

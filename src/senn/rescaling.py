@@ -77,6 +77,13 @@ def robust(x: np.ndarray, weight: np.ndarray, bins: int, most: int) -> Inputs:
     return plain._replace(code_mean=mean, code_scale=deviation / CODE_SCALE)
 
 
+def most_inputs(x: np.ndarray, bins: int, most: int) -> int:
+    """The inputs that `robust` would make of such columns at most, if there were enough rows."""
+    two = _two_values(x, x.min(axis=0), x.max(axis=0))
+    coded = x.shape[1] - int(two.sum())
+    return x.shape[1] + coded * _affordable(bins, most - x.shape[1], coded)
+
+
 def seen(inputs: Inputs | None, x: np.ndarray, dtype: Any) -> np.ndarray:
     """Rows [N, I + K] as a network reads them, in `dtype`; None leaves them as they are.
 

@@ -60,6 +60,7 @@ def fit(
     schedule: Schedule | None = None,
     callbacks: Sequence[Callback] = (),
     seed: int = 0,
+    in_slots: int = 0,
     resume: RunState | None = None,
 ) -> tuple[Net, History]:
     """Train a network and let it grow.
@@ -83,6 +84,8 @@ def fit(
             growth has ended, and stops.
         callbacks: told what happens.
         seed: of the order of the data and of the search.
+        in_slots: set aside room for so many inputs at least, so that networks of fewer share what
+            is compiled with those of more.
         resume: the state of an earlier run to go on from, which is taken over and changed;
             `network` and `seed` are not used then. With the same settings and the same data the
             run ends as it would have ended undisturbed. Other data are refused, unless the
@@ -117,7 +120,7 @@ def fit(
         "policy": policy,
         "schedule": schedule,
     }
-    room = _room(network, settings)
+    room = _room(network, settings, in_slots)
     source.room = room
     network = with_slots(network, room.inputs, room.outputs)
     state = resume or first_state(network, rule, policy, schedule, seed)
@@ -127,14 +130,14 @@ def fit(
     return run_through(Run(source, held_out, callbacks=tuple(callbacks), now=state, **settings))
 
 
-def _room(network: AbstractTapped, settings: dict[str, Any]) -> Room:
+def _room(network: AbstractTapped, settings: dict[str, Any], in_slots: int) -> Room:
     """The slots of inputs and outputs that networks of this size are trained with."""
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
     spare = len(network.graph.inputs) == 1 and not network.grid
-    inputs = shapes.in_slots(network.in_size) if spare else network.in_slots
+    inputs = shapes.in_slots(max(network.in_size, in_slots)) if spare else network.in_slots
     square = settings["policy"].square_layers
     in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
     sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
