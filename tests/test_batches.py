@@ -330,3 +330,22 @@ def test_a_stream_brings_images():
     np.testing.assert_allclose(source.input_moment().matrix, a.T @ a / len(a))
     assert source.input_moment().rows == 12
     assert source.two_samples(4, np.random.default_rng(0))[0].x.shape == (32, 3, 2, 2)
+
+
+def test_few_rows_get_some_of_those_seen_last_beside_them():
+    source = StreamSource(iter([rows_of(1)]), 100, 64, seed=0)
+    for k in range(40):
+        if k:
+            source.go_on(iter([rows_of(1, k)]))
+        chunk = source.chunk(1, 1)
+        (rows,) = taken(chunk)
+        assert rows[0] == k
+        assert len(rows) == min(k + 1, 32)
+        assert (rows[1:] < k).all()
+    assert source.rows == 40  # each counts once
+    source.go_on(iter([rows_of(50, 40)]))
+    assert taken(source.chunk(1, 1)).shape == (1, 50)  # enough of its own
+    plain = StreamSource(iter([rows_of(1)]), 100, 64)
+    plain.chunk(1, 1)
+    plain.go_on(iter([rows_of(1, 1)]))
+    assert taken(plain.chunk(1, 1)).tolist() == [[1]]

@@ -210,7 +210,8 @@ class ClassLearner(ClassPredictor, Learner):
 
         Inputs that are standardised get the scale of all rows so far whenever their number has
         doubled, and the network is changed so that its predictions stay what they were; those
-        that `fit` prepared robustly stay as they are. Weights are taken as they are. `max_iter`,
+        that `fit` prepared robustly stay as they are. Fewer than 32 rows get some of those seen
+        last beside them. Weights are taken as they are. `max_iter`,
         `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for `fit` alone.
         """
         from senn import learning  # loads JAX
@@ -244,8 +245,9 @@ class NumberLearner(NumberPredictor, Learner):
         `fit` or `senn.load` the optimiser starts anew. The scale of targets is that of the first
         call, whose rows should be like those to come; inputs that are standardised get that of
         all rows so far whenever their number has doubled, and predictions stay what they were.
-        Weights are taken as they are. `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and
-        `validation_fraction` are for `fit` alone.
+        Fewer than 32 rows get some of those seen last beside them. Weights are taken as they are.
+        `max_iter`, `max_seconds`, `n_iter_no_change`, `tol` and `validation_fraction` are for
+        `fit` alone.
         """
         from senn import learning  # loads JAX
 

@@ -30,7 +30,8 @@ class OnlineTraining:
     """A network that learns from rows as they come, a call at a time, and grows.
 
     Between calls all is kept: the optimiser's state, the running mean, the cadence of growth,
-    the ledger, and the rows seen last, on which growth is judged (`StreamSource`). A pickle
+    the ledger, and the rows seen last, on which growth is judged, and some of which fill up the
+    step of a call of few rows (`StreamSource`). A pickle
     holds that too, so that a copy goes on as the original would.
 
     Args:
@@ -154,6 +155,7 @@ class OnlineTraining:
                 2 * SCHEDULE.sample_size,
                 watch_inputs=optimizer.watches_inputs,
                 rows_before=self._rows_before,
+                seed=self._seed,
             )
         else:
             self._source.go_on(batches)

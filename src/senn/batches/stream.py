@@ -20,10 +20,12 @@ class StreamSource:
 
     An iterable that can be iterated again is, until `max_epochs` passes are done; an iterator
     ends, and `go_on` takes up another. Growth is judged on the rows seen last, of which up to
-    `memory` are kept; of all others nothing is.
+    `memory` are kept; of all others nothing is. With a `seed` a batch of fewer rows than a step
+    has room for gets some of those kept beside its own, at random.
     """
 
     room: Room | None = None
+    _again: np.random.Generator | None = None  # none in pickles of before
 
     steps_per_epoch: int | None = None
     targets = None  # not known beforehand
@@ -38,6 +40,7 @@ class StreamSource:
         *,
         watch_inputs: bool = False,
         rows_before: int = 0,
+        seed: int | None = None,
     ):
         self.rows_before = rows_before  # that the network was trained on before this stream
         self._max_epochs = np.inf if max_epochs is None else max_epochs
@@ -49,6 +52,7 @@ class StreamSource:
         self._waiting: list[tuple[np.ndarray, ...]] = []
         self.rows, self._watched = 0, watch_inputs
         self._moment = InputMoment(np.zeros((0, 0)), 0)
+        self._again = None if seed is None else np.random.default_rng(seed)
         self._epochs = 0
         self._read_any = False  # in this pass
 
@@ -81,10 +85,13 @@ class StreamSource:
         ready = _equally_long(ready, self._pending)
         if not ready:
             return None
+        beside = self._some_again(FEWEST_IN_STREAM - len(ready[0][0]))
         self._remember(ready)
         self.rows += sum(len(batch[0]) for batch in ready)
         if self._watched:
             self._watch(ready)
+        if beside:
+            ready = [_joined([batch, *beside]) for batch in ready]
         length = len(ready[0][0])
         slots = min(shapes.rows(length, FEWEST_IN_STREAM), self._batch_size)
         data = Batch.on_host(*(np.concatenate(part) for part in zip(*ready, strict=True)))
@@ -140,6 +147,18 @@ class StreamSource:
             for start in range(0, whole, self._batch_size):
                 self._pending.append(tuple(p[start : start + self._batch_size] for p in rows))
             self._waiting = [tuple(p[whole:] for p in rows)] if whole < len(rows[0]) else []
+
+    def _some_again(self, n: int) -> list[tuple[np.ndarray, ...]]:
+        """So many of the rows kept, each a batch, and no more than there are."""
+        if self._again is None or not self._recent or n <= 0:
+            return []
+        n = min(n, self._batch_size, sum(len(batch[0]) for batch in self._recent))
+        picked = [self._recent[i] for i in self._again.integers(len(self._recent), size=n)]
+        rows = [self._again.integers(len(batch[0])) for batch in picked]
+        return [
+            tuple(part[row : row + 1] for part in batch)
+            for batch, row in zip(picked, rows, strict=True)
+        ]
 
     def _watch(self, batches: list[tuple[np.ndarray, ...]]) -> None:
         seen = Batch.on_host(*(np.concatenate(part) for part in zip(*batches, strict=True)))
