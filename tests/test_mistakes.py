@@ -269,6 +269,11 @@ def test_intervals_are_categories():
     np.testing.assert_array_equal(made.predict(table.astype({"range": str})), made.predict(table))
 
 
+def test_fields_without_any_row(tmp_path):
+    np.save(tmp_path / "t.npy", np.zeros(0, [("a", float), ("y", int)]))
+    refused(["train", tmp_path / "t.npy"], "2 columns and 0 rows")
+
+
 def test_bytes_that_are_no_text_after_the_first_lines(tmp_path):
     (tmp_path / "t.csv").write_text(lines(",") + "\n" * 9000 + "1,2,\0x\n")
     refused(["train", tmp_path / "t.csv"], "binary after its first lines")

@@ -1,5 +1,6 @@
 """Data sets from .npy files."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,7 +28,9 @@ def npy_table(array: np.ndarray) -> Table:
     """An array [N, I], or [N] of fields, as a table."""
     if array.dtype.names is None:
         return table_of(array)
-    columns = [table_of(array[name].reshape(len(array), -1)).columns for name in array.dtype.names]
+    fields = [array[name] for name in array.dtype.names]
+    fields = [field.reshape(len(array), math.prod(field.shape[1:])) for field in fields]
+    columns = [table_of(field).columns for field in fields]
     if any(len(column) != 1 for column in columns):
         raise DataError("it has a field of several values: give one value a field.")
     names = tuple(array.dtype.names)
