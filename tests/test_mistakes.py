@@ -3,6 +3,7 @@
 import datetime
 import decimal
 import io
+import zipfile
 
 import numpy as np
 import onnxruntime
@@ -229,6 +230,18 @@ def test_a_table_that_stands_somewhere_in_its_sheet(how, tmp_path):
     assert data.feature_names == ("a", "b")
     assert data.x.dtype.kind == "f"
     assert sorted(data.classes) == ["x", "y"]
+
+
+def test_a_sheet_that_claims_endless_rows(tmp_path):
+    pd.DataFrame(ROWS, columns=["a", "b", "y"]).to_excel(tmp_path / "t.xlsx", index=False)
+    with zipfile.ZipFile(tmp_path / "t.xlsx") as book:
+        members = {name: book.read(name) for name in book.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    members[sheet] = members[sheet].replace(b'<row r="9"', b'<row r="2147483648"')
+    with zipfile.ZipFile(tmp_path / "t.xlsx", "w") as book:
+        for name, content in members.items():
+            book.writestr(name, content)
+    refused(["train", tmp_path / "t.xlsx"], "it claims a row 2147483648, and sheets have 1,048,576")
 
 
 def test_times_and_durations_in_a_file(tmp_path):

@@ -18,6 +18,7 @@ CORE = {
 EXTRAS = {
     "completion": {"shtab"},
     "onnx": {"onnx"},
+    "skl2onnx": {"skl2onnx"},
     "plot": {"matplotlib"},
     "tables": {"openpyxl", "pandas", "pyarrow"},
     "tensorboard": {"tensorboardX"},
@@ -25,7 +26,8 @@ EXTRAS = {
 MODULES = {"scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}  # where they differ
 # Modules of ours that an extra is for, and that only they who have it import.
 FOR_EXTRAS = re.compile(
-    r"senn\.plot|senn\.export\.onnx_(file|columns|graph)|senn\.studies\.(?!command|options)\w+"
+    r"senn\.plot|senn\.export\.(onnx_(file|columns|graph|images)|pipelines)|"
+    r"senn\.studies\.(?!command|options)\w+"
 )
 
 

@@ -1,5 +1,6 @@
 """Files as tables: text, spreadsheets, Parquet and Feather, by one rule for all commands."""
 
+import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +17,8 @@ from senn.text_files import TEXT_SUFFIXES, Dialect, dialect_of, fitted, rows_of
 from senn.words import short
 
 ROWS_AT_ONCE = 2**14
+MOST_ROWS = 2**20  # of a sheet
+NUMBER_OF_ROW = re.compile(rb'<(?:\w+:)?row\b[^>]*?\br="(\d+)"')
 GAPS = frozenset(MISSING) - {"?"}
 SEPARATOR = "\0"  # between cells kept as one text: no file of text holds it
 ADVICE = {
@@ -92,6 +95,7 @@ def _read_excel(pandas: Any, path: Path) -> tuple[Any, list[str]]:
     """The first sheet as a DataFrame, without the rows and columns in which nothing stands."""
     with zipfile.ZipFile(path) as archive:
         check_memory(sum(member.file_size for member in archive.infolist()))
+        _check_rows(archive)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl's, on what it leaves out and on itself
         with pandas.ExcelFile(path, engine="openpyxl") as book:
@@ -101,6 +105,23 @@ def _read_excel(pandas: Any, path: Path) -> tuple[Any, list[str]]:
     if len(sheets) > 1:
         notes = [f"Of the {len(sheets)} sheets the first is read, {short(sheets[0])}."]
     return _below_names(cells.dropna(how="all").dropna(how="all", axis=1), notes), notes
+
+
+def _check_rows(archive: zipfile.ZipFile) -> None:
+    """Refuse rows beyond a sheet's: openpyxl makes all that are missing up to one of them."""
+    for name in archive.namelist():
+        if not name.startswith("xl/worksheets/") or name.endswith("/"):
+            continue
+        with archive.open(name) as sheet:
+            before = b""
+            while part := sheet.read(2**20):
+                for digits in NUMBER_OF_ROW.findall(before + part):
+                    if len(digits) > 7 or int(digits) > MOST_ROWS:
+                        raise DataError(
+                            f"it claims a row {digits[:20].decode()}, and sheets have "
+                            f"{MOST_ROWS:,} at most: save it again, or as csv."
+                        )
+                before = part[-200:]  # in which an element may begin
 
 
 def _below_names(cells: Any, notes: list[str]) -> Any:
