@@ -215,6 +215,11 @@ SOURCES = {
     "at_once": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "at_once"),
     "promises": _script("at-once", "at_once.py --seeds 2 --tasks digits,friedman1", "promises"),
     "automatic_size": _record("automatic-size", "automatic-size", "automatic_size"),
+    "automatic_size_removals": _record(
+        "removals/automatic-size",
+        "automatic-size --tasks digits,friedman1,teacher,moons --seeds 3",
+        "automatic_size",
+    ),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
