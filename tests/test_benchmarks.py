@@ -232,3 +232,11 @@ def test_peers_say_in_a_sentence_that_they_are_missing(tmp_path):
     )  # fmt: skip
     assert "not installed" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def test_conv(run):
+    (one,) = run("conv")["data"]["digits"]["runs"]
+    grown, started = one["grown"], one["from_the_start"]
+    assert grown["hidden_sizes"] == started["hidden_sizes"]
+    assert grown["n_parameters"] == started["n_parameters"] <= 1000
+    assert started["n_additions"] == 0

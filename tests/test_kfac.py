@@ -20,7 +20,8 @@ from senn.factors import InputFactor
 from senn.growth import add
 from senn.losses import make_loss, make_metric, signs
 from senn.nn import MLP
-from senn.optimizers import KFAC, kfac, make_optimizer
+from senn.optimizers import KFAC, make_optimizer
+from senn.optimizers import kfac_factors as kfac
 from senn.optimizers.kfac import Factors
 from senn.policy import Policy
 from senn.proposals import Proposal

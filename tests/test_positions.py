@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import senn
+from senn import growth
 from senn.actions import Beside, Widen
 from senn.batches import Batch
 from senn.curvature import moments
@@ -17,6 +18,7 @@ from senn.losses import SoftmaxCrossEntropy, make_metric
 from senn.nn import ConvNet
 from senn.nn.spaces import alive
 from senn.policy import Policy
+from senn.positions import moments_at_positions
 from senn.prices import DAMPING as DAMPING_OF_PRICES
 from senn.prices import Prices, factors_of
 from senn.proposals import Langevin, Projection, Random
@@ -312,3 +314,20 @@ class Elsewhere(Random):
 def test_a_search_that_knows_no_positions_says_so():
     with pytest.raises(ValueError, match="Elsewhere searches for units of maps that are applied"):
         propose_at(network(), seen(), Elsewhere(), Policy(), Widen(1), jax.random.key(1))
+
+
+def test_what_a_look_needs_is_known_before_there_is_one():
+    """Of mere shapes the problem has the shapes of the real one, so that its program serves."""
+    net, action = network(), Widen(1)
+    policy, search = Policy(damping=DAMPING), Random()
+    given = (net, LOSS, METRIC, sample(), jax.random.key(0), None)
+    shapes = moments_at_positions.shapes(*given)
+    made, known = (
+        growth._spread_task(net, of, search, policy, action, shapes=mere)
+        for of, mere in ((seen(), False), (growth.Seen(shapes, shapes), True))
+    )
+    kinds = [
+        [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(of.problem)] for of in (made, known)
+    ]
+    assert kinds[0] == kinds[1]
+    assert jax.tree.structure(made.problem) == jax.tree.structure(known.problem)

@@ -171,6 +171,8 @@ def _spread_task(
     proposer: AbstractProposer,
     policy: Policy,
     action: AbstractAction,
+    *,
+    shapes: bool = False,
 ) -> Task:
     """The same where maps are applied at several positions."""
 
@@ -191,7 +193,7 @@ def _spread_task(
     readers, inputs = [at(m) for m in action.readers(network)], network.inputs_in_use(source)
     problem = spread_problem(
         at(source), readers, inputs, action.activation(network),
-        damping=policy.damping, blocks=action.blocks(network),
+        damping=policy.damping, blocks=action.blocks(network), shapes=shapes,
     )  # fmt: skip
     count = max(policy.most_units(), policy.units_in_turn(action))
     search = proposer.at(network, action, [fit for _, fit, _ in readers])
@@ -270,21 +272,19 @@ def prepare(
     output_factors: tuple[Float[Array, "_ _"], ...] | None = None,
     input_factor: InputFactor | None = None,
 ) -> None:
-    """Compile in the background what the first look will run; samples may be mere shapes.
-
-    Nothing, for maps with positions.
-    """
+    """Compile in the background what the first look will run; samples may be mere shapes."""
+    found, task_at = _moments, _task
     if network.has_positions:
-        return
+        found, task_at = moments_at_positions, _spread_task
     looks = [(network, loss, metric, of, key_of(0), output_factors) for of in samples]
-    fit, held_out = (_moments.shapes(*given) for given in looks)
+    fit, held_out = (found.shapes(*given) for given in looks)
     seen = Seen(fit, held_out, input_factor)
     actions = policy.actions(network)
     for action in chain(*policy.stages(actions, 0)[:1]):  # these take the longest
-        prepare_search(_task(network, seen, proposer, policy, action, shapes=True))
+        prepare_search(task_at(network, seen, proposer, policy, action, shapes=True))
     for given in looks:
-        _moments.prepare(*given)
-    for action in actions:
+        found.prepare(*given)
+    for action in () if network.has_positions else actions:
         readers, columns = _readers(network, seen, action)
         residuals.prepare(tuple(readers), columns, damping=policy.damping)
 

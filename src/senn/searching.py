@@ -48,8 +48,10 @@ def find(task: Task, key: PRNGKeyArray) -> Found:
 def prepare_search(task: Task) -> None:
     """Compile in the background what `find` will run."""
     search, problem = task.search, task.problem
-    assert isinstance(problem, Problem)
     key, keys = search_keys(key_of(0), task.units)
+    if isinstance(problem, SpreadProblem):
+        _search_spread.prepare(search, problem, key, keys)
+        return
     if problem.square:
         _search_square.prepare(search, problem, key, keys)
         return

@@ -158,23 +158,33 @@ def spread_problem(
     *,
     damping: float,
     blocks: Sequence[int] | None = None,
+    shapes: bool = False,
 ) -> SpreadProblem:
     """The problem of units that are outputs of map `source`, and are read by `readers`.
 
     Each with what it sees on the fitting and on the held-out sample; `damping` is relative.
     `blocks` says in which of the readers' blocks the units would stand, by default in the first.
+    With `shapes` rows may be mere shapes, and what the problem needs of them is compiled beside.
     """
     site, *reads = source
-    fits, held_out, metrics, (ridge, rms, eta, scale) = _residuals(tuple(readers), damping=damping)
-    fit_view, other_view = (
-        View(of.read, tuple(r for r, _ in found), tuple(s for _, s in found), of.root_weight)
-        for of, found in zip(reads, (fits, held_out), strict=True)
-    )
+    found = _residuals.shapes if shapes else _residuals
+    if shapes:
+        _residuals.prepare(tuple(readers), damping=damping)
     sites = tuple(reader for reader, *_ in readers)
-    return SpreadProblem(
-        fit_view, other_view, metrics, ridge, rms, eta, scale, inputs, np.ones(1, bool),
-        activation, site, sites, tuple(blocks or (0,) * len(sites)),
-    )  # fmt: skip
+
+    def problem(reads: Any, computed: Any) -> SpreadProblem:
+        *both, metrics, (ridge, rms, eta, scale) = computed
+        fit, held_out = (
+            View(read, tuple(r for r, _ in left), tuple(s for _, s in left), root_weight)
+            for (read, root_weight), left in zip(reads, both, strict=True)
+        )
+        return SpreadProblem(
+            fit, held_out, metrics, ridge, rms, eta, scale, inputs, np.ones(1, bool),
+            activation, site, sites, tuple(blocks or (0,) * len(sites)),
+        )  # fmt: skip
+
+    given = [(of.read, of.root_weight) for of in reads], found(tuple(readers), damping=damping)
+    return eqx.filter_eval_shape(problem, *given) if shapes else problem(*given)
 
 
 @program(QUICK)
