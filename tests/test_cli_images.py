@@ -57,6 +57,13 @@ def test_a_run_is_exported(made, tmp_path):
     assert (tmp_path / "m.onnx").is_file()
 
 
+def test_a_run_is_made_smaller(made, tmp_path):
+    small = tmp_path / "small"
+    code, _, err = run("shrink", made[0], "--max-units", "3", "--max-seconds", "2", "--out", small)
+    assert code == 0, err
+    assert senn.load(small / "model.senn").hidden_sizes_ == (3,)
+
+
 REFUSED = {
     "rows": (("moons", "--network", "conv"), "is for images, and moons has rows of 2 features"),
     "sizes": ((*WORDS, "--hidden-sizes", "4"), "say --channels in its place"),

@@ -112,7 +112,9 @@ class TableInputs:
         self._columns = plain_columns(self.feature_names_, fills, x.dtype == np.float32)
 
     def name_columns(self, names: Iterable[str]) -> None:
-        """Say what the columns are called, of which X had no names."""
+        """Say what the columns are called, of which X had no names; not of images."""
+        if self._image_shape:
+            return
         self.feature_names_ = list(names)
         if self._columns is not None:
             self._columns = self._columns.named(self.feature_names_)

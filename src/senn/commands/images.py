@@ -41,7 +41,7 @@ def as_images(data: Any) -> Any:
     if not shape:
         raise UsageError(
             f"--network conv is for images, and {data.name} has rows of {data.x.shape[1]} "
-            "features: leave it out."
+            "features: take other data, or --network mlp."
         )
     x, x_test = (part.reshape(len(part), *shape) for part in (data.x, data.x_test))
     return replace(data, x=x, x_test=x_test)

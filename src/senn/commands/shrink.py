@@ -16,6 +16,7 @@ from senn.commands.arguments import (
 from senn.commands.completion import DATA, FOLDERS, completes
 from senn.commands.console import PatientConsole
 from senn.commands.errors import UsageError
+from senn.commands.images import as_images
 from senn.commands.models import load_model
 from senn.commands.summary import SCORES, WORDS, targets, tell
 from senn.commands.train import check_out, folder, load_data, save
@@ -78,8 +79,8 @@ def run(arguments: argparse.Namespace) -> int:
     use_machine(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        data = load_data(again)
-        estimator = load_model(arguments.model)
+        data, estimator = load_data(again), load_model(arguments.model)
+        data = as_images(data) if estimator._image_shape else data
         _check(arguments, estimator, data)
     with folder(again):
         if not arguments.quiet:
@@ -121,7 +122,7 @@ def _check(arguments: argparse.Namespace, estimator: Any, data: Any) -> None:
     from senn.shrinking import check_budgets, fits
 
     budgets = arguments.max_units, arguments.max_parameters
-    if data.x.shape[1] != estimator.n_features_in_:
+    if not estimator._image_shape and data.x.shape[1] != estimator.n_features_in_:
         raise UsageError(
             f"the data have {counted(data.x.shape[1], 'feature')}, and the run was trained on "
             f"{estimator.n_features_in_:,}: name its own by --data."

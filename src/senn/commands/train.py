@@ -304,8 +304,7 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
     finally:
         for callback in shown:
             callback.close()  # the terminal must be left clean, whatever happened
-    if not estimator._image_shape:
-        estimator.name_columns(data.feature_names)
+    estimator.name_columns(data.feature_names)
     return time.monotonic() - start + (checkpoint.header["seconds"] if checkpoint else 0.0)
 
 

@@ -82,6 +82,8 @@ def _shapes_of_numbers(operator: Any) -> None:
 def _convert(scope: Any, operator: Any, container: Any) -> None:
     """Add a fitted estimator to the graph that skl2onnx builds."""
     parts, graph = parts_of(operator.raw_operator), Within(scope, container)
+    if parts.patches:
+        raise ValueError("skl2onnx has pipelines of rows; export images by senn.export.to_onnx.")
     if parts.classes is not None:
         parts = replace(parts, classes=_classes(operator))
     rows = _rows(graph, parts, operator.inputs)
