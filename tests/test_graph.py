@@ -20,6 +20,7 @@ from senn.nn.sites import UnitwiseSite
 from senn.nn.spaces import Port, Space, births, leaf_at, slots, units
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers import KFAC
+from senn.optimizers.kfac_factors import seen_on
 from strategies import layers_beside, random_batch, random_network
 from towers import Towers
 
@@ -345,3 +346,26 @@ def test_a_step_of_kfac_is_that_of_the_dense_curvature(name):
                     wanted[part] = solved.reshape(len(part), -1)
         found = (old - np.asarray(site.matrix(new))) / rule.learning_rate
         np.testing.assert_allclose(found, wanted, rtol=1e-7, atol=1e-11)
+
+
+def test_factors_of_convolutions_come_from_few_images_of_every_few_steps():
+    network = network_of("flattened")
+    batch, state = batch_of(network), KFAC().init(network)
+
+    @eqx.filter_jit
+    def seen(state, batch, examples):
+        rule = KFAC(examples=examples)
+        return rule._seen_at_places(network, LOSS, METRIC, batch, state)
+
+    g, factors, value = seen(state, batch, N)
+    wanted = eqx.filter_jit(seen_on)(network, LOSS, METRIC, batch, state)
+    for found, known in zip((g, factors, value), wanted, strict=True):
+        for one, other in zip(jax.tree.leaves(found), jax.tree.leaves(known), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-13)
+    # The first of the batch alone, and until the fourth step no others.
+    later = state._replace(factors=factors, age=jnp.int32(3))
+    assert eqx.tree_equal(seen(later, batch, N)[1], factors)
+    others = batch._replace(x=batch.x.at[2:].set(0.0))
+    few, same = (seen(state, of, 2)[1] for of in (batch, others))
+    assert eqx.tree_equal(few, same)
+    assert not eqx.tree_equal(few, factors)
