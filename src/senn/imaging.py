@@ -8,8 +8,10 @@ import numpy as np
 from senn.arrays import key_of
 from senn.nn.convnet import ConvNet
 from senn.policy import Policy
+from senn.proposals import Random
 
 POLICY = Policy(depth=False, additions_at_once=8, every=100)
+PROPOSER = Random(candidates=64)  # `Projection` took most of a run's time
 
 
 def of_images(estimator: Any) -> bool:

@@ -43,7 +43,7 @@ PARAMETERS = """Parameters
         Output metric of the natural gradient. None is the paper's "euclidean" for
         "natural_gradient", else "fisher".
     proposer : `senn.proposals` object, default=None
-        The search for new units; None is `Projection()`.
+        The search for new units; None is `Projection()`, of images `Random(candidates=64)`.
     policy : `senn.Policy`, default=None
         Thresholds and cadence of growth; the budgets above and `n_iter_no_change` overrule its
         own. None is `senn.tables.POLICY` for inputs prepared robustly, else `Policy()`.

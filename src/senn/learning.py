@@ -176,7 +176,7 @@ def _fit_one(
         loss=loss,
         metric=estimator.metric,
         optimizer=estimator.optimizer,
-        proposer=estimator.proposer,
+        proposer=estimator.proposer or (imaging.PROPOSER if estimator._image_shape else None),
         policy=policy,
         schedule=_schedule(estimator),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
