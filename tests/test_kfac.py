@@ -42,7 +42,7 @@ CASES = {  # activation, sizes, residual layers, loss, metric; each in all of it
 }
 STEPS, RUNS = 8, 3
 DAMPING = 0.02
-TRACED = ("learning_rate", "momentum", "kl_clip", "prior", "decay", "refresh")
+TRACED = ("learning_rate", "momentum", "kl_clip", "prior", "tails", "noise", "decay", "refresh")
 
 
 def settings(seed):
@@ -55,6 +55,8 @@ def settings(seed):
         "prior": draw.choice([0.0, 0.5, 3.0]),
         "decay": draw.uniform(0.3, 0.9),
         "refresh": int(draw.integers(1, 5)),
+        "tails": draw.choice([0.0, 0.5]),
+        "noise": draw.choice([0.0, 0.3]),
     }
 
 
@@ -158,6 +160,25 @@ class Dense:
             F[np.ix_(numbers, numbers)] = block
         return F
 
+    def penalty(self, network):
+        """The gradient of the prior and of noise on what maps read."""
+        parts, reads = [], reference.read_nodes(network)
+        for m, (W, b, theta) in enumerate(
+            unflatten(network, reference.flat(reference.active(network)))
+        ):
+            # Weights N(0, 1/inputs), or with tails a Student's t a row; biases and θ N(0, 1).
+            p, kappa = len(W), self.tails
+            shared = p * (1 + kappa * W.shape[1]) / (
+                1 + kappa * p * np.sum(W**2, axis=1, keepdims=True))  # fmt: skip
+            A, S, _ = self.factors[m]
+            inputs = [np.diag(self.A0)[:-1]] if 0 in reads[m] else []
+            hidden = [] if A is None else [np.diag(A)]
+            diagonal = np.concatenate([*inputs, *hidden])[: len(W)]  # without the constant
+            prior = self.prior / self.examples
+            parts += [prior * shared * W + self.noise * diagonal[:, None] * (W @ S), prior * b]
+            parts += [] if theta is None else [prior * theta]
+        return reference.flat(parts)
+
     def step(self, network, batch, scale):
         """What one step takes from the active parameters; η and ν."""
         draw_key, self.key = self.key, following(self.key)
@@ -177,13 +198,7 @@ class Dense:
                 hidden = [] if A is None else [A]
                 self.inverses.append([self.damped(part, S) for part in [*inputs, *hidden]])
         self.age += 1
-        # The prior: weights N(0, 1/inputs), biases and θ N(0, 1).
-        precision = []
-        for W, b, theta in unflatten(network, np.ones(network.n_parameters)):
-            precision += [len(W) * W, b] + ([] if theta is None else [theta])
-        g = g + self.prior / self.examples * reference.flat(precision) * reference.flat(
-            reference.active(network)
-        )
+        g = g + self.penalty(network)
         direction = np.linalg.solve(self.curvature(network), g)
         rate, eta = scale * self.learning_rate, g @ direction
         nu = min(1.0, np.sqrt(self.kl_clip / (rate**2 * eta)))
@@ -507,7 +522,7 @@ BAD = [
     ("learning_rate", 0.0), ("learning_rate", np.nan), ("damping", 0.0), ("damping", -1.0),
     ("kl_clip", 0.0), ("kl_clip", np.nan), ("momentum", -0.1), ("momentum", 1.0),
     ("momentum", np.nan), ("decay", 1.0), ("decay", -0.1), ("prior", -0.1), ("prior", np.nan),
-    ("refresh", 0),
+    ("tails", -0.1), ("noise", np.nan), ("refresh", 0),
 ]  # fmt: skip
 
 

@@ -98,6 +98,11 @@ class InputFactor(AbstractFactor):
         )
         return cls(*(to_device(part, dtype) for part in parts))
 
+    @property
+    def diagonal(self) -> Float[Array, " J"]:
+        """That of A."""
+        return self.rest + jnp.square(self.vectors) @ (self.values - self.rest)
+
     def product(self, b: Float[Array, "J O"]) -> Float[Array, "J O"]:
         """A b."""
         gain = self.values - self.rest

@@ -1,6 +1,5 @@
 """Natural gradient by Kronecker factors: the fast default (Martens and Grosse, 2015)."""
 
-from collections.abc import Iterable
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -27,6 +26,7 @@ from senn.optimizers.kfac_factors import (
     reads_inputs,
     seen_on,
 )
+from senn.optimizers.priors import Seen, is_zero, put, with_noise, with_prior
 
 Tree = TypeVar("Tree")
 
@@ -69,7 +69,11 @@ class KFAC(AbstractOptimizer):
     that of the loss: 1 for squared error, for which it is Bayes' rule if targets are
     standardised and mostly noise, and 0.1 for cross-entropies.) It is passed through P like the
     loss, so that directions in which the inputs hardly vary, which P amplifies, are kept from
-    fitting noise. After growth, factors start anew from the next batch.
+    fitting noise. With `tails` κ > 0 weights that read the same share a Student's t of 1/κ degrees
+    of freedom in place of it: what says little is kept out, and what says much pays little.
+    `noise` is the variance of noise of mean 1 by which all that maps read is multiplied, to second
+    order, without drawing any: as dropout at a rate of noise/(1 + noise) does (Wager, Wang and
+    Liang, 2013). After growth, factors start anew from the next batch.
 
     Of a network with maps that are applied at several positions, the factors come from some
     `examples` of every few steps (`every`), which cost little beside the step, and the clip goes
@@ -87,6 +91,8 @@ class KFAC(AbstractOptimizer):
     momentum: float = 0.9
     kl_clip: float | None = None
     prior: float | None = None
+    tails: float = 0.0
+    noise: float = 0.0
     decay: float = 0.95  # of the running means
     refresh: int = 5  # steps between inversions
     examples: int = 32  # of maps with positions: of a batch, for the factors
@@ -101,8 +107,10 @@ class KFAC(AbstractOptimizer):
         for name in ("momentum", "decay"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1); got {getattr(self, name)!r}.")
-        if self.prior is not None and not self.prior >= 0:
-            raise ValueError(f"prior must be 0 or above; got {self.prior!r}.")
+        for name in ("prior", "tails", "noise"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise ValueError(f"{name} must be 0 or above; got {value!r}.")
         for name in ("refresh", "examples", "every"):
             if not getattr(self, name) >= 1:
                 raise ValueError(f"{name} must be at least 1; got {getattr(self, name)!r}.")
@@ -185,7 +193,10 @@ class KFAC(AbstractOptimizer):
             lambda: invert(sites, factors, state.inputs, self.damping),
         )
         prior = loss.prior if self.prior is None else self.prior
-        g = with_prior(network, g, prior / state.examples)
+        g = with_prior(network, g, prior / state.examples, self.tails)
+        if not is_zero(self.noise):
+            seen = diagonals(sites, network, factors, state.inputs)
+            g = with_noise(network, g, seen, self.noise)
         direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
         most = loss.kl_clip if self.kl_clip is None else self.kl_clip
@@ -274,23 +285,30 @@ def precondition(
         beside = [part.A @ G[others] @ part.S for part in rest]
         return jnp.concatenate([solved[:-1], *beside, solved[-1:]])
 
-    return _put(g, sites, map(of, sites, factors, inverses))
+    return put(g, sites, map(of, sites, factors, inverses))
 
 
-def with_prior(network: AbstractTapped, g: Tree, strength: Float[Array, ""]) -> Tree:
-    """The gradient of the loss and of the prior, per example."""
+def diagonals(
+    sites: Sites, network: AbstractTapped, factors: tuple[Factors | Block, ...], inputs: InputFactor
+) -> tuple[Seen, ...]:
+    """What the second moment of every linear map's inputs has on its diagonal, 0 for constants."""
 
-    def of(site: AbstractSite) -> Array:
-        return site.matrix(g) + strength * site.precision(network) * site.matrix(network)
+    def of(site: AbstractSite, f: Factors | Block) -> Seen:
+        if isinstance(f, Block):
+            return None
+        rest = jnp.zeros(0, f.S.dtype) if f.A is None else jnp.diagonal(f.A)
+        if reads_inputs(site):
+            parts = [inputs.diagonal[:-1], rest, jnp.zeros(1, f.S.dtype)]
+            return jnp.concatenate(parts), f.S
+        constant = jnp.arange(len(rest)) >= site.shape(network)[0] - _constants(site)
+        return jnp.where(constant, 0, rest), f.S
 
-    sites = network.graph.sites
-    return _put(g, sites, map(of, sites))
+    return tuple(map(of, sites, factors))
 
 
-def _put(tree: Tree, sites: Sites, matrices: Iterable[Array]) -> Tree:
-    for site, matrix in zip(sites, matrices, strict=True):
-        tree = site.put(tree, matrix)
-    return tree
+def _constants(site: AbstractSite) -> int:
+    """How many of the rows that a map reads are its constant."""
+    return int(getattr(site, "bias", None) is not None)
 
 
 def _blank(network: AbstractTapped):
