@@ -1,16 +1,19 @@
-"""What a network gets once training has ended: the rows that were kept apart, and a temperature.
+"""What a network gets once training has ended: a prior, the rows kept apart, and a temperature.
 
-Rows kept apart say when to stop and which size to keep. After that they are rows like others, and
+Rows kept apart say when to stop, which size to keep, and under which prior the network is annealed
+once more (`senn.annealing`). After that they are rows like others, and
 some steps on all of them lower the error on new ones (docs/design/tables.md). The temperature is
 chosen before, while the network does not know them.
 """
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
 
+from senn.annealing import AS_IT_IS, add_costs, annealed_again, rules_for
 from senn.arrays import to_device
 from senn.batches import Batch
 from senn.calibration import temperature
@@ -18,17 +21,42 @@ from senn.history import Ending, History
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy
 from senn.nn.network import AbstractLayered
 from senn.nn.stored import plain
-from senn.policy import Policy
+from senn.tables import Finish
 from senn.training import Schedule, fit
 
+Rows = Callable[[], Batch]
 Network = TypeVar("Network", bound=AbstractLayered)
 
-AS_IT_IS = Policy(width=False, depth=False, prefer="grown")
 
+def finished(
+    network: Network,
+    history: History,
+    rows: tuple[Rows, Batch, Rows],
+    plan: Finish,
+    *,
+    loss: AbstractLoss,
+    optimizer: Any,
+    **settings: Any,
+) -> Network:
+    """What the estimator keeps: annealed again, on all rows in the end, and at its temperature.
 
-def may_refit(history: History, steps: int) -> bool:
-    """Whether training ended by itself: whoever set it an end wants no steps beyond."""
-    return steps > 0 and history.ended_by == Ending.ANNEALED
+    `rows` are those of training, those kept apart, and all of them. Only training that ended by
+    itself goes on, and only if rows were kept apart: whoever set it an end wants no steps beyond.
+    """
+    train, held_out, everything = rows
+    rule, settings = None, {**settings, "loss": loss}
+    if not len(held_out.y) or history.ended_by != Ending.ANNEALED:
+        plan = Finish((), 0)
+    rules = rules_for(optimizer, plan.priors, network)
+    if rules:
+        network, rule = annealed_again(network, history, train(), held_out, rules, **settings)
+    t = temperature_of(network, loss, held_out) if history.steps else 1.0
+    if plan.refit_steps and history.ended_by == Ending.ANNEALED:  # not interrupted since
+        kept = optimizer if rule is None else rule
+        network = refitted(
+            network, history, everything(), plan.refit_steps, optimizer=kept, **settings
+        )
+    return cooled(network, t)
 
 
 def refitted(
@@ -41,8 +69,7 @@ def refitted(
     """
     schedule = Schedule(batch_size=batch_size, anneal_epochs=0, anneal_steps=steps)
     after, own = fit(network, rows, policy=AS_IT_IS, schedule=schedule, **settings)
-    for name in ("training_seconds", "growth_seconds", "compile_seconds", "n_compilations"):
-        setattr(history, name, getattr(history, name) + getattr(own, name))
+    add_costs(history, own)
     if own.ended_by == Ending.INTERRUPTED:  # whoever called goes by that
         history.ended_by, history.stop_reason = own.ended_by, own.stop_reason
     if own.ended_by != Ending.ANNEALED:

@@ -14,7 +14,7 @@ from senn.batches import Batch
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.ensemble import joined
-from senn.finishing import cooled, may_refit, refitted, temperature_of
+from senn.finishing import finished
 from senn.history import Ending, History
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP, ConvNet
@@ -157,51 +157,39 @@ def _fit_one(
 ) -> tuple[Any, History, np.ndarray]:
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
-    steps = tables.refit_steps_of(estimator, _classifies(estimator))
+    plan = tables.finish_of(estimator, _classifies(estimator))
     policy, warm = _policy(estimator, tables.policy_of(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) and targets.ndim == 1 else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
     if not warm and estimator.n_estimators == 1:
         estimator._inputs = _inputs(estimator, x[train], weight[train])
-    batches = [  # at once: no second copy of a large table is kept
-        Batch.on_host(
-            seen(estimator._inputs, x[part], goals.training_dtype()), targets[part], weight[part]
-        )
-        for part in (train, held_out)
-    ]
+
+    def batch(part: Any = slice(None)) -> Batch:
+        rows = seen(estimator._inputs, x[part], goals.training_dtype())
+        return Batch.on_host(rows, targets[part], weight[part])
+
+    common = {
+        "loss": loss, "metric": estimator.metric, "optimizer": estimator.optimizer, "seed": seed,
+        "in_slots": _in_slots(estimator, x),
+    }  # fmt: skip
+    kept = batch(held_out)
     network, history = fit(
         estimator.network_ if warm else _network(estimator, x, out_size, seed, policy),
-        batches.pop(0),  # not held here any more: `fit` makes a copy of its own
-        validation=batches[0] if len(held_out) else None,
-        loss=loss,
-        metric=estimator.metric,
-        optimizer=estimator.optimizer,
+        batch(train),  # not held here: `fit` makes a copy of its own
+        validation=kept if len(held_out) else None,
         proposer=estimator.proposer or (imaging.PROPOSER if estimator._image_shape else None),
         policy=policy,
         schedule=_schedule(estimator),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
-        seed=seed,
-        in_slots=_in_slots(estimator, x),
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
+        **common,
     )
-    t = temperature_of(network, loss, batches[0]) if history.steps else 1.0
-    if len(held_out) and may_refit(history, steps):
-        rows = Batch.on_host(seen(estimator._inputs, x, goals.training_dtype()), targets, weight)
-        network = refitted(
-            network,
-            history,
-            rows,
-            steps,
-            batch_size=settings.batch_size(estimator.batch_size),
-            loss=loss,
-            metric=estimator.metric,
-            optimizer=estimator.optimizer,
-            seed=seed,
-            in_slots=_in_slots(estimator, x),
-        )
+    rows = (lambda: batch(train), kept, batch)
+    size = settings.batch_size(estimator.batch_size)
+    network = finished(network, history, rows, plan, batch_size=size, **common)
     if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
         raise KeyboardInterrupt
-    return cooled(network, t), history, held_out
+    return network, history, held_out
 
 
 def _check_members(estimator: Any, goes_on: bool) -> None:

@@ -5,7 +5,7 @@ out from the training rows of thirteen tables; docs/design/tables.md has what ea
 """
 
 from numbers import Integral
-from typing import Any
+from typing import Any, NamedTuple
 
 from senn import imaging
 from senn.imaging import of_images
@@ -16,11 +16,27 @@ BINS_OF_CLASSES, BINS_OF_NUMBERS = 8, 16  # intervals that a column is coded by
 ROWS_AN_INPUT = 6  # at least, with codes: with fewer rows codes learn their noise
 MOST_INPUTS = 512  # with codes: for more, K-FAC's factor of the inputs is no longer exact
 SMOOTHING = 0.1  # of labels
+# From the best network on, classes are annealed once more under each of these; kept rows choose.
+PRIORS = ({"prior": 0.4, "tails": 1.0, "noise": 0.02}, {"prior": 0.1, "tails": 0.0, "noise": 0.02})
+ANNEALED_AGAIN = 200  # steps
 REFIT_OF_CLASSES, REFIT_OF_NUMBERS = 20, 60  # steps on all rows at the end; labels are overfitted
 
 # As long as anything is gained at all: codes let many units each gain a little. A layer asks for
 # as much as by other policies' α.
 POLICY = Policy(alpha=1e-4, confidence=0.0, patience=16, layer_cost=300.0)
+
+
+class Finish(NamedTuple):
+    """What a network gets once training has ended (`senn.finishing`)."""
+
+    priors: tuple[dict[str, float], ...]  # under which it is annealed once more
+    refit_steps: int  # on all rows
+
+
+def finish_of(estimator: Any, classes: bool) -> Finish:
+    """What the network of an estimator gets; a budget of time leaves none for more annealing."""
+    again = classes and is_table(estimator) and estimator.max_seconds is None
+    return Finish(PRIORS if again else (), refit_steps_of(estimator, classes))
 
 
 def is_table(estimator: Any) -> bool:
