@@ -10,8 +10,9 @@ RealMLP and CatBoost (one seed, other hours) are read from `peers.jsonl` beside 
 An error is 1.01 less the mean over seeds of the accuracy or R² on test rows, on which nothing is
 chosen. Ratios are geometric means over tables. Seconds are of `fit`, compilation included.
 
-With `--without PART` nothing is fitted but SENN, as it is and with a part left out, on three
-quarters of the training rows (another split a seed), and scores are of the other quarter.
+With `--without PART`, or `each` of them in turn, nothing is fitted but SENN, as it is and with a
+part left out, on three quarters of the training rows (another split a seed), and scores are of the
+other quarter.
 """
 
 import argparse
@@ -30,7 +31,7 @@ import harness
 import waiting
 
 PEERS = waiting.MAKE_TABLES.with_name("peers.jsonl")
-PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "refit")
+PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "again", "refit")
 OWN = {"senn": 1, "senn of 4": 4}  # networks
 RIVALS = ("skmlp", "hgb")  # fitted here, called as peers.jsonl calls them
 READ = ("realmlp", "catboost")
@@ -44,7 +45,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         files = _files(given, folder)
         if given.without:
-            report.finish(left_out=leave_out(files, given))
+            parts = PARTS if "each" in given.without else given.without
+            report.finish(left_out=leave_out(files, parts, given))
             return
         fits = [fit for seed in range(given.repeats) for fit in _one_seed(files, seed, given)]
     peers = [json.loads(line) for line in given.peers.read_text("utf-8").splitlines()] if (
@@ -60,7 +62,8 @@ def _options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--folder", type=Path, help="where the tables' .npz files are (default: made)")
     add("--peers", type=Path, default=PEERS, help="other programs' scores")
-    add("--without", action="append", choices=PARTS, help="leave a part out; once or more")
+    add("--without", action="append", choices=[*PARTS, "each"],
+        help="leave a part out, or each of them in turn; once or more")  # fmt: skip
 
 
 def _files(given: argparse.Namespace, folder: str) -> list[str]:
@@ -102,7 +105,10 @@ def fit_senn(
 ) -> list[Fit]:
     """SENN on one table after another, perhaps with parts left out."""
     import senn
+    from senn import tables
 
+    if "again" in without:  # annealing under priors to choose from
+        tables.PRIORS = ()
     fits = []
     for file in files:
         name, classes, data = read(file, seed if inside else None)
@@ -237,11 +243,13 @@ def mean_of(ratios: Sequence[float]) -> float | None:
     return math.exp(statistics.mean(map(math.log, ratios))) if ratios else None
 
 
-def leave_out(files: list[str], given: argparse.Namespace) -> list[dict[str, Any]]:
+def leave_out(
+    files: list[str], parts: Sequence[str], given: argparse.Namespace
+) -> list[dict[str, Any]]:
     """What leaving parts out multiplies errors, log-losses and seconds by."""
     fits: dict[str, list[Fit]] = {}
     with harness.empty_cache() as cache:
-        for part in ("none", *given.without):
+        for part in ("none", *parts):
             fits[part] = []
             for seed in range(given.repeats):
                 found, _ = harness.fresh(
@@ -249,7 +257,7 @@ def leave_out(files: list[str], given: argparse.Namespace) -> list[dict[str, Any
                     without=[part], inside=True,
                 )  # fmt: skip
                 fits[part] += found
-    told = [{"without": part, **compared(fits[part], fits["none"])} for part in given.without]
+    told = [{"without": part, **compared(fits[part], fits["none"])} for part in parts]
     harness.table("what leaving a part out multiplies by", told)
     return told
 

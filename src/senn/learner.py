@@ -39,6 +39,8 @@ PARAMETERS = """Parameters
         None is without limit; growth then ends when nothing more is worth adding.
     optimizer : str, `senn.optimizers` object or optax transformation, default="kfac"
         How parameters are trained; "natural_gradient" is exactly the paper's, at a constant rate.
+        "kfac" chooses between two priors at the end, by the rows kept apart, if it learns classes
+        from columns prepared robustly, without `max_seconds`.
     metric : {"fisher", "euclidean"}, default=None
         Output metric of the natural gradient. None is the paper's "euclidean" for
         "natural_gradient", else "fisher".
