@@ -76,7 +76,7 @@ def test_a_prior_with_tails_keeps_out_what_says_nothing(under):
 @pytest.mark.parametrize(
     "told",
     [{"max_iter": 3}, {"max_seconds": 100}, {"validation_fraction": 0}, {"standardize": True},
-     {"optimizer": KFAC(prior=0.1)}, {"optimizer": "adam", "max_units": 10}],
+     {"optimizer": KFAC(prior=0.1)}],
 )  # fmt: skip
 def test_none_where_training_was_told_otherwise(told, monkeypatch):
     def refuse(*args, **settings):
