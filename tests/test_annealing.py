@@ -1,5 +1,7 @@
 """Classes of tables are annealed once more, under priors of which the rows kept apart choose."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,7 @@ LABELS = X[:, 0] > np.abs(X[:, 1])  # ten columns say nothing
 BRIEF = {"n_iter_no_change": 2, "random_state": 0, "policy": Policy(depth=False, every=20)}
 
 
-def fitted(make=SENNClassifier, y=LABELS, **settings):
+def fitted(make: Any = SENNClassifier, y: Any = LABELS, **settings):
     return make(**{"refit_steps": 0, **BRIEF, **settings}).fit(X, y)
 
 

@@ -42,7 +42,7 @@ class Again(NamedTuple):
 
 def rules_for(
     optimizer: Any, priors: Sequence[dict[str, float]], network: AbstractLayered
-) -> list[AbstractOptimizer]:
+) -> list[KFAC]:
     """K-FAC under each of these priors; none if the optimiser is another, or its prior was told."""
     rule = make_optimizer(optimizer)
     if not isinstance(rule, KFAC) or rule.prior is not None or rule.tails or rule.noise:

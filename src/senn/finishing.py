@@ -1,9 +1,9 @@
 """What a network gets once training has ended: a prior, the rows kept apart, and a temperature.
 
 Rows kept apart say when to stop, which size to keep, and under which prior the network is annealed
-once more (`senn.annealing`). After that they are rows like others, and
-some steps on all of them lower the error on new ones (docs/design/tables.md). The temperature is
-chosen before, while the network does not know them.
+once more (`senn.annealing`). After that they are rows like others, and some steps on all of them
+lower the error on new ones (docs/design/tables.md). The temperature is chosen before, while the
+network does not know them.
 """
 
 from collections.abc import Callable
