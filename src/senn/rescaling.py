@@ -23,7 +23,8 @@ CODE_SCALE = 0.5  # standard deviation of a code, so that several of a column we
 ROWS_AT_ONCE = 2**14
 PIXELS = 2**22  # that say what the scale of images is, of more every n-th image
 ROWS_SORTED = 2**17  # for quantiles, of longer tables every n-th row
-ROUNDING = 1e-10  # of values in float64 that were computed, relative to their size
+ROUNDING = 1e-10  # of values in float64 that were computed, relative to how far apart they are
+ULPS = 64  # and in units in the last place
 NORMAL_QUARTILES = 1.3489795003921634  # how far apart they are, in standard deviations
 
 
@@ -207,10 +208,11 @@ def _two_values(x: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
 def _apart(ends: np.ndarray, spread: float) -> np.ndarray:
     """Ends of intervals without those that only rounding tells from the one before.
 
-    Sines of dates differ so; a code of such an interval would make 0 or 1 of rounding.
+    Sines of dates differ so; a code of such an interval would make 0 or 1 of rounding. Numbers far
+    from zero, such as times, are as fine as doubles are there.
     """
-    size = np.maximum(np.abs(ends), spread)[1:]
-    return ends[np.append(True, np.diff(ends) > ROUNDING * size)]
+    least = np.maximum(ULPS * np.spacing(np.abs(ends[1:])), ROUNDING * spread)
+    return ends[np.append(True, np.diff(ends) > least)]
 
 
 def _affordable(bins: int, room: int, coded: int) -> int:
