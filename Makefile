@@ -58,9 +58,9 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python quality/faults.py
 
-BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting
+BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting conv
 
-bench: $(TOOLS) $(TABLES) ## all benchmarks, their tables and benchmarks/results/*.json (an hour)
+bench: $(TOOLS) $(TABLES) ## all benchmarks, their tables and benchmarks/results/*.json (two hours)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 bench-quick: $(TOOLS) ## a small form of each, two at a time, only to see them work (3 minutes)

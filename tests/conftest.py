@@ -40,6 +40,22 @@ def mnist_folder(tmp_path_factory):
     return folder_with_mnist(tmp_path_factory.mktemp("data"))
 
 
+@pytest.fixture
+def interrupted_annealing(monkeypatch):
+    """All that trains on after training says that it was interrupted."""
+    # Here, not above: what this file imports is not checked by jaxtyping.
+    from senn import annealing
+    from senn.history import Ending
+    from senn.training import fit
+
+    def interrupted(*args, **settings):
+        network, own = fit(*args, **settings)
+        own.ended_by, own.stop_reason = str(Ending.INTERRUPTED), "interrupted"
+        return network, own
+
+    monkeypatch.setattr(annealing, "fit", interrupted)
+
+
 @pytest.fixture(autouse=True, scope="module")
 def forget_compiled_programs():
     """Drop those of the modules before, when they have become many."""

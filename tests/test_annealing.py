@@ -10,7 +10,6 @@ from senn.arrays import key_of
 from senn.history import Ending
 from senn.nn import MLP
 from senn.optimizers import KFAC
-from senn.training import fit
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 12))
@@ -78,7 +77,7 @@ def test_a_prior_with_tails_keeps_out_what_says_nothing(under):
 @pytest.mark.parametrize(
     "told",
     [{"max_iter": 3}, {"max_seconds": 100}, {"validation_fraction": 0}, {"standardize": True},
-     {"optimizer": KFAC(prior=0.1)}],
+     {"optimizer": KFAC(prior=0.1)}, {"make": SENNRegressor, "y": X[:, 0]}],
 )  # fmt: skip
 def test_none_where_training_was_told_otherwise(told, monkeypatch):
     def refuse(*args, **settings):
@@ -86,16 +85,10 @@ def test_none_where_training_was_told_otherwise(told, monkeypatch):
 
     monkeypatch.setattr(finishing, "annealed_again", refuse)
     fitted(**told)
-    fitted(SENNRegressor, X[:, 0])
 
 
-def test_an_interruption_keeps_what_was_there_and_is_told(under, monkeypatch):
-    def interrupted(*args, **settings):
-        network, own = fit(*args, **settings)
-        own.ended_by, own.stop_reason = str(Ending.INTERRUPTED), "interrupted"
-        return network, own
-
-    monkeypatch.setattr(annealing, "fit", interrupted)
+@pytest.mark.usefixtures("interrupted_annealing")
+def test_an_interruption_keeps_what_was_there_and_is_told(under):
     model = fitted(refit_steps=5)
     np.testing.assert_array_equal(model.predict_proba(X), under["none"].predict_proba(X))
     assert (model.history_.ended_by, model.history_.refit_steps) == (Ending.INTERRUPTED, 0)

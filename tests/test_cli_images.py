@@ -5,6 +5,7 @@ import io
 import json
 
 import numpy as np
+import onnxruntime
 import pytest
 
 import senn
@@ -54,7 +55,8 @@ def test_a_report_shows_the_kernels(made):
 
 def test_a_run_is_exported(made, tmp_path):
     assert run("export", made[0], tmp_path / "m.onnx")[0] == 0
-    assert (tmp_path / "m.onnx").is_file()
+    (given,) = onnxruntime.InferenceSession(tmp_path / "m.onnx").get_inputs()
+    assert given.shape[1:] == [8, 8]
 
 
 def test_a_run_is_made_smaller(made, tmp_path):

@@ -5,11 +5,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from senn import Policy, SENNClassifier, SENNRegressor, finishing
+from senn import Policy, SENNClassifier, SENNRegressor
 from senn.commands.summary import validation_score
 from senn.compilation import compilations
 from senn.history import Ending, History
-from senn.training import fit
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 3))
@@ -51,13 +50,8 @@ def test_the_validation_score_is_that_of_before(without):
     assert fitted(7).score(X[rows], NUMBERS[rows]) != pytest.approx(told[1], abs=1e-3)
 
 
-def test_an_interruption_at_the_end_keeps_what_was_learned_and_is_told(without, monkeypatch):
-    def interrupted(*args, **settings):
-        network, own = fit(*args, **settings)
-        own.ended_by, own.stop_reason = str(Ending.INTERRUPTED), "interrupted"
-        return network, own
-
-    monkeypatch.setattr(finishing, "fit", interrupted)
+@pytest.mark.usefixtures("interrupted_annealing")
+def test_an_interruption_at_the_end_keeps_what_was_learned_and_is_told(without):
     model = fitted(7)
     np.testing.assert_array_equal(model.predict(X), without.predict(X))
     assert (model.history_.ended_by, model.history_.refit_steps) == (Ending.INTERRUPTED, 0)

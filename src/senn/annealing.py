@@ -66,25 +66,20 @@ def annealed_again(
     rows: Batch,
     held_out: Batch,
     rules: Sequence[AbstractOptimizer],
-    *,
-    batch_size: int,
     **settings: Any,
 ) -> tuple[Network, AbstractOptimizer | None]:
     """The best network on the way that one of the rules took, and that rule.
 
     The ledger goes on with the evaluations of that way. The network is as it was, and the rule
-    None, if none came to its end. `settings` are those of `senn.fit`.
+    None, if none came to its end. `settings` are those of `annealed`.
     """
-    schedule = Schedule(batch_size=batch_size, anneal_epochs=0, anneal_steps=tables.ANNEALED_AGAIN)
     tried: list[Again] = []
     for rule in rules:
-        after, own = fit(
-            network, rows, validation=held_out, optimizer=rule, policy=AS_IT_IS,
-            schedule=schedule, **settings,
+        after, own = annealed(
+            network, history, rows, tables.ANNEALED_AGAIN,
+            validation=held_out, optimizer=rule, **settings,
         )  # fmt: skip
-        add_costs(history, own)
-        if own.ended_by == Ending.INTERRUPTED:  # whoever called goes by that
-            history.ended_by, history.stop_reason = own.ended_by, own.stop_reason
+        if own.ended_by == Ending.INTERRUPTED:
             return network, None
         if own.ended_by == Ending.ANNEALED:
             tried.append(Again(after, rule, own))
@@ -95,10 +90,21 @@ def annealed_again(
     return best.network, best.rule
 
 
-def add_costs(history: History, own: History) -> None:
-    """Count what further steps took."""
+def annealed(
+    network: Network, history: History, rows: Batch, steps: int, *, batch_size: int, **settings: Any
+) -> tuple[Network, History]:
+    """The network after so many steps at a rate that falls to zero, and the ledger of those.
+
+    The ledger of the training before counts what they took, and has an interruption for its own
+    end: whoever called goes by that. `settings` are those of `senn.fit`.
+    """
+    schedule = Schedule(batch_size=batch_size, anneal_epochs=0, anneal_steps=steps)
+    after, own = fit(network, rows, policy=AS_IT_IS, schedule=schedule, **settings)
     for name in ("training_seconds", "growth_seconds", "compile_seconds", "n_compilations"):
         setattr(history, name, getattr(history, name) + getattr(own, name))
+    if own.ended_by == Ending.INTERRUPTED:
+        history.ended_by, history.stop_reason = own.ended_by, own.stop_reason
+    return after, own
 
 
 def _go_on_with(history: History, own: History) -> None:

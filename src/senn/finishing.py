@@ -13,7 +13,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from senn.annealing import AS_IT_IS, add_costs, annealed_again, rules_for
+from senn.annealing import annealed, annealed_again, rules_for
 from senn.arrays import to_device
 from senn.batches import Batch
 from senn.calibration import temperature
@@ -22,7 +22,6 @@ from senn.losses import AbstractLoss, SoftmaxCrossEntropy
 from senn.nn.network import AbstractLayered
 from senn.nn.stored import plain
 from senn.tables import Finish
-from senn.training import Schedule, fit
 
 Rows = Callable[[], Batch]
 Network = TypeVar("Network", bound=AbstractLayered)
@@ -60,18 +59,13 @@ def finished(
 
 
 def refitted(
-    network: Network, history: History, rows: Batch, steps: int, *, batch_size: int, **settings: Any
+    network: Network, history: History, rows: Batch, steps: int, **settings: Any
 ) -> Network:
     """The network after so many steps on these rows, at a rate that falls to zero.
 
-    As it was if they were interrupted or did no good. `settings` are those of `senn.fit`, and the
-    ledger is that of the training before.
+    As it was if they were interrupted or did no good. `settings` are those of `annealed`.
     """
-    schedule = Schedule(batch_size=batch_size, anneal_epochs=0, anneal_steps=steps)
-    after, own = fit(network, rows, policy=AS_IT_IS, schedule=schedule, **settings)
-    add_costs(history, own)
-    if own.ended_by == Ending.INTERRUPTED:  # whoever called goes by that
-        history.ended_by, history.stop_reason = own.ended_by, own.stop_reason
+    after, own = annealed(network, history, rows, steps, **settings)
     if own.ended_by != Ending.ANNEALED:
         return network
     history.refit_steps = steps

@@ -8,7 +8,6 @@ from numbers import Integral
 from typing import Any, NamedTuple
 
 from senn import imaging
-from senn.imaging import of_images
 from senn.policy import Policy
 
 ROBUST = "robust"
@@ -41,7 +40,7 @@ def finish_of(estimator: Any, classes: bool) -> Finish:
 
 def is_table(estimator: Any) -> bool:
     """Whether an estimator is asked to prepare its inputs robustly; a `ValueError` for nonsense."""
-    if of_images(estimator):
+    if imaging.of_images(estimator):
         return False
     known = estimator.standardize
     if known not in (True, False, ROBUST):
@@ -72,7 +71,7 @@ def refit_steps_of(estimator: Any, classes: bool) -> int:
 
 def policy_of(estimator: Any) -> Policy:
     """The policy of an estimator, or what None stands for; nonsense beside it is `fit`'s to say."""
-    if estimator.network == "conv":
+    if imaging.of_images(estimator):
         usual = imaging.POLICY
     else:
         usual = POLICY if estimator.standardize == ROBUST else Policy()

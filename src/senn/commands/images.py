@@ -8,7 +8,6 @@ from senn.commands.arguments import choice, layer_sizes
 from senn.commands.errors import UsageError
 
 NETWORKS = ("mlp", "conv")
-FIRST_CHANNELS = (8, 8, 8)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -51,12 +50,8 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the estimator is told of it."""
     from senn.imaging import POLICY
 
-    return {
-        "network": "conv",
-        "channels": arguments.channels or FIRST_CHANNELS,
-        "standardize": not arguments.no_standardize,
-        "policy": POLICY,
-    }
+    own = {"network": "conv", "standardize": not arguments.no_standardize, "policy": POLICY}
+    return own | ({"channels": arguments.channels} if arguments.channels else {})
 
 
 def columns_read(estimator: Any) -> list[str]:

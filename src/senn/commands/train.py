@@ -201,7 +201,7 @@ def load_data(arguments: argparse.Namespace) -> Any:
 
 def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsole") -> Any:
     """The estimator that the arguments ask for, once they go together."""
-    conv = images.are_asked_for(arguments)
+    conv = arguments.network == "conv"
     sizes = arguments.hidden_sizes
     if sizes is None:
         sizes = FIRST_SIZES.get(data.name, OTHER_SIZES)

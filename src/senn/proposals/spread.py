@@ -67,9 +67,7 @@ class SpreadProblem(eqx.Module):
     activation: Activation = eqx.field(static=True)
     source: AbstractMap = eqx.field(static=True)
     readers: tuple[AbstractMap, ...] = eqx.field(static=True)
-    blocks: tuple[int, ...] = eqx.field(
-        static=True
-    )  # of the readers' that the units would stand in
+    blocks: tuple[int, ...] = eqx.field(static=True)  # of what each reads, where units would stand
     square: bool = eqx.field(static=True, default=False)
 
     @property
