@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from senn import Policy, SENNClassifier, SENNRegressor, annealing, finishing, tables
-from senn.arrays import key_of
 from senn.history import Ending
-from senn.nn import MLP
+from senn.losses import SoftmaxCrossEntropy
 from senn.optimizers import KFAC
+from senn.training import Schedule
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(200, 12))
@@ -53,16 +53,25 @@ def test_the_prior_is_chosen_by_the_rows_kept_apart(under):
 def test_the_ledger_goes_on(under):
     none, both = under["none"].history_, under["both"].history_
     assert none.ended_by == both.ended_by == Ending.ANNEALED
-    assert both.steps == none.steps + tables.ANNEALED_AGAIN
-    assert both.evaluations[: len(none.evaluations)] != both.evaluations
+    usual = Schedule().anneal_steps
+    assert both.steps == none.steps - usual + tables.FIRST_ANNEALED + tables.ANNEALED_AGAIN
+    before = [e for e in both.evaluations if e.step <= none.growth_ended]
+    assert [e.loss for e in before] == [
+        e.loss for e in none.evaluations if e.step <= none.growth_ended
+    ]
     for name in ("step", "epoch", "seconds"):
         told = [getattr(e, name) for e in both.evaluations]
         assert told == sorted(told)
-    assert both.returned_step > none.steps
+    assert both.returned_step > both.steps - tables.ANNEALED_AGAIN
     assert both.training_seconds > none.training_seconds
     held_out = under["both"].validation_rows_
     score = under["both"].score(X[held_out], LABELS[held_out])
     assert best(under["both"]).validation_score == pytest.approx(score)
+
+
+def test_many_rows_are_annealed_for_long_before_that(under, monkeypatch):
+    monkeypatch.setattr(tables, "FEW_ROWS", 100)
+    assert fitted().history_.steps == under["none"].history_.steps + tables.ANNEALED_AGAIN
 
 
 def test_a_prior_with_tails_keeps_out_what_says_nothing(under):
@@ -94,8 +103,12 @@ def test_an_interruption_keeps_what_was_there_and_is_told(under):
     assert (model.history_.ended_by, model.history_.refit_steps) == (Ending.INTERRUPTED, 0)
 
 
-def test_one_program_serves_all_priors():
-    rules = annealing.rules_for("kfac", tables.PRIORS, MLP(2, 2, (1,), key=key_of(0)))
-    assert len({str(r) for r in rules}) == 1  # arrays alike, no constants
-    assert [float(r.tails) for r in rules] == [1.0, 0.0]
-    assert annealing.rules_for("adam", tables.PRIORS, MLP(2, 2, (1,), key=key_of(0))) == []
+def test_one_program_serves_all_priors(under):
+    """It is that of the training before, whose rule has a prior as well."""
+    later = [under[name].history_ for name in ("few", "many", "both")]
+    assert [history.n_compilations for history in later] == [0, 0, 0]
+    few, many = annealing.rules_for("kfac", tables.PRIORS)
+    loss = SoftmaxCrossEntropy()
+    assert str(few.as_arguments(loss, "float32")) == str(KFAC().as_arguments(loss, "float32"))
+    assert (few.tails, many.tails) == (1.0, 0.0)
+    assert annealing.rules_for("adam", tables.PRIORS) == []

@@ -160,7 +160,9 @@ def test_constant_columns_are_allowed():
     assert np.isfinite(classifier().fit(x, LABELS).predict_proba(x)).all()
 
 
-@pytest.mark.parametrize(("optimizer", "epochs"), [("natural_gradient", None), ("kfac", 30)])
+@pytest.mark.parametrize(
+    ("optimizer", "epochs"), [("natural_gradient", None), ("adam", 30), ("kfac", 0)]
+)
 def test_the_papers_optimiser_keeps_its_rate(monkeypatch, optimizer, epochs):
     def fit(*_, schedule, **__):
         seen.append(schedule.anneal_epochs)

@@ -10,10 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple, TypeVar
 
-import equinox as eqx
-
 from senn import tables
-from senn.arrays import to_device
 from senn.batches import Batch
 from senn.history import Ending, Evaluation, History
 from senn.nn.network import AbstractLayered
@@ -24,7 +21,6 @@ from senn.training import Schedule, fit
 Network = TypeVar("Network", bound=AbstractLayered)
 
 AS_IT_IS = Policy(width=False, depth=False, prefer="grown")
-CHOSEN = ("prior", "tails", "noise")
 
 
 class Again(NamedTuple):
@@ -40,24 +36,12 @@ class Again(NamedTuple):
         return min(e.validation_loss for e in self.history.evaluations)  # pyright: ignore[reportArgumentType]
 
 
-def rules_for(
-    optimizer: Any, priors: Sequence[dict[str, float]], network: AbstractLayered
-) -> list[KFAC]:
+def rules_for(optimizer: Any, priors: Sequence[dict[str, float]]) -> list[KFAC]:
     """K-FAC under each of these priors; none if the optimiser is another, or its prior was told."""
     rule = make_optimizer(optimizer)
     if not isinstance(rule, KFAC) or rule.prior is not None or rule.tails or rule.noise:
         return []
-    return [_with(rule, p, network.dtype) for p in priors]
-
-
-def _with(rule: KFAC, settings: dict[str, float], dtype: Any) -> KFAC:
-    """The rule with other settings; as arrays, so that one program is compiled for all."""
-    return eqx.tree_at(
-        lambda r: [getattr(r, name) for name in CHOSEN],
-        rule,
-        [to_device(settings[name], dtype) for name in CHOSEN],
-        is_leaf=lambda leaf: leaf is None,
-    )
+    return [replace(rule, **settings) for settings in priors]
 
 
 def annealed_again(

@@ -6,14 +6,14 @@ lower the error on new ones (docs/design/tables.md). The temperature is chosen b
 network does not know them.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import numpy as np
 
-from senn.annealing import annealed, annealed_again, rules_for
+from senn.annealing import annealed, annealed_again
 from senn.arrays import to_device
 from senn.batches import Batch
 from senn.calibration import temperature
@@ -21,10 +21,17 @@ from senn.history import Ending, History
 from senn.losses import AbstractLoss, SoftmaxCrossEntropy
 from senn.nn.network import AbstractLayered
 from senn.nn.stored import plain
-from senn.tables import Finish
+from senn.optimizers import AbstractOptimizer
 
 Rows = Callable[[], Batch]
 Network = TypeVar("Network", bound=AbstractLayered)
+
+
+class Finish(NamedTuple):
+    """What a network gets once training has ended."""
+
+    rules: Sequence[AbstractOptimizer] = ()  # under which it is annealed once more
+    refit_steps: int = 0  # on all rows
 
 
 def finished(
@@ -43,17 +50,18 @@ def finished(
     itself goes on, and only if rows were kept apart: whoever set it an end wants no steps beyond.
     """
     train, held_out, everything = rows
-    rule, settings = None, {**settings, "loss": loss}
-    if not len(held_out.y) or history.ended_by != Ending.ANNEALED:
-        plan = Finish((), 0)
-    rules = rules_for(optimizer, plan.priors, network)
-    if rules:
-        network, rule = annealed_again(network, history, train(), held_out, rules, **settings)
+    rule, settings = optimizer, {**settings, "loss": loss}
+    if history.ended_by != Ending.ANNEALED or not len(held_out.y):
+        plan = Finish()
+    if plan.rules:
+        network, chosen = annealed_again(
+            network, history, train(), held_out, plan.rules, **settings
+        )
+        rule = optimizer if chosen is None else chosen
     t = temperature_of(network, loss, held_out) if history.steps else 1.0
     if plan.refit_steps and history.ended_by == Ending.ANNEALED:  # not interrupted since
-        kept = optimizer if rule is None else rule
         network = refitted(
-            network, history, everything(), plan.refit_steps, optimizer=kept, **settings
+            network, history, everything(), plan.refit_steps, optimizer=rule, **settings
         )
     return cooled(network, t)
 

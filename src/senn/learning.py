@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from senn import goals, imaging, settings, tables
+from senn.annealing import rules_for
 from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
 from senn.ensemble import joined
-from senn.finishing import finished
+from senn.finishing import Finish, finished
 from senn.history import Ending, History
 from senn.losses import AbstractLoss, BinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from senn.nn import MLP, ConvNet
@@ -157,10 +158,10 @@ def _fit_one(
 ) -> tuple[Any, History, np.ndarray]:
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
-    plan = tables.finish_of(estimator, _classifies(estimator))
     policy, warm = _policy(estimator, tables.policy_of(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) and targets.ndim == 1 else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
+    plan = _finish(estimator, len(held_out))
     if not warm and estimator.n_estimators == 1:
         estimator._inputs = _inputs(estimator, x[train], weight[train])
 
@@ -179,7 +180,7 @@ def _fit_one(
         validation=kept if len(held_out) else None,
         proposer=estimator.proposer or (imaging.PROPOSER if estimator._image_shape else None),
         policy=policy,
-        schedule=_schedule(estimator),
+        schedule=_schedule(estimator, bool(plan.rules) and len(train) <= tables.FEW_ROWS),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
         **common,
@@ -320,7 +321,14 @@ def _progress(estimator: Any) -> list[Progress]:
     return [shown] if estimator.verbose else []
 
 
-def _schedule(estimator: Any) -> Schedule:
+def _finish(estimator: Any, held_out: int) -> Finish:
+    """What a network gets once training has ended, if so many rows were kept apart."""
+    classes = _classifies(estimator)
+    priors = tables.priors_of(estimator, classes) if held_out else ()
+    return Finish(rules_for(estimator.optimizer, priors), tables.refit_steps_of(estimator, classes))
+
+
+def _schedule(estimator: Any, anneals_again: bool) -> Schedule:
     if not 0 <= estimator.validation_fraction < 1:
         raise ValueError(
             f"validation_fraction must be in [0, 1); got {estimator.validation_fraction!r}."
@@ -333,6 +341,8 @@ def _schedule(estimator: Any) -> Schedule:
     )
     if estimator.optimizer == "natural_gradient":  # the paper keeps its rate, a low one
         return replace(schedule, anneal_epochs=None)
+    if anneals_again:
+        return replace(schedule, anneal_epochs=0, anneal_steps=tables.FIRST_ANNEALED)
     return schedule
 
 

@@ -5,7 +5,7 @@ out from the training rows of thirteen tables; docs/design/tables.md has what ea
 """
 
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import Any
 
 from senn import imaging
 from senn.policy import Policy
@@ -18,6 +18,9 @@ SMOOTHING = 0.1  # of labels
 # From the best network on, classes are annealed once more under each of these; kept rows choose.
 PRIORS = ({"prior": 0.4, "tails": 1.0, "noise": 0.02}, {"prior": 0.1, "tails": 0.0, "noise": 0.02})
 ANNEALED_AGAIN = 200  # steps
+# Before that few rows need so few steps: annealed for longer they are overfitted, and it is from
+# the best network that it begins. Beyond 20,000 rows the longer annealing is the better one.
+FIRST_ANNEALED, FEW_ROWS = 30, 20_000
 REFIT_OF_CLASSES, REFIT_OF_NUMBERS = 20, 60  # steps on all rows at the end; labels are overfitted
 
 # As long as anything is gained at all: codes let many units each gain a little. A layer asks for
@@ -25,17 +28,9 @@ REFIT_OF_CLASSES, REFIT_OF_NUMBERS = 20, 60  # steps on all rows at the end; lab
 POLICY = Policy(alpha=1e-4, confidence=0.0, patience=16, layer_cost=300.0)
 
 
-class Finish(NamedTuple):
-    """What a network gets once training has ended (`senn.finishing`)."""
-
-    priors: tuple[dict[str, float], ...]  # under which it is annealed once more
-    refit_steps: int  # on all rows
-
-
-def finish_of(estimator: Any, classes: bool) -> Finish:
-    """What the network of an estimator gets; a budget of time leaves none for more annealing."""
-    again = classes and is_table(estimator) and estimator.max_seconds is None
-    return Finish(PRIORS if again else (), refit_steps_of(estimator, classes))
+def priors_of(estimator: Any, classes: bool) -> tuple[dict[str, float], ...]:
+    """Under which its networks are annealed once more; a budget of time leaves none for that."""
+    return PRIORS if classes and is_table(estimator) and estimator.max_seconds is None else ()
 
 
 def is_table(estimator: Any) -> bool:

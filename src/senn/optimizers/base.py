@@ -86,6 +86,13 @@ class AbstractOptimizer(eqx.Module):
         """
         return None
 
+    def as_arguments(self, loss: AbstractLoss, dtype: Any) -> "AbstractOptimizer":  # noqa: ARG002
+        """The rule as compiled steps are given it: what is an array there may have any value.
+
+        By default as it is; then every other number in it compiles a program of its own.
+        """
+        return self
+
     @abstractmethod
     def step(
         self,

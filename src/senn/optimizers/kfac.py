@@ -26,9 +26,12 @@ from senn.optimizers.kfac_factors import (
     reads_inputs,
     seen_on,
 )
-from senn.optimizers.priors import Seen, is_zero, put, with_noise, with_prior
+from senn.optimizers.priors import Scalar, Seen, put, with_noise, with_prior
 
 Tree = TypeVar("Tree")
+NUMBERS = (
+    "learning_rate", "damping", "momentum", "kl_clip", "prior", "tails", "noise", "decay"
+)  # fmt: skip
 
 
 class Inverse(NamedTuple):
@@ -169,6 +172,20 @@ class KFAC(AbstractOptimizer):
             stepped = int(state.age) > 0  # as a number: to compare arrays would compile a program
         return tuple(f.S for f in state.factors if isinstance(f, Factors)) if stepped else None
 
+    def as_arguments(self, loss: AbstractLoss, dtype: Any) -> "KFAC":
+        """All real numbers as arrays, those of the loss where it is to say."""
+        numbers = [self._number(name, loss) for name in NUMBERS]
+        return eqx.tree_at(
+            lambda rule: [getattr(rule, name) for name in NUMBERS],
+            self,
+            [np.asarray(number, dtype) for number in numbers],
+            is_leaf=lambda leaf: leaf is None,
+        )
+
+    def _number(self, name: str, loss: AbstractLoss) -> Any:
+        given = getattr(self, name)
+        return getattr(loss, name) if given is None else given
+
     def step(
         self,
         network: AbstractTapped,
@@ -192,14 +209,17 @@ class KFAC(AbstractOptimizer):
             lambda: state.inverses,
             lambda: invert(sites, factors, state.inputs, self.damping),
         )
-        prior = loss.prior if self.prior is None else self.prior
-        g = with_prior(network, g, prior / state.examples, self.tails)
-        if not is_zero(self.noise):
-            seen = diagonals(sites, network, factors, state.inputs)
-            g = with_noise(network, g, seen, self.noise)
+        g = with_prior(network, g, self._number("prior", loss) / state.examples, self.tails)
+        g = jax.lax.cond(
+            self.noise > 0,
+            lambda: with_noise(
+                network, g, diagonals(sites, network, factors, state.inputs), self.noise
+            ),
+            lambda: g,
+        )
         direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
-        most = loss.kl_clip if self.kl_clip is None else self.kl_clip
+        most = self._number("kl_clip", loss)
         # Else an annealed rate would shorten no step before it is below what the clip leaves.
         clipped = self.learning_rate if at_places else rate
         clip = jnp.sqrt(most / jnp.maximum(clipped**2 * eta, most))
@@ -241,7 +261,7 @@ class KFAC(AbstractOptimizer):
 
 
 def invert(
-    sites: Sites, factors: tuple[Factors | Block, ...], inputs: InputFactor, damping: float
+    sites: Sites, factors: tuple[Factors | Block, ...], inputs: InputFactor, damping: Scalar
 ) -> tuple[tuple[Inverse, ...], ...]:
     """Damped inverses for the parts of every map's inputs: the network's, and all others."""
     root = jnp.sqrt(jnp.asarray(damping, inputs.mean.dtype))
@@ -267,7 +287,7 @@ def precondition(
     factors: tuple[Factors | Block, ...],
     inverses: tuple[tuple[Inverse, ...], ...],
     inputs: InputFactor,
-    damping: float,
+    damping: Scalar,
 ) -> Tree:
     """P g, a tree like the network's parameters."""
 

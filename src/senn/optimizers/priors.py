@@ -32,7 +32,7 @@ def _precision(site: AbstractSite, network: AbstractTapped, tails: Scalar) -> An
     is (O + ν) / (ν/p + ‖w‖²) with ν = 1/κ. Biases and coefficients of units keep the Gaussian, p.
     """
     p = site.precision(network)
-    if not isinstance(site, DenseSite) or is_zero(tails):
+    if not isinstance(site, DenseSite):
         return p
     W = site.matrix(network)
     units = jnp.sum(jnp.any(W != 0, axis=0))  # spare slots hold zeros
@@ -62,8 +62,3 @@ def put(tree: Tree, sites: Sequence[AbstractSite], matrices: Iterable[Array]) ->
     for site, matrix in zip(sites, matrices, strict=True):
         tree = site.put(tree, matrix)
     return tree
-
-
-def is_zero(value: Scalar) -> bool:
-    """Known before anything is compiled: then there is nothing to compile."""
-    return isinstance(value, float | int) and not value

@@ -24,9 +24,11 @@ def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) 
     large = chunk.rows.shape[1] * math.prod(chunk.data.x.shape[1:]) >= LARGE_STEP
     large = large and not state.network.has_positions  # whose products are what takes the time
     compiled = train_large_chunk if large else train_chunk
-    scales = rates(run, len(chunk.rows)).astype(state.scale.dtype)
+    dtype = state.scale.dtype
+    scales = rates(run, len(chunk.rows)).astype(dtype)
+    rule = run.optimizer.as_arguments(run.loss, dtype)
     return (compiled.prepare if prepared else compiled)(
-        state, run.optimizer, run.loss, run.metric, chunk.data, chunk.rows, scales,
+        state, rule, run.loss, run.metric, chunk.data, chunk.rows, scales,
         np.int32(chunk.n),
     )  # fmt: skip
 
