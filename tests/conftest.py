@@ -10,6 +10,7 @@ import pytest
 
 from mnist import folder_with_mnist
 from senn.compilation import QUICK, forget_programs
+from senn.machine import keep_compilations_unless_told
 
 jax.config.update("jax_enable_x64", True)
 
@@ -21,6 +22,9 @@ if "XLA_FLAGS" not in os.environ:
     env = os.environ | {"XLA_FLAGS": flags}
     known = not subprocess.run(start_xla, env=env, capture_output=True, check=False).returncode
     os.environ["XLA_FLAGS"] = flags if known else ""  # workers inherit it
+
+# Workers compile much that another has, and a second run of the suite all that the first did.
+keep_compilations_unless_told()
 
 # Linux gives a process 65,530 mappings of memory, and every program that XLA compiles takes
 # several. A worker that keeps them all dies of a segmentation fault towards the end of the suite.
