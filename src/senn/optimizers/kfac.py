@@ -209,13 +209,11 @@ class KFAC(AbstractOptimizer):
             lambda: state.inverses,
             lambda: invert(sites, factors, state.inputs, self.damping),
         )
-        g = with_prior(network, g, self._number("prior", loss) / state.examples, self.tails)
+        strength = self._number("prior", loss) / state.examples
         g = jax.lax.cond(
-            self.noise > 0,
-            lambda: with_noise(
-                network, g, diagonals(sites, network, factors, state.inputs), self.noise
-            ),
-            lambda: g,
+            (self.tails > 0) | (self.noise > 0),
+            lambda: self._held(network, g, strength, factors, state.inputs),
+            lambda: with_prior(network, g, strength),
         )
         direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
@@ -233,6 +231,18 @@ class KFAC(AbstractOptimizer):
         )  # fmt: skip
         info = StepInfo(value, eta, jnp.array(0), jnp.zeros_like(value))
         return eqx.apply_updates(network, updates), after, info
+
+    def _held(
+        self,
+        network: AbstractTapped,
+        g: Any,
+        strength: Float[Array, ""],
+        factors: tuple[Factors | Block, ...],
+        inputs: InputFactor,
+    ) -> Any:
+        """The gradient with a prior that has tails, and with noise."""
+        seen = diagonals(network.graph.sites, network, factors, inputs)
+        return with_noise(network, with_prior(network, g, strength, self.tails), seen, self.noise)
 
     def _seen_at_places(
         self,

@@ -15,9 +15,9 @@ Seen = tuple[Float[Array, " _"], Float[Array, "_ _"]] | None  # the diagonal of 
 
 
 def with_prior(
-    network: AbstractTapped, g: Tree, strength: Float[Array, ""], tails: Scalar = 0.0
+    network: AbstractTapped, g: Tree, strength: Float[Array, ""], tails: Scalar | None = None
 ) -> Tree:
-    """The gradient of the loss and of the prior, per example."""
+    """The gradient of the loss and of the prior, per example; None for Gaussian tails."""
 
     def of(site: AbstractSite) -> Array:
         return site.matrix(g) + strength * _precision(site, network, tails) * site.matrix(network)
@@ -25,14 +25,14 @@ def with_prior(
     return put(g, network.graph.sites, map(of, network.graph.sites))
 
 
-def _precision(site: AbstractSite, network: AbstractTapped, tails: Scalar) -> Any:
+def _precision(site: AbstractSite, network: AbstractTapped, tails: Scalar | None) -> Any:
     """What weights W [J, O] are multiplied by in the gradient of their prior, as broadcasts.
 
     For rows w of O weights in use that share a Student's t it is p (1 + κO) / (1 + κp‖w‖²), which
     is (O + ν) / (ν/p + ‖w‖²) with ν = 1/κ. Biases and coefficients of units keep the Gaussian, p.
     """
     p = site.precision(network)
-    if not isinstance(site, DenseSite):
+    if tails is None or not isinstance(site, DenseSite):
         return p
     W = site.matrix(network)
     units = jnp.sum(jnp.any(W != 0, axis=0))  # spare slots hold zeros
