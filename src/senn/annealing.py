@@ -36,12 +36,18 @@ class Again(NamedTuple):
         return min(e.validation_loss for e in self.history.evaluations)  # pyright: ignore[reportArgumentType]
 
 
-def rules_for(optimizer: Any, priors: Sequence[dict[str, float]]) -> list[KFAC]:
-    """K-FAC under each of these priors; none if the optimiser is another, or its prior was told."""
+def rules_for(
+    optimizer: Any, priors: Sequence[dict[str, float]], dtype: Any
+) -> tuple[AbstractOptimizer, list[KFAC]]:
+    """The rule to begin with, and K-FAC under each of these priors, for which it has room.
+
+    None if the optimiser is another, or if its prior was told.
+    """
     rule = make_optimizer(optimizer)
     if not isinstance(rule, KFAC) or rule.prior is not None or rule.tails or rule.noise:
-        return []
-    return [replace(rule, **settings) for settings in priors]
+        return rule, []
+    under = [rule.having(settings, dtype) for settings in priors]
+    return (rule.having({"tails": 0.0, "noise": 0.0}, dtype) if under else rule), under
 
 
 def annealed_again(

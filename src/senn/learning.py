@@ -22,7 +22,7 @@ from senn.nn import MLP, ConvNet
 from senn.nn.network import next_capacity
 from senn.nn.stored import plain
 from senn.online import OnlineTraining
-from senn.optimizers import make_optimizer
+from senn.optimizers import AbstractOptimizer, make_optimizer
 from senn.policy import Policy
 from senn.prediction import ClassPredictor
 from senn.preparation import Rows, merged_classes, split
@@ -161,7 +161,7 @@ def _fit_one(
     policy, warm = _policy(estimator, tables.policy_of(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) and targets.ndim == 1 else None
     train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
-    plan = _finish(estimator, len(held_out))
+    rule, plan = _rule_and_finish(estimator, len(held_out))
     if not warm and estimator.n_estimators == 1:
         estimator._inputs = _inputs(estimator, x[train], weight[train])
 
@@ -170,7 +170,7 @@ def _fit_one(
         return Batch.on_host(rows, targets[part], weight[part])
 
     common = {
-        "loss": loss, "metric": estimator.metric, "optimizer": estimator.optimizer, "seed": seed,
+        "loss": loss, "metric": estimator.metric, "optimizer": rule, "seed": seed,
         "in_slots": _in_slots(estimator, x),
     }  # fmt: skip
     kept = batch(held_out)
@@ -321,11 +321,12 @@ def _progress(estimator: Any) -> list[Progress]:
     return [shown] if estimator.verbose else []
 
 
-def _finish(estimator: Any, held_out: int) -> Finish:
-    """What a network gets once training has ended, if so many rows were kept apart."""
+def _rule_and_finish(estimator: Any, held_out: int) -> tuple[AbstractOptimizer, Finish]:
+    """How a network is trained, and what it gets after that, if so many rows were kept apart."""
     classes = _classifies(estimator)
     priors = tables.priors_of(estimator, classes) if held_out else ()
-    return Finish(rules_for(estimator.optimizer, priors), tables.refit_steps_of(estimator, classes))
+    rule, under = rules_for(estimator.optimizer, priors, goals.training_dtype())
+    return rule, Finish(under, tables.refit_steps_of(estimator, classes))
 
 
 def _schedule(estimator: Any, anneals_again: bool) -> Schedule:

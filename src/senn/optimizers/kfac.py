@@ -26,7 +26,7 @@ from senn.optimizers.kfac_factors import (
     reads_inputs,
     seen_on,
 )
-from senn.optimizers.priors import Scalar, Seen, put, with_noise, with_prior
+from senn.optimizers.priors import Scalar, Seen, is_zero, put, with_noise, with_prior
 
 Tree = TypeVar("Tree")
 NUMBERS = (
@@ -173,12 +173,16 @@ class KFAC(AbstractOptimizer):
         return tuple(f.S for f in state.factors if isinstance(f, Factors)) if stepped else None
 
     def as_arguments(self, loss: AbstractLoss, dtype: Any) -> "KFAC":
-        """All real numbers as arrays, those of the loss where it is to say."""
-        numbers = [self._number(name, loss) for name in NUMBERS]
+        """All real numbers but zeros as arrays, those of the loss where it is to say."""
+        names = [name for name in NUMBERS if not is_zero(getattr(self, name))]
+        return self.having({name: self._number(name, loss) for name in names}, dtype)
+
+    def having(self, numbers: dict[str, Any], dtype: Any) -> "KFAC":
+        """The rule with these numbers as arrays: rules of other ones share what is compiled."""
         return eqx.tree_at(
-            lambda rule: [getattr(rule, name) for name in NUMBERS],
+            lambda rule: [getattr(rule, name) for name in numbers],
             self,
-            [np.asarray(number, dtype) for number in numbers],
+            [np.asarray(number, dtype) for number in numbers.values()],
             is_leaf=lambda leaf: leaf is None,
         )
 
@@ -210,11 +214,10 @@ class KFAC(AbstractOptimizer):
             lambda: invert(sites, factors, state.inputs, self.damping),
         )
         strength = self._number("prior", loss) / state.examples
-        g = jax.lax.cond(
-            (self.tails > 0) | (self.noise > 0),
-            lambda: self._held(network, g, strength, factors, state.inputs),
-            lambda: with_prior(network, g, strength),
-        )
+        g = with_prior(network, g, strength, self.tails)
+        if not is_zero(self.noise):
+            seen = diagonals(sites, network, factors, state.inputs)
+            g = with_noise(network, g, seen, self.noise)
         direction = precondition(sites, g, factors, inverses, state.inputs, self.damping)
         eta, rate = tree_dot(g, direction), scale * self.learning_rate
         most = self._number("kl_clip", loss)
@@ -231,18 +234,6 @@ class KFAC(AbstractOptimizer):
         )  # fmt: skip
         info = StepInfo(value, eta, jnp.array(0), jnp.zeros_like(value))
         return eqx.apply_updates(network, updates), after, info
-
-    def _held(
-        self,
-        network: AbstractTapped,
-        g: Any,
-        strength: Float[Array, ""],
-        factors: tuple[Factors | Block, ...],
-        inputs: InputFactor,
-    ) -> Any:
-        """The gradient with a prior that has tails, and with noise."""
-        seen = diagonals(network.graph.sites, network, factors, inputs)
-        return with_noise(network, with_prior(network, g, strength, self.tails), seen, self.noise)
 
     def _seen_at_places(
         self,

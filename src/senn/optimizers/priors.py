@@ -15,9 +15,9 @@ Seen = tuple[Float[Array, " _"], Float[Array, "_ _"]] | None  # the diagonal of 
 
 
 def with_prior(
-    network: AbstractTapped, g: Tree, strength: Float[Array, ""], tails: Scalar | None = None
+    network: AbstractTapped, g: Tree, strength: Float[Array, ""], tails: Scalar = 0.0
 ) -> Tree:
-    """The gradient of the loss and of the prior, per example; None for Gaussian tails."""
+    """The gradient of the loss and of the prior, per example."""
 
     def of(site: AbstractSite) -> Array:
         return site.matrix(g) + strength * _precision(site, network, tails) * site.matrix(network)
@@ -25,14 +25,14 @@ def with_prior(
     return put(g, network.graph.sites, map(of, network.graph.sites))
 
 
-def _precision(site: AbstractSite, network: AbstractTapped, tails: Scalar | None) -> Any:
+def _precision(site: AbstractSite, network: AbstractTapped, tails: Scalar) -> Any:
     """What weights W [J, O] are multiplied by in the gradient of their prior, as broadcasts.
 
     For rows w of O weights in use that share a Student's t it is p (1 + κO) / (1 + κp‖w‖²), which
     is (O + ν) / (ν/p + ‖w‖²) with ν = 1/κ. Biases and coefficients of units keep the Gaussian, p.
     """
     p = site.precision(network)
-    if tails is None or not isinstance(site, DenseSite):
+    if not isinstance(site, DenseSite) or is_zero(tails):
         return p
     W = site.matrix(network)
     units = jnp.sum(jnp.any(W != 0, axis=0))  # spare slots hold zeros
@@ -62,3 +62,8 @@ def put(tree: Tree, sites: Sequence[AbstractSite], matrices: Iterable[Array]) ->
     for site, matrix in zip(sites, matrices, strict=True):
         tree = site.put(tree, matrix)
     return tree
+
+
+def is_zero(value: Any) -> bool:
+    """Known before anything is compiled: then there is nothing to compile."""
+    return isinstance(value, float | int) and not value

@@ -116,6 +116,8 @@ class RunState:
 
 def described(value: Any) -> Any:
     """Settings as JSON: dataclasses by their fields, words and numbers, of all else the type."""
+    if isinstance(value, np.ndarray) and not value.ndim:
+        value = value.item()
     if isinstance(value, list | tuple):
         return [described(part) for part in value]
     if dataclasses.is_dataclass(value):
