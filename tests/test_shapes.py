@@ -16,7 +16,7 @@ import senn
 from senn import Policy, Schedule, SENNClassifier, SENNRegressor, compilation, shapes
 from senn.actions import Widen
 from senn.batches import ArraySource, Batch, InputMoment, Room, filled
-from senn.blocks import ROWS, in_use, walk
+from senn.blocks import ROWS, walk
 from senn.compilation import compilations
 from senn.curvature import loss_gradient, moments, through
 from senn.evaluation import evaluate, outputs
@@ -515,7 +515,7 @@ def test_no_block_is_looked_at_after_the_last_row_of_weight(last):
     def seen(block, i):
         return block + 1 + i, jnp.ones(())
 
-    own, share = jax.jit(lambda rows: walk(seen, rows, in_use(rows)))(rows)
+    own, share = jax.jit(lambda rows: walk(seen, rows, rows))(rows)
     wanted = (rows.reshape(8, ROWS) + 1 + np.arange(8)[:, None]) * (np.arange(8) < used)[:, None]
     np.testing.assert_array_equal(own, wanted)
     assert share == used / 8

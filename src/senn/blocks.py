@@ -3,12 +3,14 @@
 Samples of few and of many rows then share a program, and few rows take little time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
+
+from senn.devices import over_rows
 
 ROWS = 256  # of a block; samples of any other size than a multiple of it are one block
 
@@ -29,25 +31,55 @@ def in_use(weight: Float[Array, " N"], rows: int = ROWS) -> Int[Array, ""]:
 def walk(
     function: Callable,
     rows: Any,
-    used: Int[Array, ""] | int,
+    weight: Float[Array, " N"],
     size: int = ROWS,
     blank: Any = None,
+    *,
+    beside: Sequence[Any] = (),
+    at_most: int | None = None,
 ) -> tuple[Any, Any]:
     """What a function finds in each block of rows, side by side, and the mean over all blocks.
 
+    On several devices each goes over the blocks that it has been dealt (`senn.devices.dealt`).
+
     Args:
-        function: takes a block of `rows` and its number, and returns what belongs to the block,
-            and what is averaged.
+        function: takes a block of `rows`, its number, and what is beside it, and returns what
+            belongs to the block, and what is averaged.
         rows: a tree of arrays [N, ...].
-        used: the first so many blocks are looked at; for the others everything is 0.
+        weight: of the rows; blocks after the last that has one are not looked at: there
+            everything is 0.
         size: rows in a block; rows of another number than a multiple of it are one block.
         blank: zeros of what the function returns; None traces it once more to know them.
+        beside: trees of arrays [blocks, ...], as another walk has found them.
+        at_most: the rows after which the others are not looked at either.
 
     Returns:
         Trees of arrays [blocks, ...] and [...].
     """
+
+    def of_device(given: Any, device: Any, devices: int) -> tuple[Any, Any]:
+        rows, weight, beside = given
+        used = in_use(weight, size)
+        if at_most is not None:
+            limit = max(at_most // size, 1)
+            used = jnp.minimum(used, -((device - limit) // devices))
+
+        def at(block: Any, i: Any) -> tuple[Any, Any]:
+            number = i if devices == 1 else i * devices + device
+            return function(block, number, *numbered(beside, i))
+
+        whole = at_most is None or devices == 1
+        return _walked(at, rows, used, size, blank, whole=whole)
+
+    return over_rows(of_device, (rows, weight, tuple(beside)))
+
+
+def _walked(
+    function: Callable, rows: Any, used: Any, size: int, blank: Any, *, whole: bool
+) -> tuple[Any, Any]:
+    """The blocks of one device; a single one needs no loop, if it is to be looked at at all."""
     count = blocks_of(jax.tree.leaves(rows)[0].shape[0], size)
-    if count == 1:
+    if count == 1 and whole:
         own, mean = function(rows, 0)
         return jax.tree.map(lambda v: v[None], own), mean
     blocks = jax.tree.map(lambda v: v.reshape(count, -1, *v.shape[1:]), rows)

@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from senn import __version__
+from senn import __version__, devices
 from senn.machine import keep_compilations_unless_told
 
 # For programs that run for a fraction of what they take to compile. Measured on an Intel Xeon:
@@ -108,9 +108,10 @@ class Program:
     def prepare(self, *args: Any, **kwargs: Any) -> None:
         """Compile in the background for arguments like these; arrays may be mere shapes.
 
-        With a single core there is nothing to gain, and nothing is done.
+        With a single core there is nothing to gain, and nothing is done; nor for several devices,
+        where it is not known before how arrays will lie on them.
         """
-        if _cores() > 1:
+        if _cores() > 1 and devices.in_use() is None:
             _entry(self, args, kwargs).prepare()
 
     def shapes(self, *args: Any, **kwargs: Any) -> Any:
@@ -230,7 +231,7 @@ def forget_programs() -> None:
 
 def _entry(owner: Program, args: tuple, kwargs: dict[str, Any]) -> _Entry:
     leaves, structure = jax.tree.flatten((args, kwargs))
-    arrays = [leaf for leaf in leaves if _is_array(leaf)]
+    arrays = [devices.everywhere(leaf) for leaf in leaves if _is_array(leaf)]
     others = tuple(_ARRAY if _is_array(leaf) else leaf for leaf in leaves)
     kinds = tuple((a.shape, a.dtype, getattr(a, "weak_type", False)) for a in arrays)
     key = (owner, structure, others, kinds, _context())
@@ -247,7 +248,8 @@ def _entry(owner: Program, args: tuple, kwargs: dict[str, Any]) -> _Entry:
 
 
 def _context() -> Any:
-    return jax.config.jax_enable_x64, jax.config.jax_default_device  # pyright: ignore[reportAttributeAccessIssue]
+    config: Any = jax.config
+    return config.jax_enable_x64, config.jax_default_device, devices.in_use()
 
 
 def _mark(owner: Program, *kind: Any) -> Path | None:

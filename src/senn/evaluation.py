@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
+from senn import devices
 from senn.arrays import blank
 from senn.batches import Batch
 from senn.compilation import QUICK, program
@@ -28,7 +29,7 @@ def outputs(network: AbstractTapped, x) -> np.ndarray:
     """The network's outputs [N, O] for inputs [N, …, I], computed in blocks of fixed size."""
     dtype = network.dtype
     x = np.asarray(x, dtype)
-    found = [_forward(network, block) for block in blocks(network, x)]
+    found = [_forward(network, devices.by_rows(block)) for block in blocks(network, x)]
     y = [np.asarray(block) for block in found] or [np.empty((0, network.out_slots), dtype)]
     return np.concatenate(y)[: len(x), : network.out_size]
 
@@ -49,7 +50,7 @@ def blocks(network: AbstractTapped, x: np.ndarray) -> Iterator[np.ndarray]:
 
 def block_of(network: AbstractTapped) -> int:
     """Rows at once."""
-    return IMAGES if network.grid else BLOCK
+    return devices.alike(IMAGES if network.grid else BLOCK)
 
 
 def evaluate(network: AbstractTapped, loss: AbstractLoss, data: Batch) -> Score:
@@ -76,7 +77,9 @@ def outputs_and_losses(
     spread = loss.spread(targets, network.out_size, network.out_slots)
     size = block_of(network)
     done = [
-        _forward_and_loss(network, loss, block, _padded(spread[start : start + size], size))
+        _forward_and_loss(
+            network, loss, *devices.by_rows((block, _padded(spread[start : start + size], size)))
+        )
         for start, block in zip(
             range(0, len(x), size),
             blocks(network, x.astype(network.dtype, copy=False)),
@@ -110,7 +113,7 @@ def r_squared(targets: np.ndarray, predictions: np.ndarray, weight: np.ndarray) 
 
 @program(QUICK)
 def _forward(network: AbstractTapped, x: Float[Array, "N ... I"]) -> Float[Array, "N O"]:
-    return network(x)
+    return devices.same(network(x))
 
 
 @program(QUICK)
@@ -118,4 +121,4 @@ def _forward_and_loss(
     network: AbstractTapped, loss: AbstractLoss, x: Float[Array, "N ... I"], targets: Array
 ) -> tuple[Float[Array, "N O"], Float[Array, " N"]]:
     y = network(x)
-    return y, among_loss(network.active_outputs, loss)(y, targets)
+    return devices.same((y, among_loss(network.active_outputs, loss)(y, targets)))

@@ -10,10 +10,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from senn import devices
 from senn.actions import AbstractAction
 from senn.arrays import key_of, split_key
-from senn.batches import Batch
-from senn.blocks import in_use, joined, walk
+from senn.batches import EXAMPLES_AT_ONCE, Batch
+from senn.blocks import ROWS, joined, walk
 from senn.compilation import QUICK, program
 from senn.curvature import MapRows, Moments, moments
 from senn.factors import InputFactor
@@ -62,6 +63,8 @@ def look(
     judge alone.
     """
     found = moments_at_positions if network.has_positions else _moments
+    size = EXAMPLES_AT_ONCE if network.has_positions else ROWS
+    fit, held_out = devices.dealt(fit, size), devices.dealt(held_out, size)
     return Seen(
         found(network, loss, metric, fit, key, output_factors),
         found(network, loss, metric, held_out, key, output_factors),
@@ -341,7 +344,7 @@ def _moments(
         rows = tuple((*own, of.root_weight) for own, of in zip(spread, seen.maps, strict=True))
         return rows, (factors, seen[1:])
 
-    rows, (factors, means) = walk(of_block, batch, in_use(batch.weight))
+    rows, (factors, means) = walk(of_block, batch, batch.weight)
     maps = (
         MapRows(joined(a), joined(g), _spread_factor(S), joined(root))
         for (a, g, root), S in zip(rows, output_factors or factors, strict=True)

@@ -85,6 +85,8 @@ PARAMETERS = """Parameters
         Columns of categories, besides those of pandas' and polars' types of categories and of
         text that says neither numbers nor dates. None takes no column for one, and refuses
         such text.
+    devices : int, default=None
+        Devices of JAX that share the rows of every step, in training alone; None is one.
     verbose : int, default=0
         1 shows progress: a live display on a terminal, lines elsewhere.
     callbacks : sequence of `senn.Callback`, one, or None, default=()
@@ -123,6 +125,7 @@ class Learner(TableInputs, Predictor, Persistent):
     standardize: bool | str = "robust"
     bins: int | None = None
     categorical_features: Any = "from_dtype"
+    devices: int | None = None
     verbose: int = 0
     callbacks: Any = ()
     warm_start: bool = False

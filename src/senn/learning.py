@@ -14,6 +14,7 @@ from senn.arrays import key_of
 from senn.batches import Batch
 from senn.callbacks.progress import Progress
 from senn.checkpoints import Checkpoint
+from senn.devices import mesh_of
 from senn.ensemble import joined
 from senn.finishing import Finish, finished
 from senn.history import Ending, History
@@ -171,7 +172,7 @@ def _fit_one(
 
     common = {
         "loss": loss, "metric": estimator.metric, "optimizer": rule, "seed": seed,
-        "in_slots": _in_slots(estimator, x),
+        "in_slots": _in_slots(estimator, x), "mesh": mesh_of(estimator.devices),
     }  # fmt: skip
     kept = batch(held_out)
     network, history = fit(
@@ -250,6 +251,7 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
         policy=_policy(estimator, Policy()),
         batch_size=settings.batch_size(estimator.batch_size),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
+        mesh=mesh_of(estimator.devices),
     )
     estimator.n_samples_seen_ += len(rows.x)
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.batches import EXAMPLES_AT_ONCE, Batch
-from senn.blocks import in_use, joined, walk
+from senn.blocks import joined, walk
 from senn.compilation import QUICK, program
 from senn.curvature import Moments, mean_lengths, metric_factors, second_moment, through
 from senn.losses import AbstractLoss, AbstractMetric
@@ -59,8 +59,7 @@ def moments_at_positions(
         weighted = tuple(root[:, None, None] * at for at in g)
         return (seen.reads[:maps], weighted, s, root), (A, G, S, mean_lengths(seen, batch, g_y))
 
-    used = in_use(batch.weight, EXAMPLES_AT_ONCE)
-    kept, (A, G, S, lengths) = walk(of_block, batch, used, EXAMPLES_AT_ONCE)
+    kept, (A, G, S, lengths) = walk(of_block, batch, batch.weight, EXAMPLES_AT_ONCE)
     reads, g, s, root = jax.tree.map(joined, kept)
     rows = zip(reads, g, s, A, G, S, (root,) * maps, strict=True)
     return Moments(tuple(PositionRows(*of) for of in rows), *lengths)

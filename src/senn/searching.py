@@ -8,6 +8,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from senn.arrays import key_of
 from senn.compilation import QUICK, program
+from senn.devices import same
 from senn.proposals import AbstractProposer
 from senn.proposals.base import found_by, outputs, read_by, search_keys
 from senn.proposals.choice import Choice
@@ -66,17 +67,17 @@ def _search(
 ) -> tuple[Units, tuple[Array, Array]]:
     """Single units, and what a map sees that reads them."""
     units = proposer.search(problem, key)
-    return units, outputs(problem, units)
+    return same(units), outputs(problem, units)
 
 
 @program(QUICK)
 def _choose(proposer: AbstractProposer, *given: Any) -> Choice:
-    return proposer.choose(*given)
+    return same(proposer.choose(*given))
 
 
 @program(QUICK)
 def _search_square(proposer: AbstractProposer, *given: Any) -> Found:
-    return proposer.found(*given)
+    return same(proposer.found(*given))
 
 
 @program(QUICK)
@@ -84,4 +85,4 @@ def _search_spread(
     proposer: AbstractProposer, problem: SpreadProblem, key: PRNGKeyArray, keys: Array
 ) -> tuple[Units, Choice]:
     units = proposer.search(problem, key)
-    return units, problem.choice(proposer.select, units, keys)
+    return same((units, problem.choice(proposer.select, units, keys)))

@@ -6,7 +6,7 @@ import math
 import jax
 import numpy as np
 
-from senn import shapes
+from senn import devices, shapes
 from senn.arrays import to_device
 from senn.batches.batch import Batch
 from senn.batches.chunk import Chunk, Position
@@ -35,10 +35,11 @@ class ArraySource:
         self._data, self._rng, self._n = data, rng, n
         self.steps_per_epoch = -(-n // batch_size)
         self._batch_size = n // self.steps_per_epoch
-        self._slots = min(batch_size, shapes.rows(n))  # rows of a batch, filled up
+        self._slots = devices.alike(min(batch_size, shapes.rows(n)))  # rows of a batch, filled up
         self._steps = 0
         self._order = np.empty((0, self._batch_size), np.int32)
-        self._block: Batch | None = None  # all rows on the device, and a blank one after them
+        self._block: Batch | None = None  # all rows on the device, and a blank one after them;
+        # of several devices, each of which gets its part of a batch, on the host
 
     def input_moment(self) -> InputMoment:
         """Of all the data."""
@@ -79,10 +80,12 @@ class ArraySource:
         rows[:, : self._batch_size] = self._order[:steps]
         self._order = self._order[n:]
         self._steps += n
-        return Chunk(self._on_device(), rows, n)
+        return Chunk.of(self._on_device(), rows, n)
 
-    def like_chunks(self, steps: int) -> Chunk:
-        """Of the shapes of those that `chunk` returns; nothing is taken."""
+    def like_chunks(self, steps: int) -> Chunk | None:
+        """Of the shapes of those that `chunk` returns, None for several devices; none is taken."""
+        if devices.count() > 1:
+            return None
         return Chunk(self._on_device(), np.full((steps, self._slots), self._n, np.int32), 1)
 
     def _on_device(self) -> Batch:
@@ -92,7 +95,7 @@ class ArraySource:
             numbers = math.prod(grid) * (columns if self.room is None else self.room.inputs)
             block = with_blanks(self._data, shapes.table_rows(self._n + 1, numbers), self.room)
             block.weight[:] *= self._slots / self._batch_size  # pyright: ignore[reportIndexIssue]
-            self._block = Batch(*map(to_device, block))
+            self._block = Batch(*map(to_device, block)) if devices.count() == 1 else block
             own = block.x[: self._n, ..., :columns]  # in place of a second copy
             self._data = self._data._replace(x=own)  # pyright: ignore[reportArgumentType]
         return self._block

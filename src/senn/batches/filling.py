@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from senn import shapes
+from senn import devices, shapes
 from senn.arrays import blank
 from senn.batches.batch import Batch
 from senn.batches.room import FEWEST_IN_SAMPLE, Room
+from senn.blocks import ROWS
 
 # Of maps that are applied at several positions, a look holds so many numbers, of so many examples,
 # and goes over some of them at once.
@@ -44,8 +45,8 @@ def as_sample(batch: Batch, room: Room | None) -> Batch:
 def sample_rows(n: int, room: Room | None) -> int:
     """Of a sample of `n` rows, once it is filled up."""
     if room is not None and room.numbers:
-        return -(-n // EXAMPLES_AT_ONCE) * EXAMPLES_AT_ONCE
-    return shapes.rows(n, FEWEST_IN_SAMPLE if room is None else room.sample)
+        return devices.alike(-(-n // EXAMPLES_AT_ONCE) * EXAMPLES_AT_ONCE, EXAMPLES_AT_ONCE)
+    return devices.alike(shapes.rows(n, FEWEST_IN_SAMPLE if room is None else room.sample), ROWS)
 
 
 def most_looked_at(n: int, room: Room | None) -> int:

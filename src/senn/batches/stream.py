@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
-from senn import shapes
+from senn import devices, shapes
 from senn.batches.batch import Batch
 from senn.batches.chunk import Chunk, Position
 from senn.batches.filling import as_sample, most_looked_at, with_blanks
@@ -93,14 +93,14 @@ class StreamSource:
         if beside:
             ready = [_joined([batch, *beside]) for batch in ready]
         length = len(ready[0][0])
-        slots = min(shapes.rows(length, FEWEST_IN_STREAM), self._batch_size)
+        slots = devices.alike(min(shapes.rows(length, FEWEST_IN_STREAM), self._batch_size))
         data = Batch.on_host(*(np.concatenate(part) for part in zip(*ready, strict=True)))
         block = with_blanks(data, slots * steps, self.room)
         block.weight[:] *= slots / length  # pyright: ignore[reportIndexIssue]
         rows = np.full((steps, slots), slots * steps - 1, np.int32)  # a blank row, if there is one
         own = np.arange(length * len(ready), dtype=np.int32).reshape(-1, length)
         rows[: len(ready), :length] = own
-        return Chunk(block, rows, len(ready))
+        return Chunk.of(block, rows, len(ready))
 
     def fingerprint(self, *others: Batch) -> None:
         """None: not known beforehand."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from senn.callbacks import TensorBoard
 from senn.callbacks.progress import Progress
-from senn.commands import images
+from senn.commands import devices, images
 from senn.commands.arguments import use_machine
 from senn.commands.columns import ColumnsTold
 from senn.commands.console import PatientConsole
@@ -88,6 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     """All checks, then training, then the report."""
     use_machine(arguments)
+    devices.check(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
         conv = images.are_asked_for(arguments)
@@ -214,7 +215,7 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
     classes = data.task == "classification"
     given = ("activation", "optimizer", "metric", "batch_size", "max_iter", "max_units",
              "max_layers", "max_parameters", "max_seconds", "n_estimators", "bins",
-             *(["label_smoothing"] if classes else []))  # fmt: skip
+             "devices", *(["label_smoothing"] if classes else []))  # fmt: skip
     thresholds = _given(arguments, ("tau", "alpha"))
     raw = data.images or arguments.no_standardize
     _check_kind(arguments, data, raw=raw or conv)

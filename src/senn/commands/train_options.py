@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from senn.commands import images
+from senn.commands import devices, images
 from senn.commands.arguments import (
     add_debug_option,
     add_machine_options,
@@ -35,6 +35,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """All of them, with what to train on."""
     _add_options(parser)
     images.add_options(parser)
+    devices.add_options(parser)
     add_machine_options(parser)
     _add_output_options(parser)
 

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 from senn.arrays import following, key_of, to_device, zeros, zeros_like
 from senn.batches import Batch, InputMoment
 from senn.curvature import through
+from senn.devices import split
 from senn.factors import InputFactor
 from senn.linalg import inverse, relative_ridge, running_mean, solve_small, tree_dot
 from senn.losses import AbstractLoss, AbstractMetric
@@ -298,12 +299,12 @@ def precondition(
             damped = f.block + damping * jnp.eye(f.block.shape[-1], dtype=f.block.dtype)
             return solve_small(damped, G)
         if not reads_inputs(site):
-            return parts[0].A @ G @ parts[0].S
+            return parts[0].A @ split(G, 1) @ parts[0].S
         others = others_of(site, g)
         first, rest = parts[0], parts[1:]
         own = jnp.concatenate([G[: others.start], G[others.stop :]])
-        solved = inputs.solve(first.A, own) @ first.S
-        beside = [part.A @ G[others] @ part.S for part in rest]
+        solved = inputs.solve(first.A, split(own, 1)) @ first.S
+        beside = [part.A @ split(G[others], 1) @ part.S for part in rest]
         return jnp.concatenate([solved[:-1], *beside, solved[-1:]])
 
     return put(g, sites, map(of, sites, factors, inverses))

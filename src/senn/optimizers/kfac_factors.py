@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from senn.batches import Batch
-from senn.blocks import in_use, walk
+from senn.blocks import walk
 from senn.curvature import second_moment, through
 from senn.losses import AbstractLoss, AbstractMetric, signs
 from senn.nn.sites import AbstractSite, DenseSite, UnitwiseSite
@@ -71,7 +71,7 @@ def seen_on(
     rows = ROWS_IN_CACHE if batch.x.size < MOST_IN_CACHE else batch.x.shape[0]
     u = signs(state.key, (batch.x.shape[0], network.out_slots), network.dtype)
     blank = ((), (state.velocity, state.factors, state.examples))  # of these shapes
-    return walk(seen_in, (batch, u), in_use(batch.weight, rows), rows, blank)[1]
+    return walk(seen_in, (batch, u), batch.weight, rows, blank)[1]
 
 
 def second_moments(

@@ -17,6 +17,7 @@ from jaxtyping import Array, Bool, Float, Int
 from senn.blocks import joined
 from senn.compilation import QUICK, program
 from senn.curvature import MapRows
+from senn.devices import same
 from senn.factors import InputFactor
 from senn.linalg import diagonal, relative_ridge
 from senn.nn.activation import Activation
@@ -129,7 +130,7 @@ def residuals(
     rms = jnp.where(n > 0, jnp.sqrt(total / jnp.maximum(n, 1)), 1)
     left = (list(map(_unexplained, fits, own)) for own in zip(*samples, strict=True))
     eta = jnp.sum(jnp.stack([fit.score for fit in fits]))
-    return tuple(_beside(parts, columns) for parts in left), (ridge, rms, eta)
+    return tuple(_beside(parts, columns) for parts in left), same((ridge, rms, eta))
 
 
 def _unexplained(fit: Residual, sample: Sample) -> Float[Array, "N O"]:

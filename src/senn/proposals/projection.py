@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from senn.devices import split
 from senn.factors import AbstractFactor, DenseFactor
 from senn.linalg import diagonal, leading_eigenpairs, relative_ridge, whiteners
 from senn.nn.activation import Activation
@@ -92,7 +93,7 @@ class Projection(AbstractMaximizer):
                 return (), (slope, fit.gain(activation, _rows(rows, CHECK), z[:, CHECK]))
 
             _, (slope, gain) = sample.walk(second, z)
-            step = moment.solve(SOURCE_DAMPING * moment.mean, slope.T)
+            step = moment.solve(SOURCE_DAMPING * moment.mean, split(slope.T, 1))
             length = moment.rms(step)
             step = step * (moment.rms(w.T) / jnp.where(length > 0, length, 1))
             return fit, gain, step.T
@@ -223,7 +224,7 @@ def draw_directions(
 ) -> Float[Array, "P J"]:
     """Directions on many length scales: half random, half mixtures of those in `linear`."""
     rows, columns = linear.shape
-    draw = nearly_normal(key, (count, rows + columns + 2), linear.dtype)
+    draw = split(nearly_normal(key, (count, rows + columns + 2), linear.dtype), 0)
     random = draw[:, :rows] * jnp.append(problem.inputs, False)
     useful = draw[:, rows : rows + columns] @ linear.T
     w = jnp.where((jnp.arange(count) % 2 == 0)[:, None], random, useful)

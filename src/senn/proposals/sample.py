@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
-from senn.blocks import ROWS, in_use, numbered, walk
+from senn.blocks import walk
 
 
 class Sample(NamedTuple):
@@ -40,13 +40,10 @@ class Sample(NamedTuple):
         The function takes a block as a sample, and what is beside it; `at_most` limits the rows.
         """
 
-        def at(block, i):
-            return function(block, *numbered(beside, i))
+        def at(block, _, *parts):
+            return function(block, *parts)
 
-        used = in_use(self.root_weight)
-        if at_most is not None:
-            used = jnp.minimum(used, max(at_most // ROWS, 1))
-        return walk(at, self, used)
+        return walk(at, self, self.root_weight, beside=beside, at_most=at_most)
 
     def mean(self, function: "Callable[[Sample], Any]", at_most: int | None = None) -> Any:
         """The mean over all rows of what a function says of the mean over some."""

@@ -7,8 +7,9 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.sharding import Mesh
 
-from senn import shapes
+from senn import devices, shapes
 from senn.batches import (
     FEWEST_IN_BLOCKS,
     FEWEST_IN_SAMPLE,
@@ -62,6 +63,7 @@ def fit(
     seed: int = 0,
     in_slots: int = 0,
     resume: RunState | None = None,
+    mesh: Mesh | None = None,
 ) -> tuple[Net, History]:
     """Train a network and let it grow.
 
@@ -90,44 +92,58 @@ def fit(
             `network` and `seed` are not used then. With the same settings and the same data the
             run ends as it would have ended undisturbed. Other data are refused, unless the
             state's `fingerprint` and `position` are None.
+        mesh: devices that share the examples of every batch, sample and evaluation, as
+            `jax.make_mesh` has them, or `senn.devices.mesh_of` the first few; decisions are those
+            of one device, to rounding. None is one device.
 
     Returns:
         The trained network and the ledger. Ctrl-C ends training and returns the network as it
         is, with `history.stop_reason` "interrupted".
     """
-    schedule, policy = schedule or Schedule(), policy or Policy()
-    network = network if resume is None else resume.train.network  # pyright: ignore[reportAssignmentType]
-    if policy.square_layers and isinstance(network, AbstractLayered):
-        policy.check_activation(network.activation)
-    rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)
-    if policy.unit_scale is None:
-        policy = replace(policy, unit_scale=rule.unit_scale)
-    source = make_source(
-        data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
-        watch_inputs=rule.watches_inputs,
-    )  # fmt: skip
-    del data  # the source has a copy of its own
-    loss = _default_loss(source) if loss is None else make_loss(loss)
+    with devices.using(mesh):
+        schedule, policy = schedule or Schedule(), policy or Policy()
+        network = network if resume is None else resume.train.network  # pyright: ignore[reportAssignmentType]
+        if policy.square_layers and isinstance(network, AbstractLayered):
+            policy.check_activation(network.activation)
+        rng, rule = np.random.default_rng(seed), make_optimizer(optimizer)
+        if policy.unit_scale is None:
+            policy = replace(policy, unit_scale=rule.unit_scale)
+        source = make_source(
+            data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
+            watch_inputs=rule.watches_inputs,
+        )  # fmt: skip
+        del data  # the source has a copy of its own
+        loss = _default_loss(source) if loss is None else make_loss(loss)
+        settings = {
+            "loss": loss,
+            "metric": make_metric(rule.metric if metric is None else metric, loss),
+            "optimizer": rule,
+            "proposer": proposer or Projection(),
+            "policy": policy,
+            "schedule": schedule,
+        }
+        held_out = _held_out(validation, source, loss, network)
+        source.room = room = _room(network, settings, in_slots)
+        network = with_slots(network, room.inputs, room.outputs)
+        state = resume or first_state(network, rule, policy, schedule, seed)
+        state.train = _with_room(state, rule, room)
+        state.settings = {name: described(value) for name, value in settings.items()}
+        _begin(state, source, held_out)
+        run = Run(source, held_out, callbacks=tuple(callbacks), now=state, **settings)
+        network, history = run_through(run)
+        state.train, state.best = devices.home((state.train, state.best))
+        return devices.home(network), history
+
+
+def _held_out(
+    validation: Any, source: ArraySource | StreamSource, loss: AbstractLoss, network: AbstractTapped
+) -> Batch | None:
+    """The validation data, once all targets are such as the loss takes."""
     held_out = None if validation is None else checked(Batch.on_host(*validation))
     for targets in (source.targets, None if held_out is None else held_out.y):
         if targets is not None:
             loss.check(targets, network.out_size)
-    settings = {
-        "loss": loss,
-        "metric": make_metric(rule.metric if metric is None else metric, loss),
-        "optimizer": rule,
-        "proposer": proposer or Projection(),
-        "policy": policy,
-        "schedule": schedule,
-    }
-    room = _room(network, settings, in_slots)
-    source.room = room
-    network = with_slots(network, room.inputs, room.outputs)
-    state = resume or first_state(network, rule, policy, schedule, seed)
-    state.train = _with_room(state, rule, room)
-    state.settings = {name: described(value) for name, value in settings.items()}
-    _begin(state, source, held_out)
-    return run_through(Run(source, held_out, callbacks=tuple(callbacks), now=state, **settings))
+    return held_out
 
 
 def _room(network: AbstractTapped, settings: dict[str, Any], in_slots: int) -> Room:

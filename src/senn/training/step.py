@@ -1,6 +1,5 @@
 """Steps: many of them in one compiled call."""
 
-import math
 from typing import Any
 
 import equinox as eqx
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from senn.batches import Batch, Chunk
 from senn.compilation import QUICK, Program
+from senn.devices import same
 from senn.linalg import running_mean
 from senn.losses import AbstractLoss, AbstractMetric, among_loss, mean_loss
 from senn.optimizers import AbstractOptimizer, StepInfo
@@ -21,11 +21,11 @@ LARGE_STEP = 3 * 2**17  # numbers in a batch, from which the speed of a step mat
 
 def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) -> Any:
     """The steps of one chunk; if `prepared`, their program is compiled in the background."""
-    large = chunk.rows.shape[1] * math.prod(chunk.data.x.shape[1:]) >= LARGE_STEP
+    large = chunk.numbers >= LARGE_STEP
     large = large and not state.network.has_positions  # whose products are what takes the time
     compiled = train_large_chunk if large else train_chunk
     dtype = state.scale.dtype
-    scales = rates(run, len(chunk.rows)).astype(dtype)
+    scales = rates(run, chunk.steps).astype(dtype)
     rule = run.optimizer.as_arguments(run.loss, dtype)
     return (compiled.prepare if prepared else compiled)(
         state, rule, run.loss, run.metric, chunk.data, chunk.rows, scales,
@@ -47,21 +47,25 @@ def _train_chunk(
     loss: AbstractLoss,
     metric: AbstractMetric,
     data: Batch,
-    rows: Int[Array | np.ndarray, "steps B"],
+    rows: Int[Array | np.ndarray, "steps B"] | None,
     scales: Float[Array | np.ndarray, " steps"],
     n: Int[Array | np.integer, ""],
 ) -> tuple[TrainState, StepInfo, Float[Array, ""]]:
     """The first `n` of several steps in one compiled call; `scales` multiply the learning rate.
 
+    The batch of step s is data[rows[s]], or data[s] without `rows`.
     Returns the state after them, what each step saw (stacked; zeros beyond n), and the loss on
     the last batch after the last step.
     """
     dynamic, static = eqx.partition(state, eqx.is_array)
 
+    def batch(s):
+        return data[s if rows is None else rows[s]]
+
     def take(dynamic, s):
         now = eqx.combine(dynamic, static)
         network, optimizer_state, info = optimizer.step(
-            now.network, now.optimizer, loss, metric, data[rows[s]], scales[s] * now.scale
+            now.network, now.optimizer, loss, metric, batch(s), scales[s] * now.scale
         )
         after = now._replace(
             network=network,
@@ -69,7 +73,7 @@ def _train_chunk(
             average=running_mean(now.average, network, now.averaging, now.age),
             age=now.age + 1,
         )
-        return eqx.filter(after, eqx.is_array), info
+        return same((eqx.filter(after, eqx.is_array), info))
 
     def step(s, carry):
         dynamic, infos = carry
@@ -81,7 +85,7 @@ def _train_chunk(
     steps = scales.shape[0]
     blank = StepInfo.blank(steps, scales.dtype)
     dynamic, infos = jax.lax.fori_loop(0, n, step, (dynamic, blank))
-    after, last = eqx.combine(dynamic, static), data[rows[n - 1]]
+    after, last = eqx.combine(dynamic, static), batch(n - 1)
     some = among_loss(after.network.active_outputs, loss)
     return after, infos, mean_loss(some, after.network(last.x), last.y, last.weight)
 
