@@ -58,7 +58,8 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python quality/faults.py
 
-BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting conv
+BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting conv devices \
+  same_on_devices
 
 bench: $(TOOLS) $(TABLES) ## all benchmarks, their tables and benchmarks/results/*.json (two hours)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -127,6 +127,71 @@ def scaling(found: Row) -> str:
     return f"{table(rows)}\n\n{found['crossover']}"
 
 
+def devices(found: Row) -> str:
+    """The work of each of several devices, over its share of what one does alone."""
+    counts = [row for row in found["table"] if row["devices"] == 1]
+    shares = {(r["task"], r["what"], r["devices"]): r for r in found["table"]}
+
+    def row(first: Row) -> Row:
+        key = first["task"], first["what"]
+        of = {d: shares[(*key, d)] for d in (2, 4, 8)}
+        return {
+            "task": key[0],
+            "of": key[1],
+            "operations of one device": f"{first['operations']:.3g}",
+            **{f"{d} devices": f"{r['of its share']:.3f}" for d, r in of.items()},
+            "bytes exchanged": f"{of[8]['bytes']:,}",
+        }
+
+    return table([row(first) for first in counts])
+
+
+def by_formula(found: Row) -> str:
+    """What the formula for a step of K-FAC says, over what XLA counts."""
+    return columns((r for r in found["table"] if r["by formula"]), {
+        "task": "{task}",
+        "devices": "{devices}",
+        "operations": "{operations:.4g}",
+        "by formula": "{by formula:.4g}",
+    })  # fmt: skip
+
+
+def same_on_devices(found: Row) -> str:
+    """How far eight devices are from one, and one from itself."""
+
+    def told(value: float | None) -> str:
+        return "other sizes" if value is None else f"{value:.1e}"
+
+    return table([
+        {
+            "numbers": row["precision"],
+            "data": row["task"],
+            "optimiser": row["optimizer"],
+            "units": row["units"],
+            "decisions": row["decisions"],
+            "the same": "all" if row["same"] else "not all",
+            "parameters differ by": told(row["relative"]),
+            "from a start beside it": told(row["relative from beside"]),
+        }
+        for row in found["table"]
+    ])  # fmt: skip
+
+
+def devices_plan(found: Row) -> str:
+    """The share of the ideal speed that the counts predict."""
+    rows = [
+        {
+            "GB/s": bandwidth,
+            "task": row["task"],
+            "of": row["what"],
+            **{f"{d} devices": f"{row[d]:.2f}" for d in ("8", "16", "64", "256")},
+        }
+        for bandwidth, of in found["plan"].items()
+        for row in of
+    ]
+    return table(rows)
+
+
 def sizes(found: Row) -> str:
     """SENN by its defaults against the best of scikit-learn's MLPs."""
     rows = ({"data": name, **of["row"]} for name, of in found["data"].items())
@@ -224,6 +289,10 @@ SOURCES = {
     "optimizers": _benchmark("optimizers", optimizers),
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
+    "devices": _benchmark("devices", devices),
+    "devices_by_formula": _benchmark("devices", by_formula),
+    "same_on_devices": _benchmark("same_on_devices", same_on_devices),
+    "devices_plan": _benchmark("devices", devices_plan),
     "sizes": _benchmark("sizes", sizes),
     "tables": _benchmark("tables", tables),
     "waiting": _benchmark("waiting", waiting),

@@ -240,3 +240,16 @@ def test_conv(run):
     assert grown["hidden_sizes"] == started["hidden_sizes"]
     assert grown["n_parameters"] == started["n_parameters"] <= 1000
     assert started["n_additions"] == 0
+
+
+def test_devices(run):
+    told = run("devices")
+    for one, eight in zip(told["table"][::2], told["table"][1::2], strict=True):
+        assert (one["devices"], one["bytes"], one["of its share"]) == (1, 0, 1)
+        assert eight["bytes"] > 0
+        assert math.isclose(eight["of its share"], 8 * eight["operations"] / one["operations"])
+        # Few inputs and narrow: of a step what is done on every device is a larger share.
+        assert 1 <= eight["of its share"] < (1.15 if eight["what"] == "look" else 1.8)
+        if eight["what"] == "kfac":
+            assert math.isclose(one["operations"], one["by formula"], rel_tol=0.15)
+    assert all(0 < row["8"] < 1 for rows in told["plan"].values() for row in rows)
