@@ -26,9 +26,12 @@ WORTH_SPLITTING = 2**13  # numbers of a matrix, below which devices would wait f
 
 
 def mesh_of(count: Any) -> Mesh | None:
-    """The first so many devices, to share the rows of a run; None for the one that JAX chooses."""
+    """The first so many devices, to share the rows of a run; None for the one that JAX chooses.
+
+    Of several processes (`jax.distributed`) they are those of all.
+    """
     if count is None:
-        return None
+        return None if jax.process_count() == 1 else mesh_of(jax.device_count())
     if isinstance(count, bool) or not isinstance(count, int | np.integer) or count < 1:
         raise ValueError(f"devices must be a whole number of at least 1; got {count!r}.")
     known = jax.devices()

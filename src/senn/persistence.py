@@ -161,6 +161,6 @@ def _input_arrays(inputs: Inputs | None) -> dict[str, np.ndarray]:
 def _json_params(estimator: Any) -> dict[str, Any]:
     params = {field.name: getattr(estimator, field.name) for field in fields(estimator)}
     params["hidden_sizes"] = list(hidden_sizes(params["hidden_sizes"]))
-    del params["devices"]  # of the machine
+    params.pop("devices", None)  # of the machine
     plain = (str, int, float, bool, list, type(None))
     return {k: v for k, v in params.items() if isinstance(v, plain)}

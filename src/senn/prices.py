@@ -19,6 +19,7 @@ from senn.nn.sites import AbstractMap
 from senn.nn.spaces import births, leaf_at
 from senn.nn.tapped import AbstractTapped
 from senn.positions import PositionRows, curvature_along
+from senn.processes import gathered
 
 ROWS_AT_ONCE = 2**12  # which bounds the copies in float64
 DAMPING = 1e-4  # relative, of A: copies must be free, and a rounding error cheap
@@ -198,7 +199,7 @@ def _factor(
     total, n = np.zeros((J, J)), 0
     for sample in samples:
         assert isinstance(sample, MapRows)
-        a = np.asarray(sample.a).reshape(-1, sample.a.shape[-1])
+        a = gathered(sample.a).reshape(-1, sample.a.shape[-1])
         columns = [*range(blocks), *([a.shape[1] - 1] if site.bias is not None else [])]
         for start in range(0, len(a), ROWS_AT_ONCE):  # squares of large inputs need float64
             rows = a[start : start + ROWS_AT_ONCE, columns].astype(np.float64)

@@ -29,8 +29,10 @@ class GracefulStop(Callback):
         self.last_act, self.asked = last_act, False
 
     def on_pause(self, state: Any) -> None:
-        """End training if a signal has asked for it."""
-        if self.asked:
+        """End training if a signal has asked for it, of several processes the first."""
+        from senn.processes import told  # loads JAX
+
+        if told(self.asked):
             if self.last_act:
                 self.last_act(state)
             raise KeyboardInterrupt

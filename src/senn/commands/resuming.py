@@ -13,7 +13,7 @@ from senn.commands.errors import UsageError
 # What may be said anew of a run that is gone on with; all else it has kept.
 ANEW = (
     "run", "resume", "json", "quiet", "debug", "no_cache", "data_dir", "checkpoint_seconds",
-    "tensorboard", "devices",
+    "tensorboard", "devices", "processes", "process", "coordinator",
 )  # fmt: skip
 
 

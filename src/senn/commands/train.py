@@ -81,8 +81,10 @@ def run(arguments: argparse.Namespace) -> int:
         raise UsageError(
             "say what to train on, such as senn train digits; senn train --help tells more."
         )
-    check_out(arguments, create=False)
-    return _train(arguments)
+    own = devices.as_told(arguments)
+    check_out(own, create=False)
+    with devices.together(arguments):
+        return _train(own)
 
 
 def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
@@ -104,6 +106,8 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         with stop.listening():  # what was learned is saved, whenever the signal comes
             unseen = [] if arguments.quiet else [ColumnsTold(estimator, console)]
             seconds = fitted(estimator, data, checkpoint, [*unseen, *filter(None, [writer]), stop])
+            if not devices.writes(arguments):
+                return DONE
             return save(arguments, data, estimator, seconds, console)
 
 
@@ -148,14 +152,17 @@ def _resume(arguments: argparse.Namespace) -> int:
     from senn import runs
 
     check_only_resumed(arguments, usual())
-    with held("--resume", arguments.resume):
+    writes = devices.writes(arguments)
+    with held("--resume", arguments.resume) if writes else nullcontext():
         if runs.is_finished(arguments.resume):
             warn(f"the run in {arguments.resume!r} is finished: there is nothing to go on with.")
             if arguments.json:
                 print(runs.strict_json(runs.read_run(arguments.resume).summary), flush=True)
             return DONE
         checkpoint = last_checkpoint(arguments.resume)
-        return _train(resumed(arguments, checkpoint), checkpoint)
+        own = devices.as_told(resumed(arguments, checkpoint))
+        with devices.together(arguments):
+            return _train(own, checkpoint)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from senn.callbacks.base import Snapshot
 from senn.compilation import listening
 from senn.history import Ending, History
 from senn.machine import trim_memory
+from senn.processes import part
 from senn.training.evaluating import evaluate, result
 from senn.training.growing import consider, prepare
 from senn.training.phases import asked_for, ended, notice_plateau, rest_in_time
@@ -37,6 +38,7 @@ def run_through(run: Run) -> tuple[Any, History]:
     except KeyboardInterrupt:
         run.end(Ending.INTERRUPTED, "interrupted")
     except BaseException as error:
+        part()
         run.end(Ending.FAILED, f"failed with {type(error).__name__}")
         raise
     finally:
@@ -76,7 +78,7 @@ def advance(run: Run, end: int | None) -> None:
 
 def heed(run: Run) -> None:
     """End training if a callback asked for it at growth."""
-    if run.asked and not run.history.stop_reason:
+    if not run.history.stop_reason and run.asked:
         if run.now.infos:  # steps that no evaluation has seen
             evaluate(run)
         run.end(Ending.CALLBACK, run.asked)

@@ -17,6 +17,7 @@ from senn.losses import AbstractLoss, AbstractMetric, make_metric
 from senn.nn.tapped import AbstractTapped
 from senn.optimizers import AbstractOptimizer
 from senn.policy import Policy
+from senn.processes import told
 from senn.proposals import AbstractProposer
 from senn.training.schedule import Schedule
 from senn.training.state import RunState
@@ -42,7 +43,7 @@ class Run:
         self.history = self.now.history
         self.start = time.monotonic() - self.now.seconds
         self.first_count = compilations().programs - self.history.n_compilations
-        self.asked = ""  # why a callback wants training to end
+        self._asked = ""
 
     def end(self, by: Ending, reason: str) -> None:
         """Say why this is the end."""
@@ -61,7 +62,12 @@ class Run:
 
     def seconds(self) -> float:
         """Since the start, without the time between the last pause and being resumed."""
-        return time.monotonic() - self.start
+        return told(time.monotonic() - self.start)
+
+    @property
+    def asked(self) -> str:
+        """Why a callback wants training to end, if one does."""
+        return told(self._asked)
 
     def record(self, hook: str, record: Any) -> None:
         """Write a record into the ledger, and tell of it."""
@@ -83,7 +89,7 @@ class Run:
             try:
                 getattr(callback, hook)(*args)
             except StopTraining as stop:
-                self.asked = self.asked or stop.reason
+                self._asked = self._asked or stop.reason
 
     @contextmanager
     def timed(self, what: str):
