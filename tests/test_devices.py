@@ -23,7 +23,7 @@ def found(pytestconfig):
     flags = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
     done = subprocess.run(
         [sys.executable, str(Path(__file__).with_name("on_devices.py"))],
-        env={**os.environ, "XLA_FLAGS": flags, "SENN_CACHE_DIR": "off", "PJRT_NPROC": "1"},
+        env={**os.environ, "XLA_FLAGS": flags, "PJRT_NPROC": "1"},
         capture_output=True,
         text=True,
         timeout=600,

@@ -22,9 +22,9 @@ slow = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def start(tmp_path_factory):
-    """Start `senn train` with some words, in its own folder of runs and with one cache for all."""
+    """Start `senn train` with some words, in a folder of its own for runs."""
     folder = tmp_path_factory.mktemp("processes")
-    env = {**os.environ, "SENN_CACHE_DIR": str(folder / "cache"), "PJRT_NPROC": "1"}
+    env = {**os.environ, "PJRT_NPROC": "1"}
 
     def start(*words: str) -> subprocess.Popen:
         return subprocess.Popen(
