@@ -13,6 +13,8 @@ import pytest
 from command import refused
 from senn import devices
 from senn.devices import mesh_of
+from senn.nn import ConvNet
+from senn.training import fit
 
 pytestmark = pytest.mark.slow
 
@@ -83,6 +85,15 @@ def test_a_mesh_of_somebody_else_is_not_taken_for_ours():
 def test_numbers_of_devices_that_are_none(wrong):
     with pytest.raises(ValueError, match=r"^devices must be a whole number of at least 1; got "):
         mesh_of(wrong)
+
+
+def test_convolutions_are_for_one_device(monkeypatch):
+    network = ConvNet((4, 4, 1), 2, (2,), key=jax.random.key(0))
+    data = np.zeros((8, 4, 4, 1)), np.arange(8) % 2
+    monkeypatch.setattr(devices, "count", lambda: 2)
+    with pytest.raises(ValueError, match=r"^2 devices share rows of .* on one \(mesh=None\)\.$"):
+        fit(network, data)
+    refused(["train", "digits", "--network", "conv", "--devices", "2"], "leave out --devices 2")
 
 
 def test_more_devices_than_there_are():

@@ -29,7 +29,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def check(arguments: argparse.Namespace) -> None:
     """Join other processes, and refuse more devices than there are, before any data are read."""
-    if any(getattr(arguments, name) is not None for name in TOGETHER):
+    several = any(getattr(arguments, name) is not None for name in TOGETHER)
+    if arguments.network == "conv" and (several or (arguments.devices or 1) > 1):
+        raise UsageError(
+            "--network conv is for one device of one process: leave out "
+            f"{'--processes' if several else f'--devices {arguments.devices}'}."
+        )
+    if several:
         _check_processes(arguments)
         _join(arguments)
     if arguments.devices is None:

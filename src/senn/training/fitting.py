@@ -148,6 +148,11 @@ def _held_out(
 
 def _room(network: AbstractTapped, settings: dict[str, Any], in_slots: int) -> Room:
     """The slots of inputs and outputs that networks of this size are trained with."""
+    if network.has_positions and devices.count() > 1:
+        raise ValueError(
+            f"{devices.count()} devices share rows of networks whose maps are applied once to an "
+            "example; this one has others, such as convolutions: train it on one (mesh=None)."
+        )
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
