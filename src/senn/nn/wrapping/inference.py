@@ -71,7 +71,7 @@ class Axes:
         self.of[output] = [axis or new for axis, new in zip(axes, blank, strict=True)]
 
     def _reduced(self, equation: Equation) -> list[Axis]:
-        (v,), gone = variables(equation), equation.params["axes"]
+        (v,), gone = variables(equation), [int(d) for d in equation.params["axes"]]
         mark(self.flat(v, gone), SUMMED[equation.name])
         return [axis for d, axis in enumerate(self.of[v]) if d not in gone]
 
