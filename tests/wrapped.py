@@ -1,5 +1,7 @@
 """Small modules of Equinox, wrapped: rows of the tables of properties."""
 
+from itertools import pairwise
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -17,7 +19,7 @@ def keys(seed=0):
 def tanh_layers(sizes, seed=0):
     """A chain of linear layers, one without bias."""
     key, layers = keys(seed), []
-    for n, (i, o) in enumerate(zip(sizes, sizes[1:], strict=False)):
+    for n, (i, o) in enumerate(pairwise(sizes)):
         layers += [nn.Linear(i, o, use_bias=n != 1, key=next(key)), nn.Lambda(jnp.tanh)]
     return nn.Sequential(layers[:-1])
 

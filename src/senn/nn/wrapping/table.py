@@ -19,5 +19,5 @@ def table(network: Any, name: str) -> str:
     ]
     maps = len(network.graph.maps)
     return "\n".join(
-        [f"{name}, {network.n_parameters:,} parameters in {maps} linear maps and more:", *lines]
+        [f"{name}, {network.n_parameters:,} parameters in {maps} linear maps:", *lines]
     )

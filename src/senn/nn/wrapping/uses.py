@@ -57,6 +57,7 @@ class Uses(NamedTuple):
         return [*(use.leaf for use in every), *(m.bias for m in self.maps if m.bias is not None)]
 
 
+TWO = ("add", "add_any", "conv_general_dilated", "dot_general", "mul")  # what is done with two
 VIEWS = ("transpose", "reshape", "squeeze", "broadcast_in_dim", "convert_element_type", "copy",
          "copy_p", "reduce_precision")  # fmt: skip
 
@@ -99,7 +100,7 @@ class _Search:
             self._activations(equation)
         if not given:
             self._pass_on(equation)
-        elif len(given) > 1:
+        elif len(given) > 1 and name in TWO:
             self._refuse(equation, given[0], "together with another parameter")
         elif name in VIEWS:
             self._view(equation)

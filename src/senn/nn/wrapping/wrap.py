@@ -22,7 +22,7 @@ from senn.nn.wrapping.uses import WrapError, uses
 from senn.readers import first_sentence
 
 
-def wrap(module: eqx.Module, example: Any) -> Wrapped:
+def wrap(module: Any, example: Any) -> Wrapped:
     """Make a network that can grow of an Equinox module.
 
     The module is called on one example, as Equinox has it, and looked at: every product and
