@@ -266,6 +266,7 @@ def _patches(site: LinearSite, equation: Equation) -> PatchSite:
     return PatchSite(
         **fields,
         dims=(tuple(spec.lhs_spec), tuple(spec.out_spec)),
+        weight_dims=tuple(spec.rhs_spec),
         kernel=tuple(weight.shape[d] for d in spec.rhs_spec[2:]),
         strides=tuple(params["window_strides"]),
         padding=tuple((int(a), int(b)) for a, b in params["padding"]),

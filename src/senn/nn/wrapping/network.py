@@ -82,11 +82,11 @@ class Wrapped(AbstractTapped):
         def change(equation: Equation, values: list[Any]) -> list[Any]:
             read = values[site.operand]
             if isinstance(site, LinearSite):
-                read = values[site.operand] = site.heard(self, read)
+                reads[number] = read = site.heard(self, read)
+                found = site.computed(equation, read, values[1 - site.operand])
             else:
-                read = jnp.broadcast_to(read, equation.outputs[0].shape)
-            reads[number] = read
-            (found,) = equation(*values)
+                (found,) = equation(*values)
+                reads[number] = jnp.broadcast_to(read, found.shape)
             return [found if shift is None else found + shift]
 
         return change
@@ -95,8 +95,7 @@ class Wrapped(AbstractTapped):
         """Zeros to differentiate by, for n examples."""
         shape = self.plan.shape if self.grid else (self.in_slots,)
         equations = self._program(shape).equations
-        sites: Any = self.graph.sites
-        at = (equations[site.at].outputs[0] for site in sites)
+        at = (equations[_place(site)].outputs[0] for site in self.graph.sites)
         return tuple(jnp.zeros((n, *v.shape), v.dtype) for v in at)
 
     def _program(self, shape: tuple[int, ...]) -> Trace:
@@ -146,3 +145,8 @@ class Wrapped(AbstractTapped):
     def __str__(self) -> str:
         """A table of the spaces: how large they are, and which may grow."""
         return table(self, type(self.plan.rest.module(self.module)).__name__)
+
+
+def _place(site: Any) -> int:
+    """The number of its equation."""
+    return site.at
