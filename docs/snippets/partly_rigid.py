@@ -27,6 +27,7 @@ class Transformer(eqx.Module):
         self.head = nn.Linear(8, 10, key=keys[3])
 
     def __call__(self, tokens):
+        """Ten numbers about them."""
         x = jax.vmap(self.norm)(tokens)
         tokens = tokens + self.attention(x, x, x)
         wide = jax.vmap(self.up)(tokens)

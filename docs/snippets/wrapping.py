@@ -24,10 +24,13 @@ class Block(eqx.Module):
         self.back = nn.Conv2d(inner, channels, 3, padding=1, key=second)
 
     def __call__(self, x):
+        """Of an image [C, H, W]."""
         return x + self.back(jax.nn.silu(self.norm(self.inner(x))))
 
 
 class Residual(eqx.Module):
+    """A convolution, blocks, and a linear map of the mean of every channel."""
+
     stem: nn.Conv2d
     blocks: tuple[Block, ...]
     head: nn.Linear
@@ -39,6 +42,7 @@ class Residual(eqx.Module):
         self.head = nn.Linear(6, 10, key=keys[3])
 
     def __call__(self, x):
+        """Of an image [1, H, W]."""
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)

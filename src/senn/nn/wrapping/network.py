@@ -65,7 +65,7 @@ class Wrapped(AbstractTapped):
         def one(x: Array, shifts: tuple[Any, ...] | None) -> tuple[Array, tuple[Array, ...]]:
             reads: dict[int, Array] = {}
             changes = {
-                site.at: self._tap(number, reads, None if shifts is None else shifts[number])
+                _place(site): self._tap(number, reads, None if shifts is None else shifts[number])
                 for number, site in enumerate(self.graph.sites)
             }
             known = {**arrays, program.x: x}
