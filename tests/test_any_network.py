@@ -35,7 +35,7 @@ from senn.score import score_increase, score_increase_bound
 from senn.training import Schedule
 from strategies import random_network
 from towers import Towers
-from wrapped import Residual, tanh_layers, wrapped
+from wrapped import Channels, tanh_layers, wrapped
 
 CAPACITY = 6
 SIZED = {
@@ -47,7 +47,7 @@ SIZED = {
     ),
     "wrapped": lambda sizes: wrapped(tanh_layers((5, *sizes, 2)), (5,), max(CAPACITY, *sizes)),
     "wrapped images": lambda sizes: wrapped(
-        Residual((1, 3, 2), 2, sizes[1:]), (1, 3, 2), max(CAPACITY, *sizes)
+        Channels((1, 3, 2), 2, sizes, seed=4), (1, 3, 2), max(CAPACITY, *sizes)
     ),
 }
 NETWORKS = {
@@ -56,7 +56,7 @@ NETWORKS = {
     "towers": lambda: SIZED["towers"]((2, 2, 2)),
     "convnet": lambda: SIZED["convnet"]((3, 2)),
     "wrapped": lambda: SIZED["wrapped"]((3, 2)),
-    "wrapped images": lambda: SIZED["wrapped images"]((2, 3, 2)),  # the first does not grow
+    "wrapped images": lambda: SIZED["wrapped images"]((3,)),
 }
 OPTIMIZERS = {"kfac": KFAC(), "adam": Optax(optax.adam(0.01))}
 RNG = np.random.default_rng(3)
@@ -97,7 +97,7 @@ LIKE = {
     Towers: lambda _: small_towers(),
     ConvNet: lambda _: None,
     MLP: lambda _: None,
-    Wrapped: lambda network: SIZED["wrapped images"]((2, 4, 3)) if network.grid else (
+    Wrapped: lambda network: SIZED["wrapped images"]((4,)) if network.grid else (
         SIZED["wrapped"]((2, 4))
     ),
 }  # fmt: skip

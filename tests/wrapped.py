@@ -52,6 +52,23 @@ class Residual(eqx.Module):
         return self.head(jax.nn.sigmoid(self.wide(x.reshape(-1))))
 
 
+class Channels(eqx.Module):
+    """A convolution, a pool, and a linear map of all that is left; of one hidden space's size."""
+
+    inner: nn.Conv2d
+    pool: nn.MaxPool2d
+    head: nn.Linear
+
+    def __init__(self, shape, out_size, sizes, seed=0):
+        key, (channels, height, width), (inner,) = keys(seed), shape, sizes
+        self.inner = nn.Conv2d(channels, inner, (1, width), key=next(key))
+        self.pool = nn.MaxPool2d((2, 1))
+        self.head = nn.Linear(inner * (height - 1), out_size, key=next(key))
+
+    def __call__(self, x):
+        return self.head(self.pool(jax.nn.silu(self.inner(x))).reshape(-1))
+
+
 class Attention(eqx.Module):
     """A block of a transformer of tokens [T, D]; its stream and its heads are rigid."""
 

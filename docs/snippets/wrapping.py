@@ -50,7 +50,7 @@ class Residual(eqx.Module):
 
 
 X, y = load_digits(return_X_y=True)
-X = np.float32(X.reshape(-1, 1, 8, 8) / 16)  # images [C, H, W], as Equinox has them
+X = (X.reshape(-1, 1, 8, 8) / 16).astype(np.float32)  # images [C, H, W], as Equinox has them
 
 module = Residual(jax.random.key(0))
 network = senn.wrap(module, X[0])
