@@ -33,6 +33,9 @@ class Rest:
     def __hash__(self) -> int:  # noqa: D105
         return hash((self.params, self._said))
 
+    def __repr__(self) -> str:  # noqa: D105
+        return str(self.params)  # the same in every process, by which programs are known
+
     def module(self, params: Any) -> Any:
         """The module with these parameters."""
         return sized(eqx.combine(params, jax.tree.unflatten(self.structure, self.leaves)))
