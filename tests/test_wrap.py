@@ -51,7 +51,7 @@ def test_a_residual_network_grows_inside_its_blocks():
     network = wrapped(Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2))
     assert table(network) == {
         "inputs": "it is what the module is given",
-        "stem": "several maps add to it: stem, back",
+        "stem": "several maps write it: stem, back",
         "inner": "yes",
         "wide": "yes",
         "outputs": "yes",
@@ -65,9 +65,9 @@ def test_attention_is_rigid_and_says_why():
     assert said["up"] == said["outputs"] == "yes"
     assert said["attention.query_proj"].startswith("the module takes it as 2 × 2, and of these: ")
     assert said["attention.value_proj"] == "the module takes it as 2 × 2"
-    assert said["attention.output_proj"].startswith("several maps add to it: attention.output_proj")
+    assert said["attention.output_proj"].startswith("several maps write it: attention.output_proj")
     shown = str(network).splitlines()
-    assert shown[0] == f"Attention, {network.n_parameters:,} parameters in 7 linear maps:"
+    assert shown[0] == f"Attention, {network.n_parameters:,} parameters, 7 linear maps:"
     assert [line.split()[0] for line in shown[2:]] == [s.name for s in network.graph.spaces]
     assert any(line.split()[:4] == ["up", "3", "8", "yes"] for line in shown)
     assert any("no: the module takes it as 2 × 2" in line for line in shown)
@@ -239,9 +239,9 @@ def test_a_wrapped_perceptron_grows_as_ours_does():
 
 def test_a_rigid_space_neither_grows_nor_shrinks():
     network = wrapped(Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2))
-    with pytest.raises(ValueError, match="stem cannot grow: several maps add to it: stem, back"):
+    with pytest.raises(ValueError, match="stem cannot grow: several maps write it: stem, back"):
         senn.add_width(network, 0, np.ones((9, 1)), np.ones(1))
-    with pytest.raises(ValueError, match="stem cannot lose units: several maps add to it"):
+    with pytest.raises(ValueError, match="stem cannot lose units: several maps write it"):
         senn.remove_units(network, 0, [0])
 
 

@@ -80,7 +80,7 @@ class Layout:
         """Why an axis that is written may not grow; "" if nothing speaks against it."""
         atom, writers, reads, _ = found
         if len(writers) > 1:
-            return "several maps add to it: " + ", ".join(map(self.name, writers))
+            return "several maps write it: " + ", ".join(map(self.name, writers))
         others = [n for n, atoms in enumerate(self.written) if n not in writers
                   and any(a is atom for a in atoms)]  # fmt: skip
         if others:

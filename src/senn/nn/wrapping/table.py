@@ -3,6 +3,7 @@
 from typing import Any
 
 from senn.nn.spaces import slots, units
+from senn.words import counted
 
 
 def table(network: Any, name: str) -> str:
@@ -17,7 +18,5 @@ def table(network: Any, name: str) -> str:
         f"  {row[0]:<{widths[0]}}  {row[1]:>{widths[1]}}  {row[2]:>{widths[2]}}  {row[3]}"
         for row in rows
     ]
-    maps = len(network.graph.maps)
-    return "\n".join(
-        [f"{name}, {network.n_parameters:,} parameters in {maps} linear maps:", *lines]
-    )
+    maps = counted(len(network.graph.maps), "linear map")
+    return "\n".join([f"{name}, {network.n_parameters:,} parameters, {maps}:", *lines])
