@@ -22,9 +22,10 @@ from senn.lineage import lineage, lineage_of
 from senn.losses import SquaredError, make_loss, make_metric
 from senn.models import ModelFileError, read_model, write_model
 from senn.nn import MLP, ConvNet
-from senn.nn.connections import connections
+from senn.nn.connections import connections, n_inputs
 from senn.nn.edits import write
 from senn.nn.spaces import births, leaf_at, units
+from senn.nn.wrapping import Wrapped
 from senn.optimizers import KFAC, Optax
 from senn.policy import Policy
 from senn.proposals import Random
@@ -34,6 +35,7 @@ from senn.score import score_increase, score_increase_bound
 from senn.training import Schedule
 from strategies import random_network
 from towers import Towers
+from wrapped import Channels, tanh_layers, wrapped
 
 CAPACITY = 6
 SIZED = {
@@ -43,12 +45,18 @@ SIZED = {
     "convnet": lambda sizes: ConvNet(
         (3, 2), 2, sizes, key=jax.random.key(1), pool=1, capacity=max(CAPACITY, *sizes)
     ),
+    "wrapped": lambda sizes: wrapped(tanh_layers((5, *sizes, 2)), (5,), max(CAPACITY, *sizes)),
+    "wrapped images": lambda sizes: wrapped(
+        Channels((1, 3, 2), 2, sizes, seed=4), (1, 3, 2), max(CAPACITY, *sizes)
+    ),
 }
 NETWORKS = {
     "chain": lambda: SIZED["chain"]((3, 2)),
     "residual": lambda: SIZED["residual"]((3, 2)),
     "towers": lambda: SIZED["towers"]((2, 2, 2)),
     "convnet": lambda: SIZED["convnet"]((3, 2)),
+    "wrapped": lambda: SIZED["wrapped"]((3, 2)),
+    "wrapped images": lambda: SIZED["wrapped images"]((3,)),
 }
 OPTIMIZERS = {"kfac": KFAC(), "adam": Optax(optax.adam(0.01))}
 RNG = np.random.default_rng(3)
@@ -66,7 +74,7 @@ SCHEDULE = Schedule(max_steps=16, batch_size=45, evaluate_every=8, steps_per_cal
 
 def x_of(network):
     """What it reads of the examples."""
-    return IMAGES if network.grid else X
+    return IMAGES.reshape(90, *network.in_shape) if network.grid else X
 
 
 _outputs = eqx.filter_jit(lambda network, x: network(x))
@@ -86,15 +94,23 @@ def small_towers():
 
 
 LIKE = {
-    Towers: small_towers,
-    ConvNet: lambda: None,
-    MLP: lambda: None,
-}
+    Towers: lambda _: small_towers(),
+    ConvNet: lambda _: None,
+    MLP: lambda _: None,
+    Wrapped: lambda network: SIZED["wrapped images"]((4,)) if network.grid else (
+        SIZED["wrapped"]((2, 4))
+    ),
+}  # fmt: skip
 
 
 def like(network):
     """What a file of it is filled into."""
-    return LIKE[type(network)]()
+    return LIKE[type(network)](network)
+
+
+def places(network):
+    """The hidden spaces that may grow, with their numbers."""
+    return [(n, space) for n, space in enumerate(network.graph.hidden) if not space.rigid]
 
 
 class Keeper(Callback):
@@ -135,7 +151,7 @@ def runs(tmp_path_factory):
 @every_optimizer
 def test_a_run_grows_and_disturbs_nothing(name, optimizer, runs):
     network, history, _ = runs(name, optimizer)
-    spaces = [space.name for space in network.graph.hidden]
+    spaces = [space.name for _, space in places(network)]
     assert history.additions
     assert {a.place for a in history.additions} <= set(spaces)
     for a in history.additions:
@@ -176,7 +192,8 @@ def test_files_hold_a_network(name, runs, tmp_path):
         network.hidden_sizes,
         network.n_parameters,
     )
-    assert min(stored.capacities) == network.graph.hidden[0].at_once  # room to grow
+    room = [(stored.capacities[n], space.at_once) for n, space in places(network)]
+    assert all(slots == at_once for slots, at_once in room)
     assert header["owner"] == "me"
     np.testing.assert_array_equal(arrays["mean"], np.arange(3.0))
     np.testing.assert_allclose(outputs(stored), outputs(network), rtol=1e-12, atol=1e-14)
@@ -259,16 +276,17 @@ def columns_of(found, network, action, m, sample):
 @every_network
 def test_removed_units_are_dormant_and_those_that_mattered_to_nobody_are_not_missed(name):
     network = NETWORKS[name]()
-    for layer, space in enumerate(network.graph.hidden):
+    for layer, space in places(network):
         n = network.hidden_sizes[layer]
-        theta = RNG.normal(size=(3, 2))
+        theta = RNG.normal(size=(3, 2)) if space.activation.learned else None
         rows = sum(network.n_inputs(m) for m in network.graph.writers(space))
         grown = senn.add_width(network, layer, RNG.normal(size=(rows, 2)), np.ones(2), theta)
         assert eqx.tree_equal(senn.remove_units(grown, layer, [n, n + 1]), network)
         # Between those that stay, too: what comes next takes the slot.
         smaller = senn.remove_units(grown, layer, [0])
         assert smaller.hidden_sizes[layer] == n + 1
-        again = senn.add_width(smaller, layer, RNG.normal(size=(rows, 1)), np.ones(1), theta[:, :1])
+        one = None if theta is None else theta[:, :1]
+        again = senn.add_width(smaller, layer, RNG.normal(size=(rows, 1)), np.ones(1), one)
         assert births(again, space).tolist() == [
             2,
             *[0] * (n - 1),
@@ -283,7 +301,7 @@ def test_removed_units_are_dormant_and_those_that_mattered_to_nobody_are_not_mis
 def test_what_reads_a_removed_unit_makes_up_for_it_as_far_as_it_can(name):
     """No other weights would change the readers' outputs less; a copy is not missed at all."""
     network = NETWORKS[name]()
-    for layer in range(len(network.graph.hidden)):
+    for layer, _ in places(network):
         lost, made_up = (
             senn.remove_units(network, layer, [0], x, 1e-12) for x in (None, x_of(network))
         )
@@ -333,19 +351,23 @@ def copied(network, layer):
     space = network.graph.hidden[layer]
     slot = network.hidden_sizes[layer]
     leaves = {port.leaf: port.axis for port in (*space.written, *space.carried)}
-    weights, bias, theta = [], None, None
+    weights, bias, theta = [], np.zeros(1), None
     for m in network.graph.writers(space):
         site = network.graph.maps[m]
         matrix = np.asarray(site.matrix(network))
         weights.append(matrix[: len(network.inputs_in_use(m))][network.inputs_in_use(m), :1])
         bias = matrix[-1, :1] if site.bias is not None else bias
     thetas = [leaf for leaf in leaves if leaf.endswith("theta")]
-    theta = np.asarray(leaf_at(network, thetas[0]))[:, :1]
+    if thetas:
+        theta = np.asarray(leaf_at(network, thetas[0]))[:, :1]
     grown = senn.add_width(network, layer, np.vstack(weights), bias, theta)
     halves = {}
     for port in space.read:
         w = np.asarray(leaf_at(network, port.leaf))
-        halves[port] = np.repeat(np.take(w, [0], port.axis) / 2, 2, axis=port.axis)
+        ahead, behind = w.shape[: port.axis], w.shape[port.axis + 1 :]
+        first = w.reshape(*ahead, port.outer, -1, port.inner, *behind)
+        first = np.take(first, [0], port.axis + 1) / 2
+        halves[port] = np.repeat(first, 2, port.axis + 1).reshape(*ahead, -1, *behind)
     return write(grown, space, [0, slot], halves)
 
 
@@ -419,7 +441,7 @@ def test_a_report_tells_of_every_unit(name, runs, tmp_path):
         drawn = [f'data-node="h{layer}-{unit}"' for unit in range(count + 1)]
         assert [node in page for node in drawn] == [True] * count + [False]
         assert page.count(f"{space.name}, unit ") >= count
-    for i in range(network.in_size):
+    for i in range(n_inputs(network)):
         assert f'data-node="i{i}"' in page
     for addition in lineage_of(network, history).additions:
         assert addition.reason in page
@@ -456,6 +478,6 @@ def test_drawings_show_every_space(name):
     plt = pytest.importorskip("matplotlib.pyplot")
     network = NETWORKS[name]()
     ax = senn.plot.architecture(network, ax=plt.figure().subplots())
-    sizes = (network.in_size, *network.hidden_sizes, network.out_size)
+    sizes = (n_inputs(network), *network.hidden_sizes, network.out_size)
     assert [t.get_text() for t in ax.texts] == list(map(str, sizes))
     plt.close("all")

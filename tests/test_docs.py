@@ -200,6 +200,24 @@ def test_snippet_convnet():
         outputs(network, ran["X"][:5].reshape(5, 64))
 
 
+def test_snippet_wrapping():
+    ran = run("wrapping")
+    assert ran["table"] in SOURCES["guide/wrapping"]
+    network, history, module = ran["network"], ran["history"], ran["module"]
+    assert {a.place for a in history.additions} <= {"blocks.0.inner", "blocks.1.inner"}
+    assert history.additions
+    for addition in history.additions:
+        np.testing.assert_allclose(addition.loss_after, addition.loss_before, rtol=1e-5)
+    assert type(module) is ran["Residual"]
+    x = jnp.asarray(ran["X"][:5], module.head.weight.dtype)
+    again = eqx.filter_jit(lambda module: jax.vmap(module)(x))(module)
+    np.testing.assert_allclose(again, outputs(network, ran["X"][:5]), rtol=1e-4, atol=1e-5)
+
+
+def test_snippet_partly_rigid():
+    assert str(run("partly_rigid")["network"]) in SOURCES["guide/wrapping"]
+
+
 def test_snippet_callback():
     gains = run("callback")["Gains"]()
     _, history = steps(callbacks=[gains])

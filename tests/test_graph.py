@@ -23,6 +23,7 @@ from senn.optimizers import KFAC
 from senn.optimizers.kfac_factors import seen_on
 from strategies import layers_beside, random_batch, random_network
 from towers import Towers
+from wrapped import Attention, Residual, tanh_layers, wrapped
 
 N, CAPACITY = 7, 6
 NETWORKS = {
@@ -35,6 +36,9 @@ NETWORKS = {
     "flattened": lambda: layers_beside(
         convolutions((4, 4), (4,), stride=2, head="flatten", activation="silu"), CAPACITY, (0, 2)
     ),
+    "wrapped layers": lambda: wrapped(tanh_layers((5, 4, 3, 2)), (5,), CAPACITY),
+    "wrapped images": lambda: wrapped(Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2), CAPACITY),
+    "wrapped attention": lambda: wrapped(Attention(4, 2, 3), (3, 4), CAPACITY),
 }
 
 
@@ -81,14 +85,23 @@ def newborn(network, space, count, seed=0):
 
 
 def alive_rows(network, written):
-    """1 where the map that writes reads a unit in use, or none at all; shaped like the leaf."""
+    """1 where the map that writes reads a unit in use, or none at all; broadcasts to the leaf."""
     alive = 1.0
     for space in network.graph.spaces:
         for port in space.read:
             if port.leaf == written.leaf:
-                alive = births(network, space) >= 0
-                alive = alive[:, None].astype(float)
+                of_units = np.repeat(births(network, space) >= 0, port.inner)
+                shape = [1] * np.ndim(leaf_at(network, port.leaf))
+                shape[port.axis] = -1
+                alive = np.tile(of_units, port.outer).reshape(shape).astype(float)
     return alive
+
+
+def by_unit(tree, port):
+    """What a tree has at a port, unit by unit."""
+    array = np.moveaxis(np.asarray(leaf_at(tree, port.leaf)), port.axis, 0)
+    apart = array.reshape(port.outer, -1, port.inner, *array.shape[1:])
+    return np.moveaxis(apart, 1, 0)
 
 
 def params(tree):
@@ -135,7 +148,7 @@ def test_a_birth_keeps_every_bit_and_a_death_undoes_it(name):
         )
         # What reads the units feels them: they can be of use.
         felt = gradient(grown)
-        reads = [np.moveaxis(leaf_at(felt, p.leaf), p.axis, 0) for p in space.read if p.outer == 1]
+        reads = [by_unit(felt, port) for port in space.read]
         assert all(g[new].any(axis=tuple(range(1, g.ndim))).all() for g in reads)
         assert births(grown, space).tolist() == [0] * n + [3] * 2 + [-1] * (CAPACITY - n - 2)
         undone = erase(grown, space, new)
@@ -153,7 +166,7 @@ def test_more_room_changes_nothing_and_less_takes_it_back(name):
         assert slots(wide, space) == 9
         for part in (wide, gradient(wide)):
             for port in space.ports:
-                assert not np.moveaxis(np.asarray(leaf_at(part, port.leaf)), port.axis, 0)[6:].any()
+                assert not by_unit(part, port)[6:].any()
         np.testing.assert_allclose(
             outputs(wide, batch.x), outputs(network, batch.x), rtol=1e-12, atol=1e-14
         )
@@ -175,7 +188,7 @@ def test_dormant_slots_receive_no_gradient(name):
     for space in network.graph.spaces:
         n = units(network, space)
         for port in space.ports:
-            parts = np.moveaxis(np.asarray(leaf_at(g, port.leaf)), port.axis, 0)
+            parts = by_unit(g, port)
             assert not parts[n:].any()
             assert parts[:n].any()
 

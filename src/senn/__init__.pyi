@@ -23,6 +23,7 @@ from .expand import grow_capacity as grow_capacity
 from .expand import insert_layer as insert_layer
 from .history import History as History
 from .loaded import load as load
+from .nn.wrapping import wrap as wrap
 from .policy import Policy as Policy
 from .removal import remove_units as remove_units
 from .shrinking import shrink as shrink

@@ -293,8 +293,13 @@ def _incoming(network: AbstractTapped, space: Space, units: _Units) -> dict[str,
         if site.bias is not None:
             matrix[-1], bias = bias, np.zeros_like(bias)
         leaves |= zip(site.leaves, site.cut(network, matrix), strict=True)
-    unitwise = {site.weight for site in network.graph.unitwise}
-    return leaves | {p.leaf: units.theta for p in space.carried if p.leaf in unitwise}  # pyright: ignore[reportReturnType]
+    unitwise = {site.weight: site for site in network.graph.unitwise}
+    for port in space.carried:
+        if port.leaf in unitwise:
+            shape = np.shape(leaf_at(network, port.leaf))
+            new = unitwise[port.leaf].of_new(units.theta, shape, port.axis, len(units.bias))
+            leaves[port.leaf] = new
+    return leaves
 
 
 def _fold(network: Layered, new: Layered, position: int, units: _Units) -> Layered:

@@ -59,5 +59,6 @@ def read_model(
             f"{first_sentence(error)}."
         ) from error
     for space in network.graph.hidden:
-        network = resize(network, space, space.capacity(units(network, space)))
+        if not space.rigid:
+            network = resize(network, space, space.capacity(units(network, space)))
     return network, header, owner_of(arrays)

@@ -20,7 +20,7 @@ from senn.history import History, Removal
 from senn.lineage import Lineage, changes, lineage_of, sizes_over_time
 from senn.losses import AbstractLoss, AbstractMetric, make_loss, make_metric
 from senn.nn.activation import Activation
-from senn.nn.connections import connections
+from senn.nn.connections import connections, n_inputs
 from senn.nn.spaces import Space, units
 from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
@@ -192,7 +192,7 @@ def architecture(
     ones were there from the start.
     """
     ax = plt.gca() if ax is None else ax
-    sizes, places = (network.in_size, *network.hidden_sizes, network.out_size), _places(network)
+    sizes, places = (n_inputs(network), *network.hidden_sizes, network.out_size), _places(network)
     _draw_connections(ax, network, places)
     for place in places.values():
         ax.scatter(*place.T, s=30, color=AT_START, edgecolors="white", lw=0.5, zorder=2)
@@ -217,7 +217,7 @@ def _places(network: AbstractTapped) -> dict[Space, np.ndarray]:
     """Places [n, 2] of the units of every space: all inputs, each hidden space, the outputs."""
     graph = network.graph
     ends = np.cumsum([units(network, space) for space in graph.inputs])[:-1]
-    places = dict(zip(graph.inputs, np.split(_column(0, network.in_size), ends), strict=True))
+    places = dict(zip(graph.inputs, np.split(_column(0, n_inputs(network)), ends), strict=True))
     for column, space in enumerate((*graph.hidden, graph.outputs), 1):
         places[space] = _column(column, units(network, space))
     return places

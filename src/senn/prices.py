@@ -168,8 +168,8 @@ class Prices:
 
 def matrix_of(tree: Any, site: AbstractMap) -> Float[np.ndarray, "J O"]:
     """The parameters of a map on the host, in float64, the bias last."""
-    parts = (np.asarray(leaf_at(tree, leaf), np.float64) for leaf in site.leaves)
-    return np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    parts = ((leaf, np.asarray(leaf_at(tree, leaf), np.float64)) for leaf in site.leaves)
+    return np.concatenate([site.flat(leaf, part) for leaf, part in parts])
 
 
 def factors_of(

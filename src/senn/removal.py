@@ -54,6 +54,8 @@ def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: f
 def _checked(network: AbstractTapped, layer: int, units: Any) -> np.ndarray:
     there, name = network.hidden_sizes[layer], network.graph.hidden[layer].name
     chosen = np.asarray(units)
+    if network.graph.hidden[layer].rigid:
+        raise ValueError(f"{name} cannot lose units: {network.graph.hidden[layer].rigid}.")
     if chosen.ndim != 1 or not (chosen.dtype.kind in "iu" or not chosen.size):
         raise ValueError(f"units must be the numbers of some units of {name}; got {units!r}.")
     wrong = [int(u) for u in chosen if not 0 <= u < there]

@@ -8,6 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from senn.columns.encoder import Columns
 from senn.estimators import SENNClassifier, SENNRegressor
+from senn.nn.tapped import AbstractTapped
 from senn.rescaling import Inputs
 from senn.standalone.numpy_conv import Cut
 
@@ -45,6 +46,11 @@ class Parts:
 
 def parts_of(estimator: Any) -> Parts:
     """The parts of a fitted `SENNClassifier` or `SENNRegressor`; a `TypeError` for all else."""
+    if isinstance(estimator, AbstractTapped):
+        raise TypeError(
+            "Estimators alone are exported; what network.unwrap() gives of a wrapped module can be "
+            f"by jax.export; got {type(estimator).__name__}."
+        )
     if not isinstance(estimator, SENNClassifier | SENNRegressor):
         raise TypeError(
             "Only a SENNClassifier or a SENNRegressor can be exported, a pipeline by skl2onnx"

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from senn.nn.spaces import Space, births, leaf_at
+from senn.nn.spaces import Space, births, leaf_at, units
 from senn.nn.tapped import AbstractTapped
 
 
@@ -38,6 +38,11 @@ def _as_one(weights: Float[np.ndarray, "I n O"]) -> Float[np.ndarray, "I O"]:
     return np.copysign(np.linalg.norm(weights, axis=1), weights.sum(axis=1))
 
 
+def n_inputs(network: AbstractTapped) -> int:
+    """Units that no map writes: inputs, or channels of images."""
+    return sum(units(network, space) for space in network.graph.inputs)
+
+
 def in_use(network: AbstractTapped, space: Space) -> np.ndarray:
     """The slots that hold units."""
     return np.flatnonzero(births(network, space) >= 0)
@@ -52,7 +57,7 @@ def beside_its_inputs(network: AbstractTapped, space: Space) -> bool:
 
 def coefficients(network: AbstractTapped, space: Space) -> np.ndarray | None:
     """θ [F, units in use] of a space; None of activations without."""
-    carried = {port.leaf for port in space.carried}
+    carried = {port.leaf for port in space.carried if space.activation.learned}
     for site in network.graph.unitwise:
         if site.weight in carried:
             return np.asarray(leaf_at(network, site.weight))[:, in_use(network, space)]

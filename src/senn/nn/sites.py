@@ -75,6 +75,10 @@ class AbstractMap(AbstractSite):
     def columns(self, tree: Any, space: Space) -> Int[np.ndarray, "c *n"]:
         """Which numbers of a row the slots of a space are: one each, or n."""
 
+    def flat(self, leaf: str, array: Any) -> Any:  # noqa: ARG002
+        """What the matrix has of one of the leaves; NumPy's stays so."""
+        return array.reshape(-1, array.shape[-1])
+
     @property
     def positions(self) -> int:
         """T, the positions of an example at which it is applied."""
@@ -170,6 +174,10 @@ class UnitwiseSite(AbstractSite):
     def put(self, tree: Tree, matrix: Float[Array, "F c"]) -> Tree:
         """As they are."""
         return self._put(tree, [matrix])
+
+    def of_new(self, theta: Any, shape: Sequence[int], axis: int, count: int) -> Any:  # noqa: ARG002
+        """What new units have there, of a leaf of that shape along the axis of units."""
+        return theta
 
     def shape(self, tree: Any) -> tuple[int, int]:
         """Features, and slots for units."""

@@ -82,9 +82,9 @@ class SpreadProblem(eqx.Module):
             z = z + units.bias[:, 0]
         phi = self.activation.features(z)
         a = phi[0] if units.theta is None else jnp.einsum("fntp,pf->ntp", phi, units.theta[..., 0])
-        a = self.source.laid(a * view.root_weight[:, None, None])
+        a, root = self.source.laid(a), view.root_weight[:, None, None, None]
         at = zip(self.readers, self.blocks, strict=True)
-        return tuple(reader.spread(a, block) for reader, block in at)
+        return tuple(reader.spread(a, block) * root for reader, block in at)
 
     def steps(self, units: Units) -> Steps:
         """By the factors, on the fitting sample."""

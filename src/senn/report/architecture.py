@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
-from senn.nn.connections import beside_its_inputs, coefficients, connections
+from senn.nn.connections import beside_its_inputs, coefficients, connections, n_inputs
 from senn.nn.spaces import Space, units
 from senn.nn.tapped import AbstractTapped
 from senn.report.axis import short
@@ -69,7 +69,7 @@ def strongest(edges: Sequence[Edge]) -> list[Edge]:
 
 
 def _rows(story: Story) -> int:
-    ends = (story.network.in_size, story.network.out_size)
+    ends = (n_inputs(story.network), story.network.out_size)
     units = (min(n, MOST_ROWS) for n in story.network.hidden_sizes)
     return max([*units, *(n for n in ends if n <= MOST_NODES), 1])
 
@@ -77,8 +77,8 @@ def _rows(story: Story) -> int:
 def _columns(story: Story, height: float) -> list[list[Node]]:
     """The nodes of the inputs, of every hidden layer, and of the outputs."""
     network = story.network
-    named = [("i", network.in_size), *((f"h{n}-", s) for n, s in enumerate(network.hidden_sizes)),
-             ("o", network.out_size)]  # fmt: skip
+    hidden = ((f"h{n}-", s) for n, s in enumerate(network.hidden_sizes))
+    named = [("i", n_inputs(network)), *hidden, ("o", network.out_size)]
     middle = (height - BOTTOM + TOP) / 2
     x = np.linspace(LEFT, WIDTH - RIGHT, len(named))
     return [
@@ -117,9 +117,10 @@ def _edges(story: Story) -> list[Edge]:
 def _names(network: AbstractTapped) -> dict[Space, list[str]]:
     """The node of every unit; one alone where a block stands for all inputs, or all outputs."""
     graph, names, before = network.graph, {}, 0
+    few = n_inputs(network) <= MOST_NODES
     for space in graph.inputs:
         numbers = range(before, before := before + units(network, space))
-        names[space] = [f"i{n}" for n in numbers] if network.in_size <= MOST_NODES else ["i0"]
+        names[space] = [f"i{n}" for n in numbers] if few else ["i0"]
     for layer, space in enumerate(graph.hidden):
         names[space] = [f"h{layer}-{n}" for n in range(units(network, space))]
     many = network.out_size > MOST_NODES
@@ -211,8 +212,8 @@ def activation(story: Story, layer: int, unit: int) -> str:
 
 def _inputs(story: Story, nodes: list[Node], middle: float) -> list[Element]:
     shape = story.image_shape
-    size = f"{shape[0]} × {shape[1]} pixels" if shape else f"{story.network.in_size:,}"
-    if story.network.grid:
+    size = f"{shape[0]} × {shape[1]} pixels" if shape else f"{n_inputs(story.network):,}"
+    if story.has_channels:
         size = f"images of {size}"
     return _end("inputs", size, story.features, nodes, middle, "right")
 

@@ -26,7 +26,7 @@ EXPLANATION = (
 
 def pictures(story: Story) -> Element | None:
     """The section of the incoming weights, if the inputs are images and there are units."""
-    read = _filters(story.network) if story.network.grid else _weights(story)
+    read = _filters(story.network) if story.has_channels else _weights(story)
     graph = story.network.graph
     cards = [
         (story.lineage.layers[layer][u], layer, u, picture)

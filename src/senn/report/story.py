@@ -10,6 +10,8 @@ from senn.columns import input_names
 from senn.columns.encoder import columns_from
 from senn.lineage import Lineage, lineage, lineage_of
 from senn.models import read_model
+from senn.nn.connections import n_inputs
+from senn.nn.convolution import ConvSite
 from senn.nn.tapped import AbstractTapped
 from senn.policy import Policy
 from senn.rescaling import Inputs, names_of
@@ -57,9 +59,15 @@ class Story:
         return WORDS.get(self.run.summary.get("metric", ""), "score")
 
     @property
+    def has_channels(self) -> bool:
+        """Whether it takes images with channels, of which convolutions of ours read patches."""
+        maps = self.network.graph.maps
+        return bool(self.network.grid) and any(isinstance(site, ConvSite) for site in maps)
+
+    @property
     def image_shape(self) -> tuple[int, int] | None:
         """Height and width, if the inputs are the pixels of an image."""
-        if self.network.grid:
+        if self.has_channels:
             return self.network.grid  # pyright: ignore[reportReturnType]
         shape = IMAGES.get(str(self.run.settings.get("data")).lower())
         return shape if shape and shape[0] * shape[1] == self.network.in_size else None
@@ -82,7 +90,7 @@ def read_story(run: Run, like: AbstractTapped | None = None) -> Story:
     names: Sequence[object] = header.get("classes") or (run.test.names if run.test else ())
     if len(names) != network.out_size:
         names = [f"output {o}" for o in range(network.out_size)]
-    features = header.get("feature_names") or [f"input {i}" for i in range(network.in_size)]
+    features = header.get("feature_names") or [f"input {i}" for i in range(n_inputs(network))]
     if "columns" in header:  # of which some become several inputs
         features = input_names(columns_from(header["columns"], features, header["single"]))
     if "input_column" in arrays:

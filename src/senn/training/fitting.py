@@ -156,16 +156,18 @@ def _room(network: AbstractTapped, settings: dict[str, Any], in_slots: int) -> R
     loss, metric = settings["loss"], settings["metric"]
     of_score = make_metric(settings["policy"].metric or metric, loss)
     spares = takes_spares(loss, metric) and takes_spares(loss, of_score)
+    spares = spares and not network.graph.outputs.rigid
     outputs = shapes.out_slots(network.out_size) if spares else network.out_size
-    spare = len(network.graph.inputs) == 1 and not network.grid
-    inputs = shapes.in_slots(max(network.in_size, in_slots)) if spare else network.in_slots
+    inputs = network.graph.inputs
+    spare = len(inputs) == 1 and not inputs[0].rigid and not network.grid
+    n_inputs = shapes.in_slots(max(network.in_size, in_slots)) if spare else network.in_slots
     square = settings["policy"].square_layers
-    in_blocks = settings["proposer"].in_blocks and not square and inputs <= MOST_IN_BLOCKS
+    in_blocks = settings["proposer"].in_blocks and not square and n_inputs <= MOST_IN_BLOCKS
     sample = FEWEST_IN_BLOCKS if in_blocks else FEWEST_IN_SAMPLE
     sites = network.graph.maps if network.has_positions else ()
     numbers = sum(site.positions * sum(site.shape(network)) for site in sites)
     sizes = network.in_size, network.out_size
-    return Room(inputs, outputs, loss, *sizes, sample, network.grid, numbers)
+    return Room(n_inputs, outputs, loss, *sizes, sample, network.grid, numbers)
 
 
 def _with_room(state: RunState, optimizer: AbstractOptimizer, room: Room) -> TrainState:
