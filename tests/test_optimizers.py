@@ -12,6 +12,8 @@ from senn.batches import Batch
 from senn.losses import make_loss, make_metric
 from senn.nn import MLP
 from senn.optimizers import KFAC, OPTIMIZERS, NaturalGradient, Optax, make_optimizer
+from senn.policy import Policy
+from senn.training import Schedule, fit
 
 rng = np.random.default_rng(5)
 N, OUT = 9, 2
@@ -204,3 +206,18 @@ def test_make_optimizer():
     assert make_optimizer(TRANSFORMATIONS["adam"]).transformation is TRANSFORMATIONS["adam"]
     with pytest.raises(ValueError, match=f"'sgd'.*{', '.join(OPTIMIZERS)}"):
         make_optimizer("sgd")
+
+
+def test_other_numbers_of_the_rule_compile_nothing():
+    network, targets = MLP(2, 1, (2,), key=jax.random.key(0)), TARGETS["squared_error"][:, :1]
+    data, still = (x, targets), Policy(width=False, depth=False)
+
+    def trained(rule):
+        return fit(network, data, optimizer=rule, policy=still, schedule=Schedule(max_steps=30))
+
+    first, _ = trained(KFAC())
+    other, history = trained(
+        KFAC(learning_rate=0.05, damping=0.1, momentum=0.5, kl_clip=0.1, prior=2.0, decay=0.5)
+    )
+    assert history.n_compilations == 0
+    assert not np.allclose(other(x), first(x))
