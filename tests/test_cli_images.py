@@ -88,7 +88,18 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def of_folder(folder):
     run_folder = folder.parent / "run"
-    words = ("--image-size", "8", *WORDS[3:], "--max-iter", "20", "--out", run_folder, "--json")
+    words = (
+        "--image-size",
+        "8",
+        "--augment",
+        "shift=1",
+        *WORDS[3:],
+        "--max-iter",
+        "20",
+        "--out",
+        run_folder,
+        "--json",
+    )
     code, out, err = run("train", folder, *words)
     assert code == 0, err
     return run_folder, json.loads(out), err
@@ -98,6 +109,7 @@ def test_a_folder_of_images_is_trained_on(of_folder):
     run_folder, summary, told = of_folder
     assert "numerals: 240 training and 60 test rows, images of 8 × 8 pixels, classif" in told
     assert "Read 300 images of 8 × 8 to 16 × 16 pixels, stretched to 8 × 8, grey." in told
+    assert "For every step images are changed at random: shift=1." in told
     assert summary["hidden_sizes"] == [4]
     settings = json.loads((run_folder / "config.json").read_text())["settings"]
     assert (settings["network"], settings["image_size"]) == ("conv", [8, 8])
@@ -137,6 +149,8 @@ def test_images_that_cannot_be_predicted(folder, of_folder, made, tmp_path):
 REFUSED = {
     "size": (("digits", "--image-size", "8"), "is for a folder of images, and 'digits' is none"),
     "no size": (("x", "--image-size", "8,9,7"), "must be a number of pixels such as 64, or"),
+    "changes": (("digits", "--augment", "flip"), "--augment is for --network conv: say that too"),
+    "no changes": (("digits", "--augment", "turn"), "must be flip, shift, shift=2"),
     "rows": (("moons", "--network", "conv"), "is for images, and moons has rows of 2 features"),
     "sizes": ((*WORDS, "--hidden-sizes", "4"), "say --channels in its place"),
     "channels": (("digits", "--channels", "4"), "--channels is for --network conv: say that too"),

@@ -36,7 +36,7 @@ class ImageRows(Rows):
         cells = list(self.rows)
         for first in range(0, len(cells), at_once):
             some = slice(first, first + at_once)
-            x = np.float32(files_as_bytes(self.files[some], self.shape)) / np.float32(255)
+            x = files_as_bytes(self.files[some], self.shape) / np.float32(255)
             yield ImageChunk(cells[some], first + 1, x)
 
 

@@ -20,9 +20,24 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "images, else mlp)")  # fmt: skip
     add("--channels", type=layer_sizes, metavar="N,N",
         help="channels per stage of convolutions to start with (default: 8,8,8)")  # fmt: skip
+    add("--augment", type=augment, metavar="HOW",
+        help="for every step of training, mirror images or move them at random: flip, shift, "
+        "flip,shift, shift=2 (pixels; default: an eighth of the size)")  # fmt: skip
     add("--image-size", type=image_size, metavar="H,W",
         help="pixels that the images of a folder are stretched to, such as 48 or 48,64 (default: "
         "64, or their own size if all have the same and it is no larger)")  # fmt: skip
+
+
+def augment(text: str) -> str:
+    """A reader of how images are changed in training."""
+    from senn.augmentation import augmentation_of  # loads NumPy
+
+    try:
+        augmentation_of(text)
+    except ValueError:
+        wanted = "flip, shift, shift=2 (pixels), or flip,shift"
+        raise argparse.ArgumentTypeError(f"must be {wanted}; got {text!r}") from None
+    return text
 
 
 def are_asked_for(arguments: argparse.Namespace) -> bool:
@@ -36,6 +51,8 @@ def are_asked_for(arguments: argparse.Namespace) -> bool:
     if arguments.network != "conv":
         if arguments.channels is not None:
             raise UsageError("--channels is for --network conv: say that too, or leave it out.")
+        if arguments.augment is not None:
+            raise UsageError("--augment is for --network conv: say that too, or leave it out.")
         return False
     if arguments.hidden_sizes is not None:
         raise UsageError("--hidden-sizes is for --network mlp: say --channels in its place.")
@@ -62,7 +79,12 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the estimator is told of it."""
     from senn.imaging import POLICY
 
-    own = {"network": "conv", "standardize": not arguments.no_standardize, "policy": POLICY}
+    own: dict[str, Any] = {
+        "augment": arguments.augment,
+        "network": "conv",
+        "standardize": not arguments.no_standardize,
+        "policy": POLICY,
+    }
     return own | ({"channels": arguments.channels} if arguments.channels else {})
 
 
