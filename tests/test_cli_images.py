@@ -144,6 +144,10 @@ def test_images_that_cannot_be_predicted(folder, of_folder, made, tmp_path):
     assert code == 2
     assert "a.png' cannot be read (it is no image, or of an unknown kind)" in err
     refused(("predict", made[0], tmp_path, "--target", "class"), "no column 'class'")
+    of_bytes = senn.load(of_folder[0] / "model.senn")
+    of_bytes._inputs = of_bytes._inputs._replace(mean=of_bytes._inputs.mean + 80)
+    of_bytes.save(tmp_path / "m.senn")
+    refused(("predict", tmp_path / "m.senn", folder), "the model learned from pixels beyond 1")
 
 
 REFUSED = {

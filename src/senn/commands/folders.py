@@ -45,6 +45,11 @@ def open_folder(folder: str, estimator: Any) -> ImageRows:
     shape = estimator._image_shape or shape_of_names(estimator.feature_names_)
     if not shape:
         raise DataError("this is a folder, but the model reads rows of a table: name a file.")
+    if estimator._inputs is not None and (estimator._inputs.mean > 1).any():
+        raise DataError(
+            "the model learned from pixels beyond 1, such as bytes, and those of a folder are in "
+            "[0, 1]: divide by 255 before fit, or predict what senn.datasets.read_images returns."
+        )
     place = Path(folder).expanduser()
     files, labels = images_to_predict(place)
     names = [file.relative_to(place).as_posix() for file in files]
