@@ -74,7 +74,7 @@ def checked_size(given: Any) -> tuple[int, int] | None:
     if given is None:
         return None
     sides = (given, given) if isinstance(given, Integral) else tuple(given)
-    if len(sides) != 2 or not all(isinstance(n, Integral) and 0 < n <= 2**14 for n in sides):
+    if len(sides) != 2 or not all(isinstance(n, Integral) and 0 < int(n) <= 2**14 for n in sides):
         raise DataError(
             f"image_size={given!r} is neither a number of pixels nor a height and a width, such as "
             "64 or (48, 64)."
