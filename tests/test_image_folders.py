@@ -194,7 +194,7 @@ REFUSED = {
     "no image": (no_image, "c.gif' cannot be read .it is no image, or of an unknown kind"),
     "a program": (program, "c.png' cannot be read .it is no image"),
     "numbers": (numbers, "f.tif' cannot be read .its pixels are floating-point numbers"),
-    "large": (large, "l.png' cannot be read .it has more than 67,108,864 pixels"),
+    "large": (large, "l.png' cannot be read .it has more than 33,554,432 pixels"),
     "an unseen class": (unseen, "the test rows hold classes that 'class' never has, 'bird'"),
 }
 

@@ -17,7 +17,7 @@ ARCHIVE = "cifar-10-binary.tar.gz"
 WHERE = f"{ARCHIVE} from https://www.cs.toronto.edu/~kriz/cifar.html"  # what to put there
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 RECORD = 1 + 3 * 32 * 32  # bytes: the label, then red, green and blue
-MOST_BYTES = 2**27  # of a batch, which has 31 million
+MOST_BYTES = 2**25  # of a batch, which has 31 million
 
 Parts = list[np.ndarray]  # images [N, 32, 32, 3] and labels [N] to train with, and to test with
 

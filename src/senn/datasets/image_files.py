@@ -14,7 +14,7 @@ SUFFIXES = (
     ".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm",
 )  # fmt: skip
 FORMATS = ("PNG", "JPEG", "BMP", "GIF", "TIFF", "WEBP", "PPM")  # of Pillow's; none runs a program
-MOST_PIXELS = 2**26  # of one image, lest a small file ask for all the memory
+MOST_PIXELS = 2**25  # of one image, lest a small file ask for all the memory
 ORIENTATION, LYING = 0x0112, 5  # the tag of cameras, and from which value on sides are swapped
 
 
@@ -97,6 +97,7 @@ def _plain(image: Any, mode: str) -> Any:
             raise ValueError("its pixels have more than 16 bits")
         image = Image.fromarray((values // 257).astype(np.uint8))
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        image, white = image.convert("RGBA"), Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        image = white
     return image.convert(mode)
