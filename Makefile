@@ -14,7 +14,7 @@ AUDIT := $(VENV)/.audit
 TABLES := build/tables-packages
 
 # What development installs.
-EVERYTHING := .[completion,onnx,plot,skl2onnx,tables,tensorboard]
+EVERYTHING := .[completion,images,onnx,plot,skl2onnx,tables,tensorboard]
 GROUPS := --group bench --group lint
 
 .DEFAULT_GOAL := help

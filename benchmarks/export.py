@@ -1,14 +1,16 @@
 """Predicting without senn: latency and size of the ONNX and the NumPy export.
 
 A classifier of MNIST's shape, 50 units in one hidden layer, rational, with standardised inputs;
-its weights are random, for what they are changes neither time nor size. Each way to predict runs
-in a fresh process, on one thread: `predict_proba` of the estimator, onnxruntime, and the NumPy
-function that `senn export` writes. First is the time until the process has its first prediction,
-with loading, compilation, and all imports but NumPy's; then the median seconds of a call for 1
-and for 10,000 rows, all of them images of MNIST's test set (quick: random numbers). The greatest
-difference of probabilities is from those of the estimator.
+its weights are random, for what they are changes neither time nor size. With `--conv` it is a
+convolutional network of three stages of 8 channels, which reads the same images. Each way to
+predict runs in a fresh process, on one thread: `predict_proba` of the estimator, onnxruntime, and
+the NumPy function that `senn export` writes. First is the time until the process has its first
+prediction, with loading, compilation, and all imports but NumPy's; then the median seconds of a
+call for 1 and for 10,000 rows, all of them images of MNIST's test set (quick: random numbers). The
+greatest difference of probabilities is from those of the estimator.
 """
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -16,6 +18,7 @@ import harness
 
 SIZES = (784, 50, 10)
 QUICK_SIZES = (64, 8, 10)
+CHANNELS = (8, 8, 8)
 ROWS = {"one row": 1, "10,000 rows": 10_000}
 THREADS = (harness.THREADS, "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 ONE_THREAD = dict.fromkeys(THREADS, "1")
@@ -23,13 +26,17 @@ ONE_THREAD = dict.fromkeys(THREADS, "1")
 
 def main() -> None:
     """Run, print and write."""
-    given = harness.arguments(__doc__, repeats=20)
+    given = harness.arguments(__doc__, repeats=20, extra=add_options)
     sizes = QUICK_SIZES if given.quick else SIZES
-    report = harness.Report("export", given, task=f"a classifier of sizes {sizes}, one thread")
+    what = (
+        f"convolutions of {CHANNELS} channels" if given.conv else f"a classifier of sizes {sizes}"
+    )
+    report = harness.Report("export", given, task=f"{what}, one thread")
     with tempfile.TemporaryDirectory(prefix="senn-benchmark-") as folder:
         files, _ = harness.fresh(
-            write, folder=folder, sizes=sizes, data_dir=None if given.quick else given.data_dir
-        )
+            write, folder=folder, sizes=sizes, conv=given.conv,
+            data_dir=None if given.quick else given.data_dir,
+        )  # fmt: skip
         ways = {}
         for way in (by_estimator, by_onnxruntime, by_numpy):
             name = way.__name__.removeprefix("by_")
@@ -52,7 +59,12 @@ def main() -> None:
     report.finish(sizes=list(sizes), ways=ways, files=files)
 
 
-def write(folder: str, sizes: list[int], data_dir: str | None) -> dict[str, int]:
+def add_options(parser) -> None:
+    """Options of this benchmark alone."""
+    parser.add_argument("--conv", action="store_true", help="a network of convolutions")
+
+
+def write(folder: str, sizes: list[int], conv: bool, data_dir: str | None) -> dict[str, int]:
     """Write the model, its exports, the rows, and the estimator's probabilities of them."""
     import jax
     import numpy as np
@@ -66,12 +78,17 @@ def write(folder: str, sizes: list[int], data_dir: str | None) -> dict[str, int]
         x = senn.datasets.load("mnist", data_dir=data_dir).x_test
     x = x.astype(np.float32)
     # Fitted for a moment, only to be complete; then as large as is wanted.
-    model = senn.SENNClassifier(
-        sizes[1:-1], max_iter=1, policy=senn.Policy(width=False, depth=False)
-    )
-    model.fit(x[:100], np.arange(100) % sizes[-1])
-    model.network_ = senn.nn.MLP(sizes[0], sizes[-1], sizes[1:-1], key=jax.random.key(0))
-    model.scaler_ = StandardScaler().fit(x.astype(float))
+    settings = {"max_iter": 1, "policy": senn.Policy(width=False, depth=False)}
+    if conv:
+        side = math.isqrt(sizes[0])
+        x = x.reshape(-1, side, side)
+        model = senn.SENNClassifier(network="conv", channels=CHANNELS, **settings)
+        model.fit(x[:100], np.arange(100) % sizes[-1])
+    else:
+        model = senn.SENNClassifier(sizes[1:-1], **settings)
+        model.fit(x[:100], np.arange(100) % sizes[-1])
+        model.network_ = senn.nn.MLP(sizes[0], sizes[-1], sizes[1:-1], key=jax.random.key(0))
+        model.scaler_ = StandardScaler().fit(x.astype(float))
     place = Path(folder)
     model.save(place / "model.senn")
     senn.export.to_onnx(model, place / "model.onnx")

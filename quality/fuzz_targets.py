@@ -7,6 +7,7 @@ import contextlib
 import gzip
 import io
 import json
+import tarfile
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -29,12 +30,14 @@ from mutations import (
     in_tensors,
     in_zip,
 )
+from PIL import Image
 from safetensors.numpy import save
 
 import senn
 from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint
 from senn.columns import Table, learn
-from senn.datasets import DataError, read_idx
+from senn.datasets import DataError, image_files, read_idx
+from senn.datasets.cifar_files import ARCHIVE, BATCHES, RECORD
 from senn.files import HEADER, read_file, write_file
 from senn.history import Addition, Consideration, Evaluation, Recovery
 from senn.models import MODEL_FORMAT, ModelFileError, write_model
@@ -171,6 +174,38 @@ def _idx(_: Path) -> list[bytes]:
     return [images, labels]
 
 
+# --- Images -----------------------------------------------------------------------------------
+
+
+def _images(_: Path) -> list[bytes]:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    files = []
+    for kind, mode in (
+        ("PNG", "RGBA"), ("PNG", "P"), ("JPEG", "RGB"), ("JPEG", "CMYK"), ("GIF", "P"),
+        ("BMP", "RGB"), ("TIFF", "RGB"), ("TIFF", "L"), ("WEBP", "RGB"), ("PPM", "L"),
+    ):  # fmt: skip
+        file = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(file, kind)
+        files.append(file.getvalue())
+    return files
+
+
+def _use_image(path: Path) -> None:
+    """Read as a folder's images are, whatever the name of the file says of its kind."""
+    assert min(image_files.look(path).shape) > 0
+    assert image_files.pixels(path, (5, 6, 3)).shape == (5, 6, 3)
+
+
+def _cifar(_: Path) -> list[bytes]:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w:gz") as tar:
+        for part in BATCHES:
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{part}.bin")
+            member.size = 2 * RECORD
+            tar.addfile(member, io.BytesIO(bytes(member.size)))
+    return [file.getvalue()]
+
+
 # --- What we write ourselves --------------------------------------------------------------------
 
 
@@ -298,6 +333,9 @@ TARGETS = {
         Target("npz", "t.npz", _npz, _mostly(in_npz), senn.datasets.load, DataError),
         Target("parquet", "t.parquet", _parquet, _mostly(in_footer), _use_table, DataError),
         Target("idx", "t", _idx, (damage,), read_idx, DataError),
+        Target("image", "t.png", _images, (damage,), _use_image, DataError),
+        Target("cifar", ARCHIVE, _cifar, _mostly(in_gzip),
+               lambda path: senn.datasets.load("cifar10", data_dir=path.parent), DataError),
         Target("model", "m.senn", _model, _mostly(in_safetensors, in_safetensors, in_tensors),
                _use_model, ModelFileError),
         Target("config", CONFIG, _config, _mostly(in_json), _use_run, RunFolderError),

@@ -617,7 +617,7 @@ def test_near_misses_and_folders(tmp_path):
     with pytest.raises(DataError, match=r"did you mean 'sales\.csv'"):
         load(str(tmp_path / "sale.csv"))
     (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(DataError, match="is a folder, where data are wanted"):
+    with pytest.raises(DataError, match="is a folder that holds no images, where data are"):
         load(tmp_path / "folder.csv")
     (tmp_path / "plain").write_text("x")
     with pytest.raises(DataError, match=r"of an unknown kind \(no ending\)"):

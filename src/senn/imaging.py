@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from senn.arrays import key_of
+from senn.augmentation import augmentation_of
 from senn.nn.convnet import ConvNet
 from senn.policy import Policy
 from senn.proposals import Random
@@ -20,7 +21,14 @@ def of_images(estimator: Any) -> bool:
 
 
 def check_settings(estimator: Any) -> None:
-    """Refuse what is for rows of a table alone."""
+    """Refuse what is for rows of a table alone, or for images alone."""
+    augmentation_of(estimator.augment)
+    if not of_images(estimator):
+        if estimator.augment is not None:
+            raise ValueError(
+                f'augment={estimator.augment!r} is for images, network="conv": leave it out.'
+            )
+        return
     for name, usual in (("n_estimators", 1), ("bins", None)):
         given = getattr(estimator, name)
         if given not in (usual, 0):

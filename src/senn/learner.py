@@ -32,6 +32,11 @@ PARAMETERS = """Parameters
     channels : tuple of int, default=(8, 8, 8)
         Of a convolutional network the channels of every stage to start with; between stages the
         largest of 2 by 2 comes through. `hidden_sizes` is for perceptrons.
+    augment : str or callable, default=None
+        How images are changed at random for the steps of training, and for nothing else: "flip"
+        mirrors half of them left to right, "shift" moves them by an eighth of height and width at
+        most and "shift=2" by two pixels, "flip,shift" does both. A function gets images
+        [N, H, W, C], as the network reads them, and a NumPy generator.
     activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
         Activation of the hidden units.
     max_units, max_layers, max_parameters, max_seconds : default=None
@@ -106,6 +111,7 @@ class Learner(TableInputs, Predictor, Persistent):
     _: KW_ONLY
     network: str = "mlp"
     channels: Any = (8, 8, 8)
+    augment: Any = None
     activation: str = "rational"
     max_units: int | None = None
     max_layers: int | None = None

@@ -121,8 +121,7 @@ def _fit(
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
     warm, seed = _continues(estimator), _seed(estimator)
     _check_members(estimator, warm or checkpoint is not None)
-    if imaging.of_images(estimator):
-        imaging.check_settings(estimator)
+    imaging.check_settings(estimator)
     weight = (rows.weight / rows.weight.mean()).astype(goals.training_dtype())
     if estimator.n_estimators > 1:  # members read the same inputs, and keep apart other rows
         estimator._inputs = _inputs(estimator, rows.x, weight)
@@ -183,6 +182,7 @@ def _fit_one(
         policy=policy,
         schedule=_schedule(estimator, bool(plan.rules) and len(train) <= tables.FEW_ROWS),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
+        augment=estimator.augment,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
         **common,
     )

@@ -71,6 +71,11 @@ class ArraySource:
 
     def chunk(self, steps: int, at_most: int) -> Chunk:
         """The next batches, up to `at_most` of them, for a call of `steps` or fewer."""
+        rows, n = self._next_rows(steps, at_most)
+        return Chunk.of(self._on_device(), rows, n)
+
+    def _next_rows(self, steps: int, at_most: int) -> tuple[np.ndarray, int]:
+        """The rows [steps, B] of the next batches, and how many of them are taken."""
         while len(self._order) < steps:
             order = self._rng.permutation(self._n)[: self.steps_per_epoch * self._batch_size]
             order = order.astype(np.int32).reshape(-1, self._batch_size)
@@ -80,7 +85,7 @@ class ArraySource:
         rows[:, : self._batch_size] = self._order[:steps]
         self._order = self._order[n:]
         self._steps += n
-        return Chunk.of(self._on_device(), rows, n)
+        return rows, n
 
     def like_chunks(self, steps: int) -> Chunk | None:
         """Of the shapes of those that `chunk` returns, None for several devices; none is taken."""

@@ -5,7 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from senn.augmentation import Augment
 from senn.batches.arrays import ArraySource
+from senn.batches.augmented import AugmentedSource
 from senn.batches.batch import Batch
 from senn.batches.stream import StreamSource
 
@@ -18,13 +20,23 @@ def make_source(
     max_epochs: float | None = None,
     *,
     watch_inputs: bool = False,
+    augment: Augment | None = None,
 ) -> "ArraySource | StreamSource":
     """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such; or the given one."""
     if isinstance(data, StreamSource):
         return data
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):
-        return ArraySource(checked(Batch.on_host(*data)), batch_size, rng)
+        batch = checked(Batch.on_host(*data))
+        if augment is None:
+            return ArraySource(batch, batch_size, rng)
+        if batch.x.ndim != 4:
+            raise ValueError(f"augment is for images x [N, H, W, C]; got shape {batch.x.shape}.")
+        return AugmentedSource(batch, batch_size, rng, augment)
+    if augment is not None:
+        raise ValueError(
+            "augment is for arrays: change the batches of a stream where they are made."
+        )
     if isinstance(data, Iterable):
         return StreamSource(data, batch_size, memory, max_epochs, watch_inputs=watch_inputs)
     raise TypeError(

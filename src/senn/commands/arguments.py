@@ -75,6 +75,17 @@ def layer_sizes(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"must be {wanted}; got {text!r}") from None
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Height and width in pixels, such as `48,64`, or one number for both."""
+    sides = text.replace("x", ",").split(",")
+    try:
+        height, width = map(whole(1, 2**14), sides * 2 if len(sides) == 1 else sides)
+    except (argparse.ArgumentTypeError, ValueError):
+        wanted = "a number of pixels such as 64, or a height and a width such as 48,64"
+        raise argparse.ArgumentTypeError(f"must be {wanted}; got {text!r}") from None
+    return height, width
+
+
 def add_machine_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that `use_machine` reads."""
     add = parser.add_argument_group("machine").add_argument

@@ -10,7 +10,7 @@ from typing import Any
 from senn.commands.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
-NAMED_DATA = "digits moons mnist fashion-mnist"
+NAMED_DATA = "digits moons mnist fashion-mnist cifar10"
 
 # Values of `complete`, which shtab looks for on an argument.
 FILES = "file"

@@ -2,6 +2,7 @@
 
 import argparse
 import csv
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
@@ -23,6 +24,7 @@ examples:
   senn predict run houses.csv --target price --out predicted.csv
                                                     and R² or the accuracy on standard error
   senn predict run/model.senn digits | head         the test rows of a named data set
+  senn predict run photos --target class            the images of a folder, by the names of files
 
 The columns that the model was trained on are found by their names, wherever they stand; all
 others are carried through. Added are `prediction` and, for classes, one `probability_<label>`
@@ -45,14 +47,15 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
     add = parser.add_argument
     add_model(add)
     completes(add("data", metavar="DATA",
-        help="a file such as senn train reads, or digits, moons, mnist, fashion-mnist: test rows"),
+        help="a file or a folder of images such as senn train reads, or the test rows of digits, "
+        "moons, mnist, fashion-mnist, cifar10"),
         DATA)  # fmt: skip
     completes(add("--out", metavar="FILE", help="csv file (default: standard output)"), FILES)
     add("--overwrite", action="store_true", help="replace the file that --out names")
     add("--target", metavar="COLUMN",
         help="what is to be predicted, to say on standard error how well it was")  # fmt: skip
     add("--encoding", metavar="NAME", help="of a file of text (default: told from it)")
-    add("--data-dir", metavar="DIR", help="where the files of mnist or fashion-mnist are")
+    add("--data-dir", metavar="DIR", help="where the files of mnist, fashion-mnist or cifar10 are")
     add_machine_options(parser)
     add_debug_option(add)
     parser.set_defaults(run=run)
@@ -77,10 +80,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) -> str | None:
     """Write all rows; how well they were predicted, if a target was named."""
+    from senn.commands.folders import open_folder
     from senn.rows import open_rows
 
     columns = columns_read(estimator)
-    table = open_rows(arguments.data, columns, arguments.data_dir, arguments.encoding)
+    if os.path.isdir(Path(arguments.data).expanduser()):
+        table, columns = open_folder(arguments.data, estimator), []
+    else:
+        table = open_rows(arguments.data, columns, arguments.data_dir, arguments.encoding)
     added = _added_names(estimator)
     _check_added(table.names, added)
     places = table.positions(columns)
@@ -144,15 +151,7 @@ def _check_added(names: Sequence[str], added: Sequence[str]) -> None:
 
 def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list[list[str]]]:
     """Predictions [N] or [N, O] of a chunk, and the cells to add to its rows."""
-    import numpy as np
-
-    names, shape = columns_read(estimator), estimator._image_shape
-    if estimator._columns is None:  # of images, or of a time when `senn train` read numbers alone
-        columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
-        x = np.column_stack(columns).astype(np.float32)
-        x = x.reshape(len(x), *shape) if shape else x
-    else:
-        x = chunk.table(places, names)
+    x = _read(estimator, chunk, places)
     if not _classifies(estimator):
         values = estimator.predict(x)
         return values, [
@@ -170,6 +169,21 @@ def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list
         [str(label), *(f"{p:.9g}" for p in row)]
         for label, row in zip(labels.tolist(), probabilities.tolist(), strict=True)
     ]
+
+
+def _read(estimator: Any, chunk: Any, places: Sequence[int]) -> Any:
+    """What the model reads of a chunk: images, numbers or a table."""
+    import numpy as np
+
+    names, shape = columns_read(estimator), estimator._image_shape
+    if hasattr(chunk, "x"):
+        return chunk.x if shape else chunk.x.reshape(len(chunk.x), -1)
+    if estimator._columns is not None:
+        return chunk.table(places, names)
+    # Of images, or of a time when `senn train` read numbers alone.
+    columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
+    x = np.column_stack(columns).astype(np.float32)
+    return x.reshape(len(x), *shape) if shape else x
 
 
 class _Judge:

@@ -26,7 +26,13 @@ def resumed(arguments: argparse.Namespace, checkpoint: Any) -> argparse.Namespac
     again = argparse.Namespace(**{**vars(arguments), **kept})
     again.out, again.overwrite = arguments.resume, True
     again.data_dir = arguments.data_dir or again.data_dir
-    for name in ("hidden_sizes", "channels", "drop", "categorical"):  # which JSON has as lists
+    for name in (
+        "hidden_sizes",
+        "channels",
+        "drop",
+        "categorical",
+        "image_size",
+    ):  # which JSON has as lists
         if getattr(again, name) is not None:
             setattr(again, name, tuple(getattr(again, name)))
     return again

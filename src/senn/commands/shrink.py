@@ -57,7 +57,7 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
     completes(add("--data", metavar="DATA", help="the run's data, if they are elsewhere now"),
               DATA)  # fmt: skip
     completes(add("--data-dir", metavar="DIR",
-        help="where the files of mnist or fashion-mnist are now"), FOLDERS)  # fmt: skip
+        help="where the files of mnist, fashion-mnist or cifar10 are now"), FOLDERS)  # fmt: skip
     add_machine_options(parser)
     add = parser.add_argument_group("output").add_argument
     completes(add("--out", metavar="RUN2", help="folder for the smaller run"), FOLDERS)

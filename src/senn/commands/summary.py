@@ -70,6 +70,8 @@ def introduction(
         inputs = "Inputs are rescaled by their quartiles, and coded by their quantiles."
     elif data.images:
         inputs = "Pixels stay in [0, 1]."
+    if conv and estimator.augment:
+        inputs += f" For every step images are changed at random: {estimator.augment}."
     budgets = [
         f"{name.replace('_', ' ')} {getattr(arguments, name):,.10g}"
         for name in ("max_units", "max_layers", "max_parameters", "max_seconds")

@@ -47,6 +47,7 @@ examples:
   senn train digits --max-units 40 --seed 1
   senn train mnist --data-dir data/mnist --max-seconds 600
   senn train mnist --network conv --max-parameters 10000
+  senn train photos --image-size 48          a folder of images, in a folder for each class
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
   senn train sales.csv.gz --drop id,name --categorical zip
@@ -202,6 +203,7 @@ def load_data(arguments: argparse.Namespace) -> Any:
             drop=arguments.drop,
             categorical=arguments.categorical,
             encoding=arguments.encoding,
+            image_size=arguments.image_size and tuple(arguments.image_size),
         )
     except datasets.DataError as error:
         raise UsageError(str(error)) from error

@@ -52,8 +52,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         nargs="?",
-        help="digits, moons, mnist, fashion-mnist, or a table: .csv, .tsv, .txt (or .gz, .zip), "
-        ".xlsx, .parquet, .feather, .npz or .npy",
+        help="digits, moons, mnist, fashion-mnist, cifar10, a folder of images by class, or a "
+        "table: .csv, .tsv, .txt (or .gz, .zip), .xlsx, .parquet, .feather, .npz or .npy",
     )
     completes(data, DATA)
     add = parser.add_argument_group("data").add_argument
@@ -66,7 +66,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--task", type=choice(TASKS), choices=TASKS, metavar="TASK",
         help="classification or regression (default: told from the target)")  # fmt: skip
     completes(add("--data-dir", metavar="DIR",
-        help="where the files of mnist or fashion-mnist are"), FOLDERS)  # fmt: skip
+        help="where the files of mnist, fashion-mnist or cifar10 are"), FOLDERS)  # fmt: skip
     add("--test-fraction", type=number(0.0, 1.0), metavar="F", default=0.2,
         help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
     add("--no-standardize", action="store_true",

@@ -7,6 +7,7 @@ from senn.datasets.columns import Kind as Kind
 from senn.datasets.dataset import Dataset as Dataset
 from senn.datasets.features import Features as Features
 from senn.datasets.features import check_features as check_features
+from senn.datasets.image_folder import read_images as read_images
 from senn.datasets.loading import NAMES as NAMES
 from senn.datasets.loading import SUFFIXES as SUFFIXES
 from senn.datasets.loading import load as load

@@ -1,5 +1,9 @@
 """Images in files of arrays."""
 
+import math
+import re
+from collections.abc import Sequence
+
 import numpy as np
 
 from senn.datasets.features import Features, check_features, pixel_names
@@ -32,3 +36,10 @@ def image_names(shape: tuple[int, ...]) -> tuple[str, ...]:
     if not channels:
         return names
     return tuple(f"{name}_{channel}" for name in names for channel in range(channels[0]))
+
+
+def shape_of_names(names: Sequence[str]) -> tuple[int, ...]:
+    """The inverse of `image_names`; () of features that are no pixels of an image."""
+    last = re.fullmatch(r"pixel_(\d{1,5})_(\d{1,5})(?:_(\d{1,5}))?", names[-1])
+    shape = tuple(int(n) + 1 for n in last.groups() if n is not None) if last else ()
+    return shape if math.prod(shape) == len(names) and image_names(shape) == (*names,) else ()

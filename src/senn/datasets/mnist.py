@@ -1,16 +1,14 @@
 """MNIST and Fashion-MNIST, from their four files or from OpenML."""
 
 import os
-import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from senn.datasets.dataset import Dataset, make_dataset
 from senn.datasets.features import Features, pixel_names
+from senn.datasets.openml import fetched
 from senn.datasets.options import Options
 from senn.datasets.splitting import first_rows
 from senn.datasets.targets import coded
@@ -103,16 +101,9 @@ def _check_idx_set(name: str, parts: Sequence[np.ndarray], origin: str) -> None:
 
 def _fetch_idx(name: str) -> list[np.ndarray]:
     """The four arrays from OpenML, through scikit-learn and its cache."""
-    from sklearn.datasets import fetch_openml  # a second; tables do without
-
-    parser = "pandas" if find_spec("pandas") else "liac-arff"  # which takes minutes
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # one for every retry
-            openml_name = _OPENML_NAMES[name]
-            bunch: Any = fetch_openml(openml_name, version=1, as_frame=False, parser=parser)
-        images = np.asarray(bunch.data).astype(np.uint8).reshape(-1, 28, 28)
-        labels = np.asarray(bunch.target).astype(np.uint8)
+        pixels, labels = fetched(_OPENML_NAMES[name])
+        images = pixels.reshape(-1, 28, 28)
         if tuple(labels[:10].tolist()) != _FIRST_LABELS[name]:
             raise ValueError("its copy is not in the official order")
     except Exception as error:

@@ -11,11 +11,11 @@ from senn.datasets.dataset import Dataset, make_dataset
 from senn.datasets.features import Features, check_features
 from senn.datasets.images import are_images, image_features
 from senn.datasets.options import Options
-from senn.datasets.splitting import MIN_ROWS, Rows, first_rows, random_rows
+from senn.datasets.splitting import MIN_ROWS, given_rows, random_rows
 from senn.datasets.table_file import features_of
-from senn.datasets.targets import Targets, check_length, check_targets
+from senn.datasets.targets import check_length, check_targets
 from senn.readers import DataError, read_npz
-from senn.words import counted, quoted, short
+from senn.words import quoted, short
 
 # What arrays are called: by us, by Keras, by MedMNIST, and by others.
 X_NAMES = ("X", "x", "X_train", "x_train", "train_images", "images", "Xtr", "data")
@@ -44,7 +44,7 @@ def npz_dataset(path: Path, options: Options) -> Dataset:
     features, in_unit = _features(x, options)
     features = features._replace(notes=features.notes + notes)
     targets = check_targets(y, task=options.task, name=y_key)
-    rows = _given_rows(targets, n_train) if test else random_rows(targets, options)
+    rows = given_rows(targets, n_train) if test else random_rows(targets, options)
     shape = x.shape[1:] if are_images(x) else ()
     return make_dataset(path.name, features, targets, rows, images=in_unit, image_shape=shape)
 
@@ -99,24 +99,6 @@ def _test_arrays(
             )
     check_length(len(arrays[y_key]), len(arrays[x_key]), y_key, x_key)
     return arrays[x_key], arrays[y_key]
-
-
-def _given_rows(targets: Targets, n_train: int) -> Rows:
-    """The first `n_train` rows and the others, once every class is among the first."""
-    train, test = first_rows(n_train)
-    if n_train < MIN_ROWS - 1 or n_train == len(targets.y):
-        raise DataError(
-            f"it has {counted(n_train, 'row')} to train on and {len(targets.y) - n_train} to test "
-            f"with, while a minimum of {MIN_ROWS - 1} and 1 is required: give more rows."
-        )
-    if targets.classes is not None:
-        unseen = np.setdiff1d(targets.y[test], targets.y[train])
-        if len(unseen):
-            raise DataError(
-                f"the test rows hold classes that {short(targets.name)} never has, "
-                f"{quoted(targets.classes[unseen])}: add training rows of them, or drop those rows."
-            )
-    return train, test
 
 
 def _key(arrays: Mapping[str, np.ndarray], names: Sequence[str], what: str) -> str:

@@ -23,6 +23,7 @@ class Options:
     drop: tuple[str, ...] = ()
     categorical: tuple[str, ...] = ()
     encoding: str | None = None
+    image_size: tuple[int, int] | None = None  # height and width
 
 
 def check_options(

@@ -5,7 +5,7 @@ import numpy as np
 from senn.datasets.options import Options
 from senn.datasets.targets import Targets
 from senn.readers import DataError
-from senn.words import counted
+from senn.words import counted, quoted, short
 
 MIN_ROWS = 5  # training, validation and test each need some; with fewer no score means anything
 Rows = tuple[np.ndarray | slice, np.ndarray | slice]
@@ -51,3 +51,21 @@ def random_rows(targets: Targets, options: Options) -> Rows:
 def first_rows(n_train: int) -> Rows:
     """The first rows for training, and all others for testing."""
     return slice(0, n_train), slice(n_train, None)
+
+
+def given_rows(targets: Targets, n_train: int) -> Rows:
+    """The first `n_train` rows and the others, once every class is among the first."""
+    train, test = first_rows(n_train)
+    if n_train < MIN_ROWS - 1 or n_train == len(targets.y):
+        raise DataError(
+            f"it has {counted(n_train, 'row')} to train on and {len(targets.y) - n_train} to test "
+            f"with, while a minimum of {MIN_ROWS - 1} and 1 is required: give more rows."
+        )
+    if targets.classes is not None:
+        unseen = np.setdiff1d(targets.y[test], targets.y[train])
+        if len(unseen):
+            raise DataError(
+                f"the test rows hold classes that {short(targets.name)} never has, "
+                f"{quoted(targets.classes[unseen])}: add training rows of them, or drop those rows."
+            )
+    return train, test

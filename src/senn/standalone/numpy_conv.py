@@ -1,11 +1,14 @@
-"""How convolutions cut rows out of images. This file needs NumPy alone.
+"""What convolutions read of images, and their products. This file needs NumPy alone.
 
-Arrays have their channels last, [N, H, W, C].
+Images have their channels before height and width, [N, C, H, W]: what NumPy goes over is long then.
 """
 
 from typing import NamedTuple
 
 import numpy as np
+
+# Of one product: OpenBLAS takes several threads from more multiplications on.
+MOST_HIGH, MOST_DEEP, MOST_MULTIPLIED = 32, 1024, 2**18
 
 
 class Cut(NamedTuple):
@@ -56,24 +59,52 @@ def cut_of(numbers):
     return Cut((h, w), (down, across), stride, bool(same), pool, bool(average))
 
 
-def cut_rows(a, cut):
-    """Patches [N, h, w, J] of images [N, H, W, C]: place by place in the kernel, all channels."""
+def patches_of(a, cut):
+    """Patches [N, J, h, w] of images [N, C, H, W]: place by place in the kernel, all channels."""
     pooled, s, (h, w) = _pooled(a, cut), cut.stride, cut.out_shape
-    padded = np.pad(pooled, ((0, 0), *cut.padding, (0, 0)))
-    return np.concatenate(
-        [padded[:, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
-         for i, j in np.ndindex(*cut.kernel)], axis=-1,
-    )  # fmt: skip
+    (top, bottom), (left, right) = cut.padding
+    n, c, high, wide = pooled.shape
+    padded = pooled
+    if top or bottom or left or right:
+        padded = np.zeros((n, c, top + high + bottom, left + wide + right), a.dtype)
+        padded[:, :, top : top + high, left : left + wide] = pooled
+    made = np.empty((n, cut.kernel[0] * cut.kernel[1], c, h, w), a.dtype)
+    for place, (i, j) in enumerate(np.ndindex(*cut.kernel)):
+        made[:, place] = padded[:, :, i : i + s * (h - 1) + 1 : s, j : j + s * (w - 1) + 1 : s]
+    return made.reshape(n, -1, h, w)
 
 
 def _pooled(a, cut):
     if cut.average:  # added up place by place: in the same order, however many images there are
-        total = np.zeros((len(a), 1, 1, a.shape[-1]), a.dtype)
+        total = np.zeros((*a.shape[:2], 1, 1), a.dtype)
         for i, j in np.ndindex(*cut.shape):
-            total[:, 0, 0] += a[:, i, j]
+            total[:, :, 0, 0] += a[:, :, i, j]
         return total / a.dtype.type(cut.shape[0] * cut.shape[1])
     p, (h, w) = cut.pool, cut.pooled_shape
-    pooled = a[:, : p * h : p, : p * w : p]
-    for i, j in np.ndindex(p, p):
-        pooled = np.maximum(pooled, a[:, i : p * h : p, j : p * w : p])
+    rows = a[:, :, : p * h : p, : p * w]
+    for i in range(1, p):
+        rows = np.maximum(rows, a[:, :, i : p * h : p, : p * w])
+    pooled = rows[..., ::p]
+    for j in range(1, p):
+        pooled = np.maximum(pooled, rows[..., j::p])
     return pooled
+
+
+def products(weight, patches):
+    """The product [N, O, T] of weights [O, J] and patches [N, J, T], image by image.
+
+    BLAS gets one image at a time, in pieces that are the same for every one: how it rounds does
+    not depend on the images beside it. All are small enough for one of its threads.
+    """
+    (size, deep), places = weight.shape, patches.shape[2]
+    high, long = min(size, MOST_HIGH), min(deep, MOST_DEEP)
+    wide = max(8, MOST_MULTIPLIED // (high * long))
+    z = np.empty((len(patches), size, places), patches.dtype)
+    for o in range(0, size, high):
+        for t in range(0, places, wide):
+            some, there = slice(o, o + high), slice(t, t + wide)
+            part = z[:, some, there]
+            np.matmul(weight[some, :long], patches[:, :long, there], out=part)
+            for j in range(long, deep, long):
+                part += weight[some, j : j + long] @ patches[:, j : j + long, there]
+    return z

@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from senn.standalone.numpy_columns import encode
-from senn.standalone.numpy_conv import cut_of, cut_rows
+from senn.standalone.numpy_conv import cut_of, patches_of, products
 
 # BLAS rounds a product as its shape, the place in it and its threads have it. So products have one
 # shape, at most 8 × 1024 × 32: small enough for OpenBLAS to take one thread, and such that all
@@ -30,7 +30,7 @@ from senn.standalone.numpy_conv import cut_of, cut_rows
 # takes 12 of them at once, and sums up the other 4 in another order).
 ROWS, DEPTH, COLUMNS = 8, 1024, 32
 ROWS_AT_ONCE = 512  # which bounds the memory, whatever the number of rows
-NUMBERS_AT_ONCE = 2**21  # in patches of images, likewise
+NUMBERS_AT_ONCE = 2**18  # of images, so many that the processor's caches hold them
 FAR = 1e9  # times a bound: as good as infinite, and of a finite square
 
 
@@ -177,7 +177,8 @@ def layers(model, dtype):
     number of outputs; for each piece of a node, at most `DEPTH` deep, the node, where the piece
     begins and ends in it, and the weights [tiles, depth, COLUMNS]; the bias [tiles, 1, COLUMNS];
     and the activation with its θ [F, tiles, 1, COLUMNS], or None for the outputs. Of a
-    convolutional network that, the nodes that it reads, and how rows are cut out of them.
+    convolutional network that, or what `_at_many_places` makes, the nodes that it reads, and how
+    rows are cut out of them.
     """
     sigma, made, m = ACTIVATIONS[str(model["activation"])], [], 0
     sizes = [len(model["weight_0"])]  # of the nodes
@@ -186,22 +187,37 @@ def layers(model, dtype):
         weight, bias, theta = (model.get(f"{name}_{m}") for name in ("weight", "bias", "theta"))
         # Of images the rows are cut out for each map by itself, and are its node 0.
         nodes = [(0, len(weight))] if images else [(n, sizes[n]) for n in model[f"sources_{m}"]]
-        pieces, start = [], 0
-        for node, size in nodes:
-            for first in range(0, size, DEPTH):
-                last = min(first + DEPTH, size)
-                tiles = _tiles(weight[start + first : start + last], dtype)
-                pieces.append((int(node), first, last, tiles.swapaxes(0, 1).copy()))
-            start += size
         activate = sigma if f"weight_{m + 1}" in model else None
-        theta = theta if theta is None else _tiles(theta, dtype)[:, :, None]
-        layer = (len(bias), pieces, _tiles(bias, dtype)[:, None], activate, theta)
-        if images:
-            layer = (layer, model[f"sources_{m}"], cut_of(model[f"patches_{m}"]))
+        cut = cut_of(model[f"patches_{m}"]) if images else None
+        if cut is not None and cut.out_shape != (1, 1):
+            layer = _at_many_places(weight, bias, activate, theta, dtype)
+        else:
+            layer = _at_one_place(weight, bias, activate, theta, dtype, nodes)
+        layer = (layer, model[f"sources_{m}"], cut) if images else layer
         made.append(layer)
         sizes.append(len(bias))
         m += 1
     return made
+
+
+def _at_one_place(weight, bias, activate, theta, dtype, nodes):
+    """A map of rows, cut into tiles."""
+    pieces, start = [], 0
+    for node, size in nodes:
+        for first in range(0, size, DEPTH):
+            last = min(first + DEPTH, size)
+            tiles = _tiles(weight[start + first : start + last], dtype)
+            pieces.append((int(node), first, last, tiles.swapaxes(0, 1).copy()))
+        start += size
+    theta = theta if theta is None else _tiles(theta, dtype)[:, :, None]
+    return len(bias), pieces, _tiles(bias, dtype)[:, None], activate, theta
+
+
+def _at_many_places(weight, bias, activate, theta, dtype):
+    """A map of patches: weights [O, J], bias [O, 1] and θ [F, O, 1]."""
+    theta = theta if theta is None else theta.astype(dtype)[:, :, None]
+    weight = np.ascontiguousarray(weight.T, dtype)
+    return len(bias), weight, bias.astype(dtype)[:, None], activate, theta
 
 
 def _tiles(array, dtype):
@@ -252,23 +268,32 @@ def _outputs(layers, x):
 def _of_images(layers, x, inputs):
     """The same of images [N, H, W, C]: every patch is a row."""
     dtype, size = layers[0][0][2].dtype, layers[-1][0][0]
-    numbers = (
-        np.prod(cut.out_shape) * sum(last - first for _, first, last, _ in of[1])
-        for of, _, cut in layers
-    )
-    most = max(int(np.prod(x.shape[1:])), *numbers)
-    at_once = max(1, int(NUMBERS_AT_ONCE // most))
+    numbers = (np.prod(cut.out_shape) * layer[0] for layer, _, cut in layers)
+    at_once = max(1, int(NUMBERS_AT_ONCE // max(int(np.prod(x.shape[1:])), *numbers)))
     y = np.empty((len(x), size))
     for start in range(0, len(x), at_once):
         part = x[start : start + at_once]
-        nodes = [(part if inputs is None else inputs(part)).astype(dtype, copy=False)]
+        part = (part if inputs is None else inputs(part)).astype(dtype, copy=False)
+        nodes = [np.ascontiguousarray(part.transpose(0, 3, 1, 2))]  # [N, C, H, W]
         for layer, sources, cut in layers:
             first, *others = (nodes[int(n)] for n in sources)
-            rows = np.concatenate([cut_rows(first, cut), *others], axis=-1)
-            places, wide = rows.shape[:3], rows.shape[3]
-            n = len(part) * places[1] * places[2]
-            blocks = np.zeros((-(-n // ROWS), ROWS, wide), dtype)
-            blocks.reshape(-1, wide)[:n] = rows.reshape(n, wide)
-            nodes.append(_outputs([layer], blocks)[:n].reshape(*places, layer[0]))
+            rows = patches_of(first, cut)
+            rows = np.concatenate([rows, *others], axis=1) if others else rows
+            made = _at_places(layer, rows.reshape(*rows.shape[:2], -1))
+            nodes.append(made.reshape(len(part), layer[0], *cut.out_shape))
         y[start : start + at_once] = nodes[-1].reshape(len(part), size)
     return y
+
+
+def _at_places(layer, rows):
+    """Outputs [N, O, T] of one map for its rows [N, J, T]."""
+    _, weight, bias, sigma, theta = layer
+    if isinstance(weight, list):  # of one place: a row for each image
+        n, wide = rows.shape[:2]
+        blocks = np.zeros((-(-n // ROWS), ROWS, wide), rows.dtype)
+        blocks.reshape(-1, wide)[:n] = rows[..., 0]
+        return _outputs([layer], blocks)[:n, :, None]
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        z = products(weight, rows)
+        z += bias
+        return z if sigma is None else sigma(z, theta)

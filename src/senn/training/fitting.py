@@ -10,6 +10,7 @@ import optax
 from jax.sharding import Mesh
 
 from senn import devices, shapes
+from senn.augmentation import augmentation_of
 from senn.batches import (
     FEWEST_IN_BLOCKS,
     FEWEST_IN_SAMPLE,
@@ -62,6 +63,7 @@ def fit(
     callbacks: Sequence[Callback] = (),
     seed: int = 0,
     in_slots: int = 0,
+    augment: Any = None,
     resume: RunState | None = None,
     mesh: Mesh | None = None,
 ) -> tuple[Net, History]:
@@ -88,6 +90,10 @@ def fit(
         seed: of the order of the data and of the search.
         in_slots: set aside room for so many inputs at least, so that networks of fewer share what
             is compiled with those of more.
+        augment: how images in arrays [N, H, W, C] are changed at random for every step: "flip",
+            "shift" (by an eighth of height and width at most), "shift=2" (pixels), "flip,shift",
+            or a function of such images and a NumPy generator. Growth and validation see them as
+            they are.
         resume: the state of an earlier run to go on from, which is taken over and changed;
             `network` and `seed` are not used then. With the same settings and the same data the
             run ends as it would have ended undisturbed. Other data are refused, unless the
@@ -110,7 +116,7 @@ def fit(
             policy = replace(policy, unit_scale=rule.unit_scale)
         source = make_source(
             data, schedule.batch_size, 2 * schedule.sample_size, rng, schedule.max_epochs,
-            watch_inputs=rule.watches_inputs,
+            watch_inputs=rule.watches_inputs, augment=augmentation_of(augment),
         )  # fmt: skip
         del data  # the source has a copy of its own
         loss = _default_loss(source) if loss is None else make_loss(loss)
@@ -127,7 +133,7 @@ def fit(
         network = with_slots(network, room.inputs, room.outputs)
         state = resume or first_state(network, rule, policy, schedule, seed)
         state.train = _with_room(state, rule, room)
-        state.settings = {name: described(value) for name, value in settings.items()}
+        state.settings = _settings_described(**settings, augment=augment)
         _begin(state, source, held_out)
         run = Run(source, held_out, callbacks=tuple(callbacks), now=state, **settings)
         network, history = run_through(run)
@@ -144,6 +150,12 @@ def _held_out(
         if targets is not None:
             loss.check(targets, network.out_size)
     return held_out
+
+
+def _settings_described(augment: Any, **settings: Any) -> dict[str, Any]:
+    """What a run keeps of its settings, for the record."""
+    given = settings if augment is None else {**settings, "augment": augment}
+    return {name: described(value) for name, value in given.items()}
 
 
 def _room(network: AbstractTapped, settings: dict[str, Any], in_slots: int) -> Room:
