@@ -17,13 +17,15 @@ CORE = {
 }  # fmt: skip
 EXTRAS = {
     "completion": {"shtab"},
+    "images": {"pillow"},
     "onnx": {"onnx"},
     "skl2onnx": {"skl2onnx"},
     "plot": {"matplotlib"},
     "tables": {"openpyxl", "pandas", "pyarrow"},
     "tensorboard": {"tensorboardX"},
 }
-MODULES = {"scikit-learn": "sklearn", "lazy-loader": "lazy_loader"}  # where they differ
+# Where they differ.
+MODULES = {"scikit-learn": "sklearn", "lazy-loader": "lazy_loader", "pillow": "PIL"}
 # Modules of ours that an extra is for, and that only they who have it import.
 FOR_EXTRAS = re.compile(
     r"senn\.plot|senn\.export\.(onnx_(file|columns|graph|images)|pipelines)|"

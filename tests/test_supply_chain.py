@@ -37,8 +37,9 @@ UNPICKLE = {
     "pickle", "cPickle", "_pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "runpy",
     "subprocess", "ctypes", "code",
 }  # fmt: skip
-# Calls one function of the C library that the process runs on anyway, and sees no data.
-ARGUED = {"src/senn/machine.py": {"ctypes"}}
+# Each calls a function of the C library that the process runs on anyway, and sees no data.
+CALLS_C = ("machine", "processes", "commands/devices")
+ARGUED = {f"src/senn/{name}.py": {"ctypes"} for name in CALLS_C}
 WITH_LOADER = {"yaml", "torch", "np", "numpy", "jnp"}  # whose `load` may unpickle
 
 

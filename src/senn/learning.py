@@ -326,9 +326,10 @@ def _progress(estimator: Any) -> list[Progress]:
 def _rule_and_finish(estimator: Any, held_out: int) -> tuple[AbstractOptimizer, Finish]:
     """How a network is trained, and what it gets after that, if so many rows were kept apart."""
     classes = _classifies(estimator)
-    priors = tables.priors_of(estimator, classes) if held_out else ()
+    priors = tables.priors_of(estimator, classes)
     rule, under = rules_for(estimator.optimizer, priors, goals.training_dtype())
-    return rule, Finish(under, tables.refit_steps_of(estimator, classes))
+    # With no rows kept apart the rule is the same: it shares its program with fits to more rows.
+    return rule, Finish(under if held_out else (), tables.refit_steps_of(estimator, classes))
 
 
 def _schedule(estimator: Any, anneals_again: bool) -> Schedule:
