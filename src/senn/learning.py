@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from senn import goals, imaging, settings, tables
+from senn import goals, imaging, settings, streaming, tables
 from senn.annealing import rules_for
 from senn.arrays import key_of
 from senn.batches import Batch
@@ -32,16 +32,24 @@ from senn.training import Schedule, fit
 
 
 def fit_anew(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None = None
+    estimator: Any,
+    X: Any,
+    y: Any,
+    sample_weight: Any,
+    checkpoint: Checkpoint | None = None,
+    stream: Any = None,
 ) -> Any:
-    """`fit`, or `resume` from a checkpoint; the estimator, fitted."""
+    """`fit`, or `resume` from a checkpoint; the estimator, fitted.
+
+    With a `stream` (`senn.datasets.streamed`) X and y are its sample, and the steps see all rows.
+    """
     train = _fit_labels if _classifies(estimator) else _fit_numbers
-    train(estimator, X, y, sample_weight, checkpoint)
+    train(estimator, X, y, sample_weight, checkpoint, stream)
     return estimator
 
 
 def _fit_labels(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None
+    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None, stream: Any
 ) -> None:
     warm = _continues(estimator)
     rows = estimator._rows(X, sample_weight, first=not warm)
@@ -57,16 +65,16 @@ def _fit_labels(
             estimator.classes_ = found
         targets = goals.codes(estimator, labels)
     loss = goals.loss_of_classes(estimator)
-    _fit(estimator, rows, targets, loss, len(estimator.classes_), checkpoint)
+    _fit(estimator, rows, targets, loss, len(estimator.classes_), checkpoint, stream)
 
 
 def _fit_numbers(
-    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None
+    estimator: Any, X: Any, y: Any, sample_weight: Any, checkpoint: Checkpoint | None, stream: Any
 ) -> None:
     warm = _continues(estimator)
     rows = estimator._rows(X, sample_weight, first=not warm)
     targets = goals.numbers(estimator, y, rows, first=not warm)
-    _fit(estimator, rows, targets, SquaredError(), targets.shape[1], checkpoint)
+    _fit(estimator, rows, targets, SquaredError(), targets.shape[1], checkpoint, stream)
 
 
 def go_on_with_labels(estimator: Any, X: Any, y: Any, classes: Any, sample_weight: Any) -> Any:
@@ -117,6 +125,7 @@ def _fit(
     loss: AbstractLoss,
     out_size: int,
     checkpoint: Checkpoint | None,
+    stream: Any,
 ) -> None:
     """Train on checked targets: class codes [N] or standardised numbers [N, O]."""
     warm, seed = _continues(estimator), _seed(estimator)
@@ -129,7 +138,7 @@ def _fit(
     members, estimator.histories_ = [], []
     for k, own_seed in enumerate([seed, *more.tolist()]):
         network, history, held_out = _fit_one(
-            estimator, (rows.x, targets, weight), loss, out_size, own_seed, checkpoint
+            estimator, (rows.x, targets, weight), loss, out_size, own_seed, checkpoint, stream
         )
         members.append(network)
         estimator.histories_.append(history)
@@ -140,7 +149,8 @@ def _fit(
     seen_before = estimator.n_samples_seen_ if warm else 0
     estimator.history_, estimator._online = estimator.histories_[0], None
     apart = 0 if estimator.history_.refit_steps else len(estimator.validation_rows_)
-    estimator.n_samples_seen_ = seen_before + len(targets) - apart
+    n_seen = len(targets) - apart if stream is None else stream.rows
+    estimator.n_samples_seen_ = seen_before + n_seen
     if len(members) == 1:
         estimator.network_ = members[0]
     else:
@@ -155,13 +165,18 @@ def _fit_one(
     out_size: int,
     seed: int,
     checkpoint: Checkpoint | None,
+    stream: Any,
 ) -> tuple[Any, History, np.ndarray]:
     """One network trained on X, targets and weights; its ledger, and the rows it kept apart."""
     x, targets, weight = data
     policy, warm = _policy(estimator, tables.policy_of(estimator)), _continues(estimator)
     classes = targets if _classifies(estimator) and targets.ndim == 1 else None
-    train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
-    rule, plan = _rule_and_finish(estimator, len(held_out))
+    if stream is None:
+        train, held_out = split(estimator.validation_fraction, classes, len(targets), seed)
+        rule, plan = _rule_and_finish(estimator, len(held_out))
+    else:  # of many rows, a few more steps on a tenth more tell nothing
+        train, held_out = streaming.parts(stream, len(targets))
+        rule, plan = make_optimizer(estimator.optimizer), Finish()
     if not warm and estimator.n_estimators == 1:
         estimator._inputs = _inputs(estimator, x[train], weight[train])
 
@@ -173,21 +188,26 @@ def _fit_one(
         "loss": loss, "metric": estimator.metric, "optimizer": rule, "seed": seed,
         "in_slots": _in_slots(estimator, x), "mesh": mesh_of(estimator.devices),
     }  # fmt: skip
-    kept = batch(held_out)
+    kept, size = batch(held_out), settings.batch_size(estimator.batch_size)
+    schedule = _schedule(estimator, bool(plan.rules) and len(train) <= tables.FEW_ROWS)
+    source = None
+    if stream is not None:
+        source = streaming.source_of(estimator, stream, x[train], targets[train], size)
+        schedule = streaming.paced(schedule, source.steps_per_epoch)
     network, history = fit(
         estimator.network_ if warm else _network(estimator, x, out_size, seed, policy),
-        batch(train),  # not held here: `fit` makes a copy of its own
+        # Not held here: `fit` makes a copy of its own.
+        batch(train) if source is None else source,
         validation=kept if len(held_out) else None,
         proposer=estimator.proposer or (imaging.PROPOSER if estimator._image_shape else None),
         policy=policy,
-        schedule=_schedule(estimator, bool(plan.rules) and len(train) <= tables.FEW_ROWS),
+        schedule=schedule,
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         augment=estimator.augment,
         resume=checkpoint and checkpoint.state(make_optimizer(estimator.optimizer)),
         **common,
     )
     rows = (lambda: batch(train), kept, batch)
-    size = settings.batch_size(estimator.batch_size)
     network = finished(network, history, rows, plan, batch_size=size, **common)
     if history.ended_by == Ending.INTERRUPTED and _is_part_of_more():
         raise KeyboardInterrupt

@@ -14,6 +14,8 @@ from senn.batches.filling import EXAMPLES_AT_ONCE as EXAMPLES_AT_ONCE
 from senn.batches.filling import filled as filled
 from senn.batches.moment import ROWS_AT_ONCE as ROWS_AT_ONCE
 from senn.batches.moment import InputMoment as InputMoment
+from senn.batches.passes import Passes as Passes
+from senn.batches.passes import PassSource as PassSource
 from senn.batches.room import FEWEST_IN_BLOCKS as FEWEST_IN_BLOCKS
 from senn.batches.room import FEWEST_IN_SAMPLE as FEWEST_IN_SAMPLE
 from senn.batches.room import Room as Room

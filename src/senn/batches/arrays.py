@@ -128,11 +128,18 @@ class ArraySource:
 
     def _sample_sizes(self, size: int) -> tuple[int, int]:
         """Rows to fit to, and to judge on."""
-        most = most_looked_at(self._n, self.room)
-        size = min(size, most)
-        if size >= self._n // 2:
-            half = max(1, self._n // 2)
-            return half, half
-        numbers = math.prod(self._data.x.shape[1:])
-        room = min(shapes.at_most(JUDGED_NUMBERS // numbers, FEWEST_IN_SAMPLE), most)
-        return size, min(self._n - size, max(size, min(JUDGED * size, room)))
+        return sample_sizes(size, self._n, math.prod(self._data.x.shape[1:]), self.room)
+
+
+def sample_sizes(size: int, n: int, numbers: int, room: Room | None) -> tuple[int, int]:
+    """Of `n` rows of so many numbers those to fit to, `size` if there are as many, and to judge on.
+
+    No row is both, unless there is one alone.
+    """
+    most = most_looked_at(n, room)
+    size = min(size, most)
+    if size >= n // 2:
+        half = max(1, n // 2)
+        return half, half
+    fitting = min(shapes.at_most(JUDGED_NUMBERS // numbers, FEWEST_IN_SAMPLE), most)
+    return size, min(n - size, max(size, min(JUDGED * size, fitting)))

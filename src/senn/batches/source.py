@@ -9,6 +9,7 @@ from senn.augmentation import Augment
 from senn.batches.arrays import ArraySource
 from senn.batches.augmented import AugmentedSource
 from senn.batches.batch import Batch
+from senn.batches.passes import PassSource
 from senn.batches.stream import StreamSource
 
 
@@ -21,9 +22,9 @@ def make_source(
     *,
     watch_inputs: bool = False,
     augment: Augment | None = None,
-) -> "ArraySource | StreamSource":
+) -> "ArraySource | StreamSource | PassSource":
     """A source from (x, y), (x, y, weight), a `Batch`, or an iterable of such; or the given one."""
-    if isinstance(data, StreamSource):
+    if isinstance(data, StreamSource | PassSource):
         return data
     data = tuple(data) if isinstance(data, Batch) else data  # whose [0] is its first example
     if isinstance(data, tuple) and len(data) in (2, 3) and hasattr(data[0], "shape"):

@@ -244,7 +244,9 @@ class _LiveView(_View):
 
     def position(self) -> str:
         of = "" if self.max_steps is None else f" of {self.max_steps:,}"
-        epoch = "" if self.evaluation is None else f"   epoch {self.evaluation.epoch:.0f}"
+        epoch = ""
+        if self.evaluation is not None:  # a pass over many rows has several
+            epoch = f"   epoch {self.evaluation.epoch:.2f}".rstrip("0").rstrip(".")
         return f"step {self.step:,}{of}{epoch}" if self.step else "compiling the first step"
 
 

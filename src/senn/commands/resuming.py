@@ -25,6 +25,7 @@ def resumed(arguments: argparse.Namespace, checkpoint: Any) -> argparse.Namespac
     kept = {name: value for name, value in stored.items() if name in vars(arguments)}
     again = argparse.Namespace(**{**vars(arguments), **kept})
     again.out, again.overwrite = arguments.resume, True
+    again.stream = bool(kept.get("stream"))  # as it was decided then; runs of before had none
     again.data_dir = arguments.data_dir or again.data_dir
     for name in (
         "hidden_sizes",

@@ -76,6 +76,11 @@ def run(arguments: argparse.Namespace) -> int:
     check_out(arguments, create=False)
     trained = _trained(arguments.model)
     again = _as_trained(arguments, trained.settings)
+    if again.stream and arguments.data is None:
+        raise UsageError(
+            f"{arguments.model!r} was trained on data that were streamed, and senn shrink reads "
+            "data into memory: name a file of some of them by --data."
+        )
     use_machine(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():

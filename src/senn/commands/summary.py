@@ -54,11 +54,43 @@ def _output_names(data: Any) -> tuple[str, ...]:
     return (data.target_name,) if n == 1 else tuple(f"{data.target_name} {i}" for i in range(n))
 
 
+def shares(data: Any) -> tuple[int, int]:
+    """How many rows are to train and to validate on, and how many to test."""
+    stream = getattr(data, "stream", None)
+    if stream is None:
+        return len(data.x), len(data.x_test)
+    return stream.rows + stream.n_validation, stream.found.n_test
+
+
+def _test_score(estimator: Any, data: Any) -> float | None:
+    """On all test rows: those of a stream pass by, and only sums of them are kept."""
+    stream = getattr(data, "stream", None)
+    if stream is None:
+        return _score(estimator, data, data.x_test, data.y_test)
+    import numpy as np
+
+    n, right, error, sums, squares = 0, 0, 0.0, 0.0, 0.0
+    for x, y in stream.tested():
+        predicted = estimator.predict(x)
+        n += len(y)
+        if data.classes is not None:
+            right += int(np.sum(predicted == data.classes[y]))
+            continue
+        centred = y[:, 0] - estimator._target_scale[0][0]  # lest squares cancel
+        error += float(np.sum((y[:, 0] - predicted) ** 2))
+        sums, squares = sums + float(centred.sum()), squares + float(centred @ centred)
+    if data.classes is not None:
+        return right / n
+    spread = squares - sums**2 / n
+    return 1 - error / spread if n > 1 and spread > 0 else None
+
+
 def introduction(
     arguments: argparse.Namespace, data: Any, estimator: Any, checkpoint: Any
 ) -> list[str]:
     """What was loaded, and where training starts."""
-    rows = f"{len(data.x):,} training and {len(data.x_test):,} test rows"
+    n_train, n_test = shares(data)
+    rows = f"{n_train:,} training and {n_test:,} test rows"
     target = f"{data.task} of {data.target_name!r}"
     if data.classes is not None:
         target += f" into {len(data.classes)} classes"
@@ -105,7 +137,7 @@ def summarise(
     scores = {
         "train_score": _score(estimator, data, data.x[~held_out], data.y[~held_out]),
         "validation_score": validation_score(estimator, data, held_out),
-        "test_score": _score(estimator, data, data.x_test, data.y_test),
+        "test_score": _test_score(estimator, data),
     }
     return {
         "data": arguments.data,

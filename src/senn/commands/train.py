@@ -11,7 +11,7 @@ from typing import Any
 
 from senn.callbacks import TensorBoard
 from senn.callbacks.progress import Progress
-from senn.commands import devices, images
+from senn.commands import devices, images, streamed
 from senn.commands.arguments import use_machine
 from senn.commands.columns import ColumnsTold
 from senn.commands.console import PatientConsole
@@ -51,6 +51,7 @@ examples:
   senn train houses.csv --target price --out run
   senn train iris.parquet --json > result.json
   senn train sales.csv.gz --drop id,name --categorical zip
+  senn train clicks --target bought          a folder of .parquet or .csv files, of any size
   senn train --resume run                    goes on with a run that was stopped or killed
 
 Ctrl-C ends training: the network as it is is evaluated, reported, and saved with --out. Once
@@ -94,8 +95,9 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     devices.check(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        conv = images.are_asked_for(arguments)
-        data = load_data(arguments)
+        arguments.stream = streamed.is_asked_for(arguments)
+        conv = not arguments.stream and images.are_asked_for(arguments)
+        data = streamed.load(arguments, console) if arguments.stream else load_data(arguments)
         data = images.as_images(data) if conv else data
         estimator = _estimator(arguments, data, console)
     with nullcontext() if checkpoint else folder(arguments):
@@ -298,15 +300,16 @@ def _check_budgets(arguments: argparse.Namespace, sizes: Sequence[int]) -> None:
 
 def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> float:
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
+    from senn import learning
     from senn.checkpoints import CheckpointError
     from senn.datasets import DataError
     from senn.training import ResumeError
 
-    start, shown = time.monotonic(), estimator.callbacks
+    start, shown, stream = time.monotonic(), estimator.callbacks, getattr(data, "stream", None)
     estimator.callbacks = (*shown, *unseen)
     rows = data.x, targets(data, data.y)
     try:
-        estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
+        learning.fit_anew(estimator, *rows, None, checkpoint, stream)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
     except DataError as error:  # of columns, which are learned from the rows to train on

@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from senn.commands import devices, images
+from senn.commands import devices, images, streamed
 from senn.commands.arguments import (
     add_debug_option,
     add_machine_options,
@@ -52,8 +52,9 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "data",
         metavar="DATA",
         nargs="?",
-        help="digits, moons, mnist, fashion-mnist, cifar10, a folder of images by class, or a "
-        "table: .csv, .tsv, .txt (or .gz, .zip), .xlsx, .parquet, .feather, .npz or .npy",
+        help="digits, moons, mnist, fashion-mnist, cifar10, a folder of images by class or of "
+        "tables, or a table: .csv, .tsv, .txt (or .gz, .zip), .xlsx, .parquet, .feather, .npz or "
+        ".npy",
     )
     completes(data, DATA)
     add = parser.add_argument_group("data").add_argument
@@ -69,6 +70,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="where the files of mnist, fashion-mnist or cifar10 are"), FOLDERS)  # fmt: skip
     add("--test-fraction", type=number(0.0, 1.0), metavar="F", default=0.2,
         help="share of a table kept apart for the test score (default: 0.2)")  # fmt: skip
+    streamed.add_options(add)
     add("--no-standardize", action="store_true",
         help="leave inputs as they are (default: tables are standardised, images not)")  # fmt: skip
     add("--bins", type=whole(0), metavar="B",

@@ -16,6 +16,7 @@ from senn.batches import (
     FEWEST_IN_SAMPLE,
     ArraySource,
     Batch,
+    PassSource,
     Room,
     StreamSource,
     checked,
@@ -142,7 +143,10 @@ def fit(
 
 
 def _held_out(
-    validation: Any, source: ArraySource | StreamSource, loss: AbstractLoss, network: AbstractTapped
+    validation: Any,
+    source: ArraySource | StreamSource | PassSource,
+    loss: AbstractLoss,
+    network: AbstractTapped,
 ) -> Batch | None:
     """The validation data, once all targets are such as the loss takes."""
     held_out = None if validation is None else checked(Batch.on_host(*validation))
@@ -217,7 +221,9 @@ def first_state(
     )
 
 
-def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch | None) -> None:
+def _begin(
+    state: RunState, source: ArraySource | StreamSource | PassSource, held_out: Batch | None
+) -> None:
     """Stand where the state says in the data, if they are those that it says."""
     found = source.fingerprint(*([] if held_out is None else [held_out]))
     if state.fingerprint not in (None, found):
@@ -231,7 +237,7 @@ def _begin(state: RunState, source: ArraySource | StreamSource, held_out: Batch 
         source.position = state.position
 
 
-def _default_loss(source: ArraySource | StreamSource) -> AbstractLoss:
+def _default_loss(source: ArraySource | StreamSource | PassSource) -> AbstractLoss:
     if source.targets is None:
         raise ValueError(
             f"A stream does not tell its task; pass loss=, one of {', '.join(LOSSES)}."

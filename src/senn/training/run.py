@@ -8,7 +8,7 @@ from typing import Any
 from jaxtyping import PRNGKeyArray
 
 from senn.arrays import key_of
-from senn.batches import ArraySource, Batch, StreamSource
+from senn.batches import ArraySource, Batch, PassSource, StreamSource
 from senn.callbacks.base import Callback, Snapshot, StopTraining
 from senn.compilation import compilations
 from senn.expand import without_spare
@@ -27,7 +27,7 @@ from senn.training.state import RunState
 class Run:
     """The settings, which stay, and `now`, which holds all that changes."""
 
-    source: ArraySource | StreamSource
+    source: ArraySource | StreamSource | PassSource
     validation: Batch | None
     loss: AbstractLoss
     metric: AbstractMetric
