@@ -27,7 +27,7 @@ NOISE = 0.01  # of accuracy
 
 def main() -> None:
     """Make, train, compare and save."""
-    given = harness.arguments(__doc__, repeats=1, extra=_options)
+    given = harness.arguments(__doc__ or "", repeats=1, extra=_options)
     rows = given.rows or (200_000 if given.quick else 20_000_000)
     with tempfile.TemporaryDirectory(prefix="senn-larger-") as name:
         folder = Path(name)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
+import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
 
@@ -124,6 +124,7 @@ def test_rare_classes_and_gaps_reach_the_sample(folder, tmp_path, monkeypatch):
     y[100:120], a[200:220] = "rare", None
     write(tmp_path / "tables", 0, y=y, a=pa.array(a, pa.float32()))
     data = opened(tmp_path / "tables")
+    assert data.classes is not None
     assert data.classes.tolist() == ["no", "rare", "yes"]
     assert set(data.y.tolist()) == {0, 1, 2}
     assert np.isnan(data.x.columns[0].astype(float)).any()
@@ -132,7 +133,7 @@ def test_rare_classes_and_gaps_reach_the_sample(folder, tmp_path, monkeypatch):
 def test_text_files_are_read_alike(folder, tmp_path):
     for k in range(2):
         made = columns(k)
-        pa.csv.write_csv(pa.table({**made, "y": made["place"]}), tmp_path / f"{k}.csv")
+        pa_csv.write_csv(pa.table({**made, "y": made["place"]}), tmp_path / f"{k}.csv")
     data = opened(tmp_path, drop=("place", "word", "flag"))
     assert data.task == "regression"
     assert data.x.dtype == np.float32
@@ -253,6 +254,7 @@ def test_a_folder_is_streamed_and_resumed_in_the_middle_of_a_pass(folder, tmp_pa
     assert "grew" in out
     summary = read_run(tmp_path / "whole").summary
     data, model = opened(folder, drop=("place",)), senn.load(tmp_path / "whole" / MODEL)
+    assert data.classes is not None
     right = [model.predict(x) == data.classes[y] for x, y in data.stream.tested()]
     assert summary["test_score"] == np.concatenate(right).mean()
 
