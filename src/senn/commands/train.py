@@ -309,7 +309,10 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
     estimator.callbacks = (*shown, *unseen)
     rows = data.x, targets(data, data.y)
     try:
-        learning.fit_anew(estimator, *rows, None, checkpoint, stream)
+        if stream is not None:
+            learning.fit_anew(estimator, *rows, None, checkpoint, stream)
+        else:
+            estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
     except DataError as error:  # of columns, which are learned from the rows to train on
