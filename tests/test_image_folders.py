@@ -214,6 +214,7 @@ def test_options_that_do_not_go_with_folders(tmp_path):
         ({"target": "x"}, "leave target='x' out"),
         ({"task": "regression"}, "leave another task out"),
         ({"image_size": 0}, "image_size=0 is neither"),
+        ({"image_size": 48.0}, r"image_size=48\.0 is neither"),
         ({"image_size": (4, -5)}, "is neither"),
     ):
         with pytest.raises(DataError, match=message):

@@ -91,10 +91,10 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     """All checks, then training, then the report."""
     use_machine(arguments)
+    conv = images.are_asked_for(arguments)
     devices.check(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        conv = images.are_asked_for(arguments)
         data = load_data(arguments)
         data = images.as_images(data) if conv else data
         estimator = _estimator(arguments, data, console)
@@ -253,10 +253,10 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
 def _check_kind(arguments: argparse.Namespace, data: Any, *, raw: bool) -> None:
     """Refuse options that are for data of another kind."""
     if arguments.bins is not None and raw:
-        why = "--no-standardize leaves" if arguments.no_standardize else "images are left"
+        why = "--no-standardize leaves inputs" if arguments.no_standardize else "images are left"
         raise UsageError(
-            f"--bins {arguments.bins} is for columns that are rescaled, and {why} inputs as they "
-            "are: leave it out."
+            f"--bins {arguments.bins} is for columns that are rescaled, and {why} as they are: "
+            "leave it out."
         )
     if arguments.label_smoothing is not None and data.task == "regression":
         raise UsageError(
@@ -300,6 +300,7 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
     """Train, with callbacks that show nothing besides, and return the seconds that it took."""
     from senn.checkpoints import CheckpointError
     from senn.datasets import DataError
+    from senn.settings import SettingError
     from senn.training import ResumeError
 
     start, shown = time.monotonic(), estimator.callbacks
@@ -309,6 +310,8 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
         estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
+    except SettingError as error:  # which is told once the shape of the data is known
+        raise UsageError(str(error)) from error
     except DataError as error:  # of columns, which are learned from the rows to train on
         raise UsageError(f"{data.name}: {error}") from error
     finally:

@@ -73,7 +73,8 @@ def checked_size(given: Any) -> tuple[int, int] | None:
     """Height and width, from both or from one number for both; a `DataError` for no such thing."""
     if given is None:
         return None
-    sides = (given, given) if isinstance(given, Integral) else tuple(given)
+    both = given if isinstance(given, Sequence | np.ndarray) else (given, given)
+    sides = tuple(both)
     if len(sides) != 2 or not all(isinstance(n, Integral) and 0 < int(n) <= 2**14 for n in sides):
         raise DataError(
             f"image_size={given!r} is neither a number of pixels nor a height and a width, such as "
