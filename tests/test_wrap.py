@@ -326,6 +326,7 @@ KNOWN = "which senn.wrap does not follow: it knows products and convolutions"
         (lambda m, x: m.second(x / m.extra), "extra is used by div"),
         (lambda m, x: jax.vmap(lambda w: w @ x)(m.first.weight).sum(keepdims=True), "outputs"),
         (lambda m, x: m.second(x)[None], r"one vector of outputs for an example; got \[1, 2\]"),
+        (lambda m, x: m.second(x).astype(int), "must return floating-point numbers, .* got int64"),
         (lambda m, x: (m.second(x), x), r"one vector of outputs .* got \[\[2\], \[3\]\]"),
         (lambda m, x: jnp.concatenate([m.second(x), x]), "are not those of one linear map"),
     ],

@@ -148,6 +148,11 @@ def _program(module: Any, trained: Any, example: np.ndarray) -> tuple[Rest, list
             f"{type(module).__name__} must return one vector of outputs for an example; got "
             f"{shapes[0] if len(shapes) == 1 else shapes}."
         )
+    if not jnp.issubdtype(trace.outputs[0].dtype, jnp.floating):
+        raise WrapError(
+            f"{type(module).__name__} must return floating-point numbers, of which there are "
+            f"gradients; got {trace.outputs[0].dtype}."
+        )
     return rest, [_name(params, path, leaf) for path, leaf in paths], params, trace
 
 
