@@ -129,6 +129,8 @@ def test_what_cannot_be_changed_is_refused():
         make_source(iter([(X, Y)]), 8, 9, RNG, augment=FlipsAndShifts())
     with pytest.raises(ValueError, match="augment='flip' is for images, network=\"conv\""):
         senn.SENNClassifier(augment="flip").fit(X[:, 0, :, 0], Y)
+    with pytest.raises(ValueError, match="augment='flip' is for images, network=\"conv\""):
+        senn.SENNClassifier(augment="flip").partial_fit(X[:, 0, :, 0], Y)
 
 
 # --- Runs -------------------------------------------------------------------------------------

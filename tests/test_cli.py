@@ -443,7 +443,7 @@ BAD_OPTIONS = [
     (["train", "digits", "--seed"], "--seed expected one argument"),
     (["train", "digits", "--max-units", "3"], "--max-units 3 is less than the 4 hidden units"),
     (["train", "moons", "--hidden-sizes", "2,2", "--max-layers", "1"], "--max-layers 1 is less"),
-    (["train", "digits", "--bins", "4"], "--bins 4 .* images are left inputs as they are"),
+    (["train", "digits", "--bins", "4"], "--bins 4 .* images are left as they are"),
     (["train", "moons", "--bins", "4", "--no-standardize"], "--no-standardize leaves inputs"),
 ]
 

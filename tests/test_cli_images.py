@@ -160,6 +160,12 @@ REFUSED = {
     "channels": (("digits", "--channels", "4"), "--channels is for --network conv: say that too"),
     "no stage": ((*WORDS[:4], "none"), "--channels none leaves no stage"),
     "members": ((*WORDS, "--n-estimators", "2"), "--n-estimators is for --network mlp"),
+    "devices": ((".", "--devices", "2"), "--network conv is for one device of one process"),
+    "budget": (
+        (*WORDS, "--quiet", "--max-units", "3"),
+        "start with 4 units .* more than the budgets allow",
+    ),
+    "many stages": ((*WORDS[:4], "2,2,2,2,2", "--quiet"), "Nothing is left of images of 8 × 8"),
     "bins": ((*WORDS, "--bins", "4"), "--bins 4 is for columns that are rescaled"),
 }
 

@@ -87,6 +87,14 @@ def test_numbers_of_devices_that_are_none(wrong):
         mesh_of(wrong)
 
 
+def test_a_mesh_that_is_none_is_told():
+    with (
+        pytest.raises(TypeError, match=r"such as senn.devices.mesh_of\(2\); got 2"),
+        devices.using(2),
+    ):
+        pass
+
+
 def test_convolutions_are_for_one_device(monkeypatch):
     network = ConvNet((4, 4, 1), 2, (2,), key=jax.random.key(0))
     data = np.zeros((8, 4, 4, 1)), np.arange(8) % 2

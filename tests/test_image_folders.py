@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from senn.datasets import DataError, load, read_images
+from senn.datasets.image_folder import checked_size
 from test_datasets import assert_one_sentence
 
 RNG = np.random.default_rng(0)
@@ -222,6 +223,20 @@ def test_options_that_do_not_go_with_folders(tmp_path):
         load("digits", image_size=8)
     with pytest.raises(DataError, match="grey or of 3 colours"):
         read_images(tmp_path, (4, 6, 2))
+
+
+@pytest.mark.parametrize("shape", [(0, 8), (8, -8), (8,), (8, 8, 2)])
+def test_images_to_predict_have_a_shape_and_a_folder(shape, tmp_path):
+    with pytest.raises(DataError, match=r"grey or of 3 colours, and image_shape=.* is neither"):
+        read_images(tmp_path, shape)
+    with pytest.raises(DataError, match=r"There is no folder '.*nowhere': check the path"):
+        read_images(tmp_path / "nowhere", (8, 8))
+
+
+@pytest.mark.parametrize("size", [48.0, True, object(), "48", (4, True)])
+def test_sizes_that_are_none(size):
+    with pytest.raises(DataError, match="is neither a number of pixels nor"):
+        checked_size(size)
 
 
 def test_pillow_is_named_where_it_is_missing(tmp_path, monkeypatch):

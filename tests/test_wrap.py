@@ -155,10 +155,25 @@ def test_units_that_say_something_when_they_are_silent_are_not_listened_to():
 # --- what it gives back -----------------------------------------------------------------------
 
 
+class Named(eqx.Module):
+    """Layers in a dictionary, with a key of random numbers and a table of integers beside them."""
+
+    layers: dict
+    key: jax.Array
+    order: jax.Array
+
+    def __call__(self, x):
+        return self.layers["b"](jnp.tanh(self.layers["a.x"](x[self.order])))
+
+
+NAMED = Named({"a.x": linear(3, 4), "b": linear(4, 2, 1)}, jax.random.key(3), jnp.arange(2, -1, -1))
+
+
 @pytest.mark.parametrize(
     ("module", "shape"),
     [
         (tanh_layers((5, 4, 3, 2)), (5,)),
+        (NAMED, (3,)),
         (Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2)),
         (Attention(4, 2, 3), (3, 4)),
     ],
@@ -311,6 +326,7 @@ KNOWN = "which senn.wrap does not follow: it knows products and convolutions"
         (lambda m, x: m.second(x / m.extra), "extra is used by div"),
         (lambda m, x: jax.vmap(lambda w: w @ x)(m.first.weight).sum(keepdims=True), "outputs"),
         (lambda m, x: m.second(x)[None], r"one vector of outputs for an example; got \[1, 2\]"),
+        (lambda m, x: m.second(x).astype(int), "must return floating-point numbers, .* got int64"),
         (lambda m, x: (m.second(x), x), r"one vector of outputs .* got \[\[2\], \[3\]\]"),
         (lambda m, x: jnp.concatenate([m.second(x), x]), "are not those of one linear map"),
     ],
@@ -327,6 +343,37 @@ def lookup():
     return nn.Sequential([nn.Embedding(4, 3, key=KEY), linear(3, 2)])
 
 
+def tied():
+    layers = nn.Sequential([linear(3, 3), linear(3, 3, 1)])
+    shared = nn.Shared(layers, lambda m: m[0].weight, lambda m: m[1].weight)
+    return Tied(shared)
+
+
+class Tied(eqx.Module):
+    shared: nn.Shared
+
+    def __call__(self, x):
+        return self.shared()(x)
+
+
+@jax.tree_util.register_pytree_node_class
+class Hidden:
+    """A tree of its own kind, which does not say what its parts are called."""
+
+    def __init__(self, inner):
+        self.inner = inner
+
+    def __call__(self, x):
+        return self.inner(x)
+
+    def tree_flatten(self):
+        return (self.inner,), None
+
+    @classmethod
+    def tree_unflatten(cls, aux, children):  # noqa: ARG003
+        return cls(*children)
+
+
 @pytest.mark.parametrize(
     ("module", "example", "said"),
     [
@@ -340,6 +387,13 @@ def lookup():
          r"Dropout requires a key .* give what has dropout as eqx.nn.inference_mode\(module\)"),
         (nn.GRUCell(3, 2, key=KEY), jnp.zeros(3), "GRUCell cannot be called on one example alone"),
         (nn.Conv1d(2, 2, 3, groups=2, key=KEY), jnp.zeros((2, 5)), r"one vector|in groups"),
+        (linear(3, 2), [[0.0], [0.0, 0.0]], "takes an example that is one array; got a list"),
+        (linear(3, 2), jnp.array([0, jnp.nan, 1]), "got one with NaN or infinity"),
+        (linear(3, 2, dtype=jnp.bfloat16), jnp.zeros(3), "parameters of 'bfloat16'; senn"),
+        (linear(3, 2, dtype=jnp.complex64), jnp.zeros(3), "parameters of 'complex64'"),
+        (tanh_layers((3, 0, 2)), jnp.zeros(3), "Sequential has a parameter without numbers"),
+        (tied(), jnp.zeros(3), "used 2 times"),
+        (nn.Lambda(Hidden(linear(3, 2))), jnp.zeros(3), "not found by that path"),
     ],
 )  # fmt: skip
 def test_modules_and_examples_that_do_not_fit(module, example, said):

@@ -46,8 +46,12 @@ def mesh_of(count: Any) -> Mesh | None:
 
 
 @contextmanager
-def using(mesh: Mesh | None) -> Iterator[None]:
+def using(mesh: Any) -> Iterator[None]:
     """Share what is computed inside among the devices of a mesh, whatever its axes are."""
+    if not isinstance(mesh, Mesh | None):
+        raise TypeError(
+            f"mesh must be a mesh of devices, such as senn.devices.mesh_of(2); got {mesh!r}."
+        )
     if mesh is None:
         context = nullcontext()
     elif mesh.size == 1:

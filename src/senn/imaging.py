@@ -10,6 +10,7 @@ from senn.augmentation import augmentation_of
 from senn.nn.convnet import ConvNet
 from senn.policy import Policy
 from senn.proposals import Random
+from senn.settings import SettingError
 
 POLICY = Policy(depth=False, additions_at_once=8, every=100)
 PROPOSER = Random(candidates=64)  # `Projection` took most of a run's time
@@ -37,6 +38,7 @@ def check_settings(estimator: Any) -> None:
 
 def refuse_streams(estimator: Any) -> None:
     """Say so where `partial_fit` is called."""
+    check_settings(estimator)
     if of_images(estimator) or estimator._image_shape:
         raise ValueError(
             'partial_fit is for network="mlp" so far: call fit with all images, or go on with the '
@@ -48,15 +50,18 @@ def convnet(
     estimator: Any, image_shape: tuple[int, ...], out_size: int, seed: int, policy: Policy
 ) -> ConvNet:
     """The network that an estimator starts from, for images of this shape."""
-    network = ConvNet(
-        image_shape,
-        out_size,
-        channels(estimator.channels),
-        key=key_of(seed),
-        activation=estimator.activation,
-    )
+    try:
+        network = ConvNet(
+            image_shape,
+            out_size,
+            channels(estimator.channels),
+            key=key_of(seed),
+            activation=estimator.activation,
+        )
+    except ValueError as error:
+        raise SettingError(str(error)) from error
     if policy.over_budget(network, network.hidden_sizes):
-        raise ValueError(
+        raise SettingError(
             f"channels={estimator.channels!r} start with {sum(network.hidden_sizes)} units and "
             f"{network.n_parameters} parameters, more than the budgets allow: start with fewer."
         )

@@ -10,6 +10,10 @@ from senn.plain import LEARNED
 BATCH_SIZE = 512  # "auto"
 
 
+class SettingError(ValueError):
+    """Settings that do not go together, or not with the data; the message is one sentence."""
+
+
 def hidden_sizes(given: Any) -> tuple[int, ...]:
     """Units per hidden layer; one number is one layer, as for scikit-learn's networks."""
     sizes = (given,) if isinstance(given, Integral) else given
@@ -52,7 +56,7 @@ def within_budgets(
 ) -> tuple[int, ...]:
     """Units per hidden layer to start with, fewer where the policy's budgets allow no more.
 
-    A `ValueError` for a budget of parameters that not even a linear model keeps.
+    A `SettingError` for a budget of parameters that not even a linear model keeps.
     """
     sizes = list(sizes)
     if policy.max_layers is not None:
@@ -65,7 +69,7 @@ def within_budgets(
         while parameters(sizes, learned, in_size, out_size) > policy.max_parameters:
             if not sizes:
                 least = parameters((), learned, in_size, out_size)
-                raise ValueError(
+                raise SettingError(
                     f"max_parameters={policy.max_parameters} is less than the {least} of a linear "
                     "model: raise it."
                 )

@@ -92,11 +92,11 @@ def run(arguments: argparse.Namespace) -> int:
 def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
     """All checks, then training, then the report."""
     use_machine(arguments)
+    arguments.stream = streamed.is_asked_for(arguments)
+    conv = not arguments.stream and images.are_asked_for(arguments)
     devices.check(arguments)
     console = PatientConsole(stderr=arguments.json, highlight=False, markup=False, emoji=False)
     with made_to_stay():
-        arguments.stream = streamed.is_asked_for(arguments)
-        conv = not arguments.stream and images.are_asked_for(arguments)
         data = streamed.load(arguments, console) if arguments.stream else load_data(arguments)
         data = images.as_images(data) if conv else data
         estimator = _estimator(arguments, data, console)
@@ -255,10 +255,10 @@ def _estimator(arguments: argparse.Namespace, data: Any, console: "PatientConsol
 def _check_kind(arguments: argparse.Namespace, data: Any, *, raw: bool) -> None:
     """Refuse options that are for data of another kind."""
     if arguments.bins is not None and raw:
-        why = "--no-standardize leaves" if arguments.no_standardize else "images are left"
+        why = "--no-standardize leaves inputs" if arguments.no_standardize else "images are left"
         raise UsageError(
-            f"--bins {arguments.bins} is for columns that are rescaled, and {why} inputs as they "
-            "are: leave it out."
+            f"--bins {arguments.bins} is for columns that are rescaled, and {why} as they are: "
+            "leave it out."
         )
     if arguments.label_smoothing is not None and data.task == "regression":
         raise UsageError(
@@ -303,6 +303,7 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
     from senn import learning
     from senn.checkpoints import CheckpointError
     from senn.datasets import DataError
+    from senn.settings import SettingError
     from senn.training import ResumeError
 
     start, shown, stream = time.monotonic(), estimator.callbacks, getattr(data, "stream", None)
@@ -315,6 +316,8 @@ def fitted(estimator: Any, data: Any, checkpoint: Any, unseen: list[Any]) -> flo
             estimator.resume(checkpoint, *rows) if checkpoint else estimator.fit(*rows)
     except (CheckpointError, ResumeError) as error:
         raise UsageError(f"--resume: {error}") from error
+    except SettingError as error:  # which is told once the shape of the data is known
+        raise UsageError(str(error)) from error
     except DataError as error:  # of columns, which are learned from the rows to train on
         raise UsageError(f"{data.name}: {error}") from error
     finally:

@@ -56,13 +56,15 @@ def read_images(
 
     Raises a `DataError` that names the file which cannot be read.
     """
+    shape = readable_shape(image_shape)
     files, _ = images_to_predict(Path(folder).expanduser())
-    return _read(files, readable_shape(image_shape)), files
+    return _read(files, shape), files
 
 
 def readable_shape(shape: Sequence[int]) -> tuple[int, ...]:
     """The shape of an image as files have them; a `DataError` for others."""
-    if len(shape) not in (2, 3) or tuple(shape[2:]) not in ((), (1,), (3,)):
+    sides, colours = tuple(shape[:2]), tuple(shape[2:])
+    if len(sides) != 2 or colours not in ((), (1,), (3,)) or not all(map(_is_side, sides)):
         raise DataError(
             f"Images in files are grey or of 3 colours, and image_shape={tuple(shape)} is neither."
         )
@@ -73,13 +75,18 @@ def checked_size(given: Any) -> tuple[int, int] | None:
     """Height and width, from both or from one number for both; a `DataError` for no such thing."""
     if given is None:
         return None
-    sides = (given, given) if isinstance(given, Integral) else tuple(given)
-    if len(sides) != 2 or not all(isinstance(n, Integral) and 0 < int(n) <= 2**14 for n in sides):
+    both = given if isinstance(given, Sequence | np.ndarray) else (given, given)
+    sides = tuple(both)
+    if len(sides) != 2 or not all(map(_is_side, sides)):
         raise DataError(
             f"image_size={given!r} is neither a number of pixels nor a height and a width, such as "
             "64 or (48, 64)."
         )
     return int(sides[0]), int(sides[1])
+
+
+def _is_side(n: Any) -> bool:
+    return isinstance(n, Integral) and not isinstance(n, bool) and 0 < int(n) <= 2**14
 
 
 def files_as_bytes(files: Sequence[Path], shape: tuple[int, ...]) -> np.ndarray:

@@ -40,6 +40,8 @@ def images_by_class(folder: Path) -> dict[str, Images]:
 
 def images_to_predict(folder: Path) -> tuple[list[Path], list[str] | None]:
     """The images of a folder, and their classes if it has a folder for each; of parts the test."""
+    if not folder.is_dir():
+        raise DataError(f"There is no folder {str(folder)!r}: check the path, or {WANTED}.")
     parts = _parts(folder)
     folder = parts.get("test", parts.get("val", folder))
     if any(_is_image(file) for file in _visible(folder) if file.is_file()):

@@ -13,6 +13,7 @@ A network says of every slot when its unit was born: -1 where there is none, 0 f
 there from the start, else the number of the addition that brought it.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -84,9 +85,23 @@ def first_units(n: int, capacity: int | None = None) -> Int[Array, " c"]:
 
 def leaf_at(tree: Any, path: str) -> Any:
     """The part of a tree at a path such as "hidden.0.dense.bias"."""
-    for name in path.split("."):
-        tree = tree[int(name)] if name.isdecimal() else getattr(tree, name)
+    while path:
+        if isinstance(tree, Mapping):
+            key, path = _key_on(tree, path)
+            tree = tree[key]
+        else:
+            name, _, path = path.partition(".")
+            tree = tree[int(name)] if name.isdecimal() else getattr(tree, name)
     return tree
+
+
+def _key_on(tree: Mapping, path: str) -> tuple[Any, str]:
+    """The key that a path goes on with, and the rest of it; keys may have dots in them."""
+    on = [key for key in tree if f"{path}.".startswith(f"{key}.")]
+    if not on:
+        raise KeyError(path)
+    key = max(on, key=lambda key: len(str(key)))
+    return key, path[len(str(key)) + 1 :]
 
 
 def alive(network: Any, space: Space) -> Bool[Array, " c"]:

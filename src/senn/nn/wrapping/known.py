@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from senn.nn.wrapping.layers import sized
@@ -56,6 +57,8 @@ def _program(rest: Rest, arrays: tuple[Any, ...], x: Any) -> Trace:
 
 def _said(leaf: Any) -> Any:
     """A leaf as what can be compared."""
+    if isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        return str(leaf.dtype), *_said(jax.random.key_data(leaf))
     if isinstance(leaf, np.ndarray | np.generic | jax.Array):
         array = np.asarray(leaf)
         return array.shape, str(array.dtype), array.tobytes()

@@ -47,7 +47,10 @@ def _replaced(module: Any, sizes: Callable[[Layer], dict[str, Any]]) -> Any:
 
 
 def _sizes(layer: Layer) -> dict[str, Any]:
-    found = SIZES[type(layer)](layer)
+    try:
+        found = SIZES[type(layer)](layer)
+    except AttributeError:  # something else stands for its arrays, as `eqx.nn.Shared` has it
+        return {}
     # "scalar" stays, and None
     return {k: n for k, n in found.items() if not isinstance(getattr(layer, k), str | None)}
 

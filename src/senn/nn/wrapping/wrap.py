@@ -9,7 +9,7 @@ import numpy as np
 
 from senn.arrays import path_of
 from senn.nn.edits import resize
-from senn.nn.spaces import first_units, slots
+from senn.nn.spaces import first_units, leaf_at, slots
 from senn.nn.wrapping.building import Builder
 from senn.nn.wrapping.inference import Axes
 from senn.nn.wrapping.known import Rest
@@ -20,6 +20,7 @@ from senn.nn.wrapping.spaces import Layout
 from senn.nn.wrapping.tracing import Variable
 from senn.nn.wrapping.uses import WrapError, uses
 from senn.readers import first_sentence
+from senn.words import quoted
 
 
 def wrap(module: Any, example: Any) -> Wrapped:
@@ -82,7 +83,13 @@ def _checked(module: Any, example: Any) -> np.ndarray:
         raise WrapError(
             f"senn.wrap takes a module of Equinox that can be called; got {type(module).__name__}."
         )
-    array = np.asarray(example)
+    try:
+        array = np.asarray(example)
+    except ValueError as error:
+        raise WrapError(
+            f"senn.wrap takes an example that is one array; got a {type(example).__name__} "
+            f"({first_sentence(error)})."
+        ) from error
     if not jnp.issubdtype(array.dtype, jnp.floating):
         raise WrapError(
             f"senn.wrap takes an example of floating-point numbers; got {array.dtype}: put what "
@@ -90,10 +97,25 @@ def _checked(module: Any, example: Any) -> np.ndarray:
         )
     if not array.ndim:
         raise WrapError("senn.wrap takes an example that is an array, such as [I]; got a number.")
-    params = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array))
+    if not np.isfinite(array).all():
+        raise WrapError("senn.wrap tries the module on the example; got one with NaN or infinity.")
+    return array.astype(_dtype(module))
+
+
+def _dtype(module: Any) -> Any:
+    """Of the parameters, once they are such as can be trained."""
+    params, name = jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array)), type(module).__name__
     if not params:
-        raise WrapError(f"{type(module).__name__} has no parameters to train.")
-    return array.astype(params[0].dtype)
+        raise WrapError(f"{name} has no parameters to train.")
+    others = {str(leaf.dtype) for leaf in params} - {"float32", "float64"}
+    if others:
+        raise WrapError(
+            f"{name} has parameters of {quoted(sorted(others))}; senn.wrap takes float32 or "
+            "float64: convert them before."
+        )
+    if not all(leaf.size for leaf in params):
+        raise WrapError(f"{name} has a parameter without numbers: give every layer a unit or more.")
+    return params[0].dtype
 
 
 def _traced(module: Any, example: np.ndarray) -> tuple[Rest, list[str], Any, Any]:
@@ -126,4 +148,24 @@ def _program(module: Any, trained: Any, example: np.ndarray) -> tuple[Rest, list
             f"{type(module).__name__} must return one vector of outputs for an example; got "
             f"{shapes[0] if len(shapes) == 1 else shapes}."
         )
-    return rest, [path_of(path) for path, _ in paths], params, trace
+    if not jnp.issubdtype(trace.outputs[0].dtype, jnp.floating):
+        raise WrapError(
+            f"{type(module).__name__} must return floating-point numbers, of which there are "
+            f"gradients; got {trace.outputs[0].dtype}."
+        )
+    return rest, [_name(params, path, leaf) for path, leaf in paths], params, trace
+
+
+def _name(params: Any, path: Any, leaf: Any) -> str:
+    """The path of a parameter, by which it is found again."""
+    name = path_of(path)
+    try:
+        found = leaf_at(params, name) is leaf
+    except (AttributeError, LookupError, TypeError):
+        found = False
+    if not found:
+        raise WrapError(
+            f"the parameter {name} is not found by that path: keep parameters in modules, lists, "
+            "tuples, and dictionaries without dots in their keys."
+        )
+    return name
