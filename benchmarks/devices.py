@@ -126,22 +126,16 @@ def exchanged(text: str) -> int:
     return sum(BYTES[kind] * math.prod(map(int, filter(None, n.split(",")))) for kind, n in shapes)
 
 
-def placed(batch):
-    """Rows shared out, all else as it is."""
-    from senn import devices
-
-    return devices.by_rows(batch)
-
-
 def rows_of(n: int, inputs: int, outputs: int):
     """Examples that nobody looks at."""
     import numpy as np
 
+    from senn import devices
     from senn.batches import Batch
 
     rng = np.random.default_rng(0)
     x = rng.normal(size=(n, inputs)).astype(np.float32)
-    return placed(Batch.on_host(x, rng.integers(outputs, size=n)))
+    return devices.by_rows(Batch.on_host(x, rng.integers(outputs, size=n)))
 
 
 def step(what: str, inputs: int, outputs: int, units: int, batch: int, **_: int):

@@ -42,7 +42,7 @@ nitpick_ignore_regex = [
     ("py:class", r"senn\..*\.(Tree|Net|Layered)"),
     ("py:class", r"senn\.(learner|shrinking)\.Own"),
     ("py:class", r"senn\.(training\.state\.RunState|checkpoints\.Checkpoint)"),
-    ("py:class", r"senn\.(prices\.Prices|pruning\.Going)"),
+    ("py:class", r"senn\.(prices\.Prices|pruning\.Going|nn\.wrapping\.network\.Plan)"),
     ("py:.*", r"senn\.(proposals\.spread\.|positions\.).*"),
 ]
 default_role = "code"

@@ -54,10 +54,7 @@ def read_table(path: Path, encoding: str | None = None) -> tuple[Table, tuple[st
     except DataError:
         raise
     except ImportError as error:
-        raise DataError(
-            f"reading tables needs pandas, pyarrow and openpyxl ({first_sentence(error)}): "
-            f"install them with pip install 'senn[tables]'."
-        ) from error
+        raise DataError(packages_wanted(error)) from error
     except Exception as error:  # pandas, pyarrow, openpyxl, gzip and zipfile raise many kinds
         advice = ADVICE.get(suffix, "give text with as many fields in every row as there are names")
         raise DataError(
@@ -66,6 +63,14 @@ def read_table(path: Path, encoding: str | None = None) -> tuple[Table, tuple[st
 
 
 # --- Of other programs ----------------------------------------------------------------------
+
+
+def packages_wanted(error: ImportError) -> str:
+    """What to do where pandas, pyarrow or openpyxl are missing, in a sentence."""
+    return (
+        f"reading tables needs pandas, pyarrow and openpyxl ({first_sentence(error)}): "
+        "install them with pip install 'senn[tables]'."
+    )
 
 
 def _read_parquet(pandas: Any, path: Path) -> tuple[Any, list[str]]:

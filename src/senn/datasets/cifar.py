@@ -9,18 +9,18 @@ from senn.datasets.cifar_files import ARCHIVE, BATCHES, RECORD, SHAPE, WHERE, Pa
 from senn.datasets.dataset import Dataset, make_dataset
 from senn.datasets.features import Features
 from senn.datasets.images import image_names
-from senn.datasets.openml import fetched
+from senn.datasets.openml import official_parts
 from senn.datasets.options import Options
 from senn.datasets.splitting import first_rows
 from senn.datasets.targets import Targets
-from senn.readers import DataError, first_sentence
+from senn.readers import DataError
 
 CLASSES = (
     "airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck",
 )  # fmt: skip
 FOLDERS = ("cifar10", ".", "cifar-10-batches-bin", "package")  # of a place, where parts may be
 PICKLES = ("cifar-10-python.tar.gz", "cifar-10-batches-py", BATCHES[0])
-OPENML_NAME, FIRST_LABELS = "CIFAR_10", [[6, 9, 9, 4, 1], [3, 8, 8, 0, 6]]  # to train, to test
+OPENML_NAME, FIRST_LABELS = "CIFAR_10", {0: (6, 9, 9, 4, 1), 50_000: (3, 8, 8, 0, 6)}
 
 
 def cifar10_dataset(name: str, options: Options) -> Dataset:
@@ -74,19 +74,12 @@ def _within(place: Path) -> Path | None:
 
 def _fetch() -> Parts:
     """All of it from OpenML, whose pixels stand colour by colour."""
-    try:
-        rows, labels = fetched(OPENML_NAME)
-        if [labels[at : at + 5].tolist() for at in (0, 50_000)] != FIRST_LABELS:
-            raise ValueError("its copy is not in the official order")
-        images = rows.reshape(60_000, 3, 32, 32).transpose(0, 2, 3, 1)
-    except Exception as error:
-        raise DataError(
-            f"cifar10 is not on this machine and cannot be had from OpenML "
-            f"({first_sentence(error)}): put {WHERE} into a folder, and name that with --data-dir "
-            "or in the environment variable SENN_DATA."
-        ) from error
-    train, test = first_rows(50_000)
-    return [images[train], labels[train], images[test], labels[test]]
+    return official_parts(
+        "cifar10", OPENML_NAME, lambda rows: rows.reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1),
+        FIRST_LABELS, 50_000,
+        f"put {WHERE} into a folder, and name that with --data-dir or in the environment variable "
+        "SENN_DATA",
+    )  # fmt: skip
 
 
 def _check(parts: Parts, origin: str) -> None:

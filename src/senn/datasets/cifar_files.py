@@ -47,15 +47,19 @@ def _of_binary(place: Path, batches: Mapping[str, Callable[[], bytes]]) -> Parts
     images, labels = [], []
     for part in BATCHES:
         content = batches[part]()
-        if not content or len(content) % RECORD:
-            raise DataError(
-                f"{part}.bin in {str(place)!r} holds {len(content):,} bytes, no multiple of the "
-                f"{RECORD:,} of an image: fetch it again."
-            )
+        _check_size(place, part, len(content))
         records = np.frombuffer(content, np.uint8).reshape(-1, RECORD)
         labels.append(records[:, 0])
         images.append(records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     return _joined(images, labels)
+
+
+def _check_size(place: Path, part: str, size: int) -> None:
+    if not size or size % RECORD:
+        raise DataError(
+            f"{part}.bin in {str(place)!r} holds {size:,} bytes, no multiple of the {RECORD:,} of "
+            "an image: fetch it again."
+        )
 
 
 def _members(archive: Path) -> dict[str, bytes]:
@@ -67,7 +71,10 @@ def _members(archive: Path) -> dict[str, bytes]:
                 part = Path(member.name).name.removesuffix(".bin")
                 file = tar.extractfile(member) if part in BATCHES and member.isfile() else None
                 if file is not None and member.size <= MOST_BYTES:
+                    _check_size(archive, part, member.size)  # before it is in memory
                     found[part] = file.read()
+    except DataError:
+        raise
     except Exception as error:  # tarfile and gzip raise many kinds
         raise DataError(
             f"Cannot read {str(archive)!r} ({first_sentence(error)}): fetch the file again."

@@ -47,7 +47,7 @@ def folder_dataset(folder: Path, options: Options) -> Dataset:
 def read_images(
     folder: str | os.PathLike[str], image_shape: Sequence[int]
 ) -> tuple[np.ndarray, list[Path]]:
-    """The images of a folder as bytes [N, *image_shape], and their files, to predict with.
+    """The images of a folder as bytes [N, H, W] or [N, H, W, 3], and their files, to predict with.
 
     `image_shape` is (H, W), grey, or (H, W, 3), in colour: `Dataset.image_shape` of the folder
     that was learned from, which was read in the same way. Of a folder that is divided into parts

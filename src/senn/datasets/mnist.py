@@ -8,11 +8,11 @@ import numpy as np
 
 from senn.datasets.dataset import Dataset, make_dataset
 from senn.datasets.features import Features, pixel_names
-from senn.datasets.openml import fetched
+from senn.datasets.openml import official_parts
 from senn.datasets.options import Options
 from senn.datasets.splitting import first_rows
 from senn.datasets.targets import coded
-from senn.readers import DataError, first_sentence, read_idx
+from senn.readers import DataError, read_idx
 from senn.words import quoted
 
 _IDX_PARTS = (
@@ -101,16 +101,9 @@ def _check_idx_set(name: str, parts: Sequence[np.ndarray], origin: str) -> None:
 
 def _fetch_idx(name: str) -> list[np.ndarray]:
     """The four arrays from OpenML, through scikit-learn and its cache."""
-    try:
-        pixels, labels = fetched(_OPENML_NAMES[name])
-        images = pixels.reshape(-1, 28, 28)
-        if tuple(labels[:10].tolist()) != _FIRST_LABELS[name]:
-            raise ValueError("its copy is not in the official order")
-    except Exception as error:
-        raise DataError(
-            f"{name} is not on this machine and cannot be had from OpenML "
-            f"({first_sentence(error)}): give the folder of {_IDX_PARTS[0]}.gz and the other "
-            f"three files with --data-dir or in the environment variable SENN_DATA."
-        ) from error
-    train, test = first_rows(60_000)
-    return [images[train], labels[train], images[test], labels[test]]
+    return official_parts(
+        name, _OPENML_NAMES[name], lambda rows: rows.reshape(-1, 28, 28), {0: _FIRST_LABELS[name]},
+        60_000,
+        f"give the folder of {_IDX_PARTS[0]}.gz and the other three files with --data-dir or in "
+        "the environment variable SENN_DATA",
+    )  # fmt: skip

@@ -12,6 +12,7 @@ import numpy as np
 from senn.columns.table import Table
 from senn.readers import DataError, first_sentence
 from senn.standalone.numpy_columns import MISSING
+from senn.table_files import packages_wanted
 from senn.text_files import dialect_of
 from senn.words import columns_phrase, counted, quoted, short
 
@@ -86,10 +87,7 @@ def open_tables(path: Path, encoding: str | None = None) -> TableFiles:
     try:
         import pyarrow.dataset
     except ImportError as error:
-        raise DataError(
-            f"reading tables needs pandas, pyarrow and openpyxl ({first_sentence(error)}): "
-            f"install them with pip install 'senn[tables]'."
-        ) from error
+        raise DataError(packages_wanted(error)) from error
     files = files_in(path)
     kinds = {file.suffix.lower() for file in files}
     if len(kinds) != 1:

@@ -186,13 +186,11 @@ def _more(distinct: set[Any] | None, y: np.ndarray) -> set[Any] | None:
     if distinct is None or not len(y):
         return distinct
     more = distinct | set(y.tolist() if y.dtype.kind == "O" else np.unique(y).tolist())
-    return more if len(more) <= (MOST_CLASSES) else None
+    return more if len(more) <= MOST_CLASSES else None
 
 
 def _note_classes(added: _Added, distinct: set[Any] | None, table: Table, y: np.ndarray) -> None:
-    if distinct is None or len(distinct) > MOST_CLASSES:
-        return
-    for value in distinct:
+    for value in distinct or ():
         if ("class", value) not in added.rows:
             added.note(("class", value), y == value, table, y)
 
@@ -221,10 +219,11 @@ def _with_added(
 
 
 def _checksum(table: Table, start: int) -> int:
-    """Of all numbers, in their order."""
+    """Of all numbers and words, in their order."""
     for values in table.columns:
-        if values.dtype.kind != "O":
-            start = zlib.crc32(np.ascontiguousarray(values).data, start)
+        words = values.dtype.kind == "O"
+        said = "\0".join(map(str, values)).encode() if words else np.ascontiguousarray(values).data
+        start = zlib.crc32(said, start)
     return start
 
 

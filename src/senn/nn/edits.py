@@ -80,7 +80,7 @@ def write(
     def change(port: Port) -> Callable:
         def put(units: np.ndarray, at: tuple[slice, ...]) -> np.ndarray:
             new = np.array(units)
-            new[(*at, slots)] = _units(np.asarray(unit[port]), port)
+            new[(*at, slots)] = apart(np.asarray(unit[port]), port)
             return new
 
         return put
@@ -159,14 +159,15 @@ def _edit(tree: Tree, changes: Mapping[Port, Callable]) -> Tree:
         ports = at_leaf.get(path_of(path), ())
         new = leaf
         for port in ports:
-            units = _units(np.asarray(new), port)
+            units = apart(np.asarray(new), port)
             new = _leaf(changes[port](units, (slice(None),) * (port.axis + 1)), port)
         return leaf if new is leaf else to_device(new)
 
     return map_networks(lambda network: jax.tree_util.tree_map_with_path(edited, network), tree)
 
 
-def _units(array: np.ndarray, port: Port) -> np.ndarray:
+def apart(array: np.ndarray, port: Port) -> np.ndarray:
+    """A leaf with the port's axis as outer × units × inner."""
     shape, axis = array.shape, port.axis
     count = shape[axis] // (port.outer * port.inner)
     return array.reshape(*shape[:axis], port.outer, count, port.inner, *shape[axis + 1 :])

@@ -40,6 +40,7 @@ class Run:
 
     def __post_init__(self):  # noqa: D105
         self.score_metric = make_metric(self.policy.metric or self.metric, self.loss)
+        self.rule = self.optimizer.as_arguments(self.loss, self.now.train.scale.dtype)
         self.history = self.now.history
         self.start = time.monotonic() - self.now.seconds
         self.first_count = compilations().programs - self.history.n_compilations

@@ -24,11 +24,9 @@ def steps(run: Run, chunk: Chunk, state: TrainState, *, prepared: bool = False) 
     large = chunk.numbers >= LARGE_STEP
     large = large and not state.network.has_positions  # whose products are what takes the time
     compiled = train_large_chunk if large else train_chunk
-    dtype = state.scale.dtype
-    scales = rates(run, chunk.steps).astype(dtype)
-    rule = run.optimizer.as_arguments(run.loss, dtype)
+    scales = rates(run, chunk.steps).astype(state.scale.dtype)
     return (compiled.prepare if prepared else compiled)(
-        state, rule, run.loss, run.metric, chunk.data, chunk.rows, scales,
+        state, run.rule, run.loss, run.metric, chunk.data, chunk.rows, scales,
         np.int32(chunk.n),
     )  # fmt: skip
 

@@ -9,8 +9,8 @@ import numpy as np
 
 from senn import shapes
 from senn.compilation import QUICK, program
-from senn.nn.edits import resize, write
-from senn.nn.spaces import Space, leaf_at, slots, units
+from senn.nn.edits import apart, resize, write
+from senn.nn.spaces import Port, Space, leaf_at, slots, units
 from senn.readers import first_sentence
 
 EXAMPLES = 3
@@ -23,9 +23,11 @@ def refusals(network: Any, example: Any) -> dict[str, str]:
     They are tried together, and one by one if that fails.
     """
     free = [space for space in network.graph.spaces if not space.rigid]
+    if not free:
+        return {}
     x = _examples(example)
     wanted = np.asarray(_outputs(network, x))
-    if not free or not _refused(network, free, x, wanted):
+    if not _refused(network, free, x, wanted):
         return {}
     each = {space.name: _refused(network, [space], x, wanted) for space in free}
     said = {name: reason for name, reason in each.items() if reason}
@@ -84,14 +86,11 @@ def _tried(network: Any, x: Any, n: int) -> tuple[Any, Any]:
 
 
 def _silent(gradient: Any, space: Space, used: int) -> bool:
-    return not any(np.any(_units(gradient, port)[used:]) for port in space.ports)
+    def beyond(port: Port) -> np.ndarray:
+        units = apart(np.asarray(leaf_at(gradient, port.leaf)), port)
+        return np.moveaxis(units, port.axis + 1, 0)[used:]
 
-
-def _units(tree: Any, port: Any) -> np.ndarray:
-    """A leaf with the units of a port first."""
-    array = np.moveaxis(np.asarray(leaf_at(tree, port.leaf)), port.axis, 0)
-    apart = array.reshape(port.outer, -1, port.inner, *array.shape[1:])
-    return np.moveaxis(apart, 1, 0)
+    return not any(np.any(beyond(port)) for port in space.ports)
 
 
 def _with_units(network: Any, spaces: Sequence[Space], sizes: Sequence[int]) -> Any:

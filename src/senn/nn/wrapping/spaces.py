@@ -24,7 +24,6 @@ class Found(NamedTuple):
     atom: Atom
     writers: list[int]
     reads: list[Read]
-    rigid: str  # why it may not grow
 
 
 class Layout:
@@ -38,7 +37,7 @@ class Layout:
         self.found: dict[int, Found] = {}
         for number, atoms in enumerate(self.written):
             if len(atoms) == 1:
-                found = self.found.setdefault(id(atoms[0]), Found(atoms[0], [], [], ""))
+                found = self.found.setdefault(id(atoms[0]), Found(atoms[0], [], []))
                 found.writers.append(number)
         for number, use in enumerate(uses.maps):
             for read, atom in self.reads(number, use):
@@ -78,7 +77,7 @@ class Layout:
 
     def reason(self, found: Found) -> str:
         """Why an axis that is written may not grow; "" if nothing speaks against it."""
-        atom, writers, reads, _ = found
+        atom, writers, reads = found
         if len(writers) > 1:
             return "several maps write it: " + ", ".join(map(self.name, writers))
         others = [n for n, atoms in enumerate(self.written) if n not in writers

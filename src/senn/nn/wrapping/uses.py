@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
 from typing import Any, NamedTuple
 
 from senn.nn.wrapping.atoms import Axis, flat, fresh, many, mark, regrouped
@@ -137,7 +138,7 @@ class _Search:
         v = equation.inputs[0] if equation.inputs else None
         if equation.name in VIEWS and isinstance(v, Variable) and v in self.made_by:
             (output,) = equation.outputs
-            if _size(output) == _size(v) and self.readers[v] == 1:
+            if prod(output.shape) == prod(v.shape) and self.readers[v] == 1:
                 self.made_by[output] = self.made_by[v]
                 self._outputs(self.made_by[v], output)
 
@@ -187,7 +188,8 @@ class _Search:
         rows, columns = self._in_order(view, taken), self._in_order(view, free)
         if not free:
             self._refuse(equation, weight, "as a vector, so that what comes out is no unit")
-        whole = _size(equation.inputs[weight]) == _size(self.trace.arrays[view.leaf])
+        used, kept = equation.inputs[weight], self.trace.arrays[view.leaf]
+        whole = prod(used.shape) == prod(kept.shape)
         if rows is None or columns is None or not taken or not whole:
             self._refuse(equation, weight, "in a shape that mixes its inputs and outputs")
         assert rows is not None
@@ -252,10 +254,3 @@ class _Search:
         weight, bias = self.trace.arrays[use.leaf], self.trace.arrays[view.leaf]
         units = [id(a) for a in many(self.axes.flat(weight, use.columns))]
         return [id(a) for a in many(self.axes.flat(bias))] == units
-
-
-def _size(variable: Variable) -> int:
-    found = 1
-    for n in variable.shape:
-        found *= n
-    return found
