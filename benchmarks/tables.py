@@ -31,7 +31,7 @@ import harness
 import waiting
 
 PEERS = waiting.MAKE_TABLES.with_name("peers.jsonl")
-PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "again", "refit")
+PARTS = ("smoothing", "codes", "scaling", "prior", "policy", "again", "brief", "refit")
 OWN = {"senn": 1, "senn of 4": 4}  # networks
 RIVALS = ("skmlp", "hgb")  # fitted here, called as peers.jsonl calls them
 READ = ("realmlp", "catboost")
@@ -109,6 +109,8 @@ def fit_senn(
 
     if "again" in without:  # annealing under priors to choose from
         tables.PRIORS = ()
+    if "brief" in without:  # the annealing before that, of few rows
+        tables.FEW_ROWS = 0
     fits = []
     for file in files:
         name, classes, data = read(file, seed if inside else None)

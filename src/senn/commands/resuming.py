@@ -15,6 +15,7 @@ ANEW = (
     "run", "resume", "json", "quiet", "debug", "no_cache", "data_dir", "checkpoint_seconds",
     "tensorboard", "devices", "processes", "process", "coordinator",
 )  # fmt: skip
+AS_TUPLES = ("hidden_sizes", "channels", "drop", "categorical", "image_size")  # lists in JSON
 
 
 def resumed(arguments: argparse.Namespace, checkpoint: Any) -> argparse.Namespace:
@@ -27,13 +28,7 @@ def resumed(arguments: argparse.Namespace, checkpoint: Any) -> argparse.Namespac
     again.out, again.overwrite = arguments.resume, True
     again.stream = bool(kept.get("stream"))  # as it was decided then; runs of before had none
     again.data_dir = arguments.data_dir or again.data_dir
-    for name in (
-        "hidden_sizes",
-        "channels",
-        "drop",
-        "categorical",
-        "image_size",
-    ):  # which JSON has as lists
+    for name in AS_TUPLES:
         if getattr(again, name) is not None:
             setattr(again, name, tuple(getattr(again, name)))
     return again
