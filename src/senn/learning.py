@@ -304,7 +304,7 @@ def _in_slots(estimator: Any, x: np.ndarray) -> int:
     """Room for the inputs that more rows of the table would have: they share what is compiled."""
     if not tables.is_table(estimator):
         return 0
-    return most_inputs(x, _bins(estimator), tables.MOST_INPUTS)
+    return max(tables.ROOM, most_inputs(x, _bins(estimator), tables.MOST_INPUTS))
 
 
 def _network(
