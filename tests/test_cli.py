@@ -18,7 +18,7 @@ import senn
 import senn.learning
 import senn.persistence
 from command import refused, run
-from senn import cli, losses
+from senn import cli, losses, settings
 from senn.cli import main
 from senn.commands import COMMANDS, train, train_options
 from senn.learner import ClassLearner
@@ -210,13 +210,12 @@ def test_defaults_are_the_libraries(monkeypatch):
     assert set(train_options.OPTIMIZERS) == set(OPTIMIZERS)
     assert set(train_options.METRICS) == set(losses.METRICS)
     defaults = inspect.signature(senn.SENNClassifier.__init__).parameters
-    for option, names in (
-        ("activation", train_options.ACTIVATIONS),
-        ("optimizer", train_options.OPTIMIZERS),
-    ):
-        assert defaults[option].default == names[0]
+    assert defaults["optimizer"].default == train_options.OPTIMIZERS[0]
+    activation, size = (defaults[name].default for name in ("activation", "batch_size"))
+    assert settings.activation(activation) == train_options.ACTIVATIONS[0]
+    assert settings.activation(activation, images=True) == "silu"
+    assert (settings.batch_size(size), settings.batch_size(size, images=True)) == (512, 128)
     assert defaults["metric"].default is None
-    assert defaults["batch_size"].default == 512
     assert set(train_options.FIRST_SIZES) <= set(senn.datasets.NAMES)
 
 

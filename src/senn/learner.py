@@ -37,8 +37,8 @@ PARAMETERS = """Parameters
         mirrors half of them left to right, "shift" moves them by an eighth of height and width at
         most and "shift=2" by two pixels, "flip,shift" does both. A function gets images
         [N, H, W, C], as the network reads them, and a NumPy generator.
-    activation : {"rational", "relu", "silu", "gelu", "tanh"}, default="rational"
-        Activation of the hidden units.
+    activation : {"auto", "rational", "relu", "silu", "gelu", "tanh"}, default="auto"
+        Activation of the hidden units; "auto" is "rational", of convolutional networks "silu".
     max_units, max_layers, max_parameters, max_seconds : default=None
         Budgets: hidden units and layers in all, active parameters, and seconds of training.
         None is without limit; growth then ends when nothing more is worth adding.
@@ -58,8 +58,8 @@ PARAMETERS = """Parameters
         Networks that `fit` trains, each from a start and with rows kept apart of its own. They
         become one, whose outputs are the means of theirs. Budgets of size hold for each,
         `max_seconds` for all.
-    batch_size : int or "auto", default=512
-        Examples per step, fewer if there are fewer.
+    batch_size : int or "auto", default="auto"
+        Examples per step, fewer if there are fewer; "auto" is 512, of images 128.
     max_iter : int, default=None
         Most passes over the data; None leaves it to `n_iter_no_change`.
     n_iter_no_change : int, default=None
@@ -112,7 +112,7 @@ class Learner(TableInputs, Predictor, Persistent):
     network: str = "mlp"
     channels: Any = (8, 8, 8)
     augment: Any = None
-    activation: str = "rational"
+    activation: str = "auto"
     max_units: int | None = None
     max_layers: int | None = None
     max_parameters: int | None = None
@@ -122,7 +122,7 @@ class Learner(TableInputs, Predictor, Persistent):
     proposer: Any = None
     policy: Any = None
     n_estimators: int = 1
-    batch_size: Any = 512
+    batch_size: Any = "auto"
     max_iter: int | None = None
     n_iter_no_change: int | None = None
     tol: float = 1e-3

@@ -188,7 +188,7 @@ def _fit_one(
         "loss": loss, "metric": estimator.metric, "optimizer": rule, "seed": seed,
         "in_slots": _in_slots(estimator, x), "mesh": mesh_of(estimator.devices),
     }  # fmt: skip
-    kept, size = batch(held_out), settings.batch_size(estimator.batch_size)
+    kept, size = batch(held_out), imaging.batch_size_of(estimator)
     schedule = _schedule(estimator, bool(plan.rules) and len(train) <= tables.FEW_ROWS)
     source = None
     if stream is not None:
@@ -269,7 +269,7 @@ def learn(estimator: Any, rows: Rows, targets: np.ndarray, loss: AbstractLoss) -
         optimizer=optimizer,
         proposer=estimator.proposer,
         policy=_policy(estimator, Policy()),
-        batch_size=settings.batch_size(estimator.batch_size),
+        batch_size=imaging.batch_size_of(estimator),
         callbacks=[*settings.callbacks(estimator.callbacks), *_progress(estimator)],
         mesh=mesh_of(estimator.devices),
     )
@@ -314,13 +314,14 @@ def _network(
         return imaging.convnet(estimator, x.shape[1:], out_size, seed, policy)
     in_size = x.shape[1] if estimator._inputs is None else width_of(estimator._inputs)
     sizes = settings.hidden_sizes(estimator.hidden_sizes)
-    sizes = settings.within_budgets(sizes, policy, estimator.activation, in_size, out_size)
+    activation = settings.activation(estimator.activation)
+    sizes = settings.within_budgets(sizes, policy, activation, in_size, out_size)
     return MLP(
         in_size,
         out_size,
         sizes,
         key=key_of(seed),
-        activation=estimator.activation,
+        activation=activation,
         capacity=next_capacity(max(sizes, default=1), limit=policy.max_units),
     )
 
@@ -360,11 +361,13 @@ def _schedule(estimator: Any, anneals_again: bool) -> Schedule:
     schedule = Schedule(
         max_epochs=_float(estimator.max_iter),
         max_seconds=_seconds(estimator),
-        batch_size=settings.batch_size(estimator.batch_size),
+        batch_size=imaging.batch_size_of(estimator),
         tolerance=float(estimator.tol),
     )
     if estimator.optimizer == "natural_gradient":  # the paper keeps its rate, a low one
         return replace(schedule, anneal_epochs=None)
+    if imaging.of_images(estimator):
+        return replace(schedule, anneal_epochs=imaging.ANNEAL_EPOCHS)
     if anneals_again:
         return replace(schedule, anneal_epochs=0, anneal_steps=tables.FIRST_ANNEALED)
     return schedule

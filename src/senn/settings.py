@@ -7,7 +7,7 @@ from typing import Any
 
 from senn.plain import LEARNED
 
-BATCH_SIZE = 512  # "auto"
+BATCH_SIZE, IMAGES_A_STEP = 512, 128  # "auto"
 
 
 class SettingError(ValueError):
@@ -29,13 +29,20 @@ def hidden_sizes(given: Any) -> tuple[int, ...]:
     return tuple(int(n) for n in found)
 
 
-def batch_size(given: Any) -> int:
+def batch_size(given: Any, *, images: bool = False) -> int:
     """Examples per step; "auto", as scikit-learn has it, is our default."""
     if isinstance(given, str) and given == "auto":
-        return BATCH_SIZE
+        return IMAGES_A_STEP if images else BATCH_SIZE
     if not isinstance(given, Integral) or isinstance(given, bool) or int(given) < 1:
         raise ValueError(f'batch_size={given!r} must be a whole number above 0, or "auto".')
     return int(given)
+
+
+def activation(given: Any, *, images: bool = False) -> Any:
+    """Of the units; "auto" is what such networks learn best with."""
+    if isinstance(given, str) and given == "auto":
+        return "silu" if images else "rational"
+    return given
 
 
 def callbacks(given: Any) -> list[Any]:

@@ -95,13 +95,14 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=whole(0, 2**32 - 1), metavar="S", default=0, help="(default: 0)")
     add("--max-seconds", type=number(0.0), metavar="T", help="most seconds of training")
     add("--max-iter", type=whole(1), metavar="N", help="most passes over the data")
-    add("--batch-size", type=whole(1), metavar="B", help="examples per step (default: 512)")
+    add("--batch-size", type=whole(1), metavar="B",
+        help="examples per step (default: 512, images 128)")  # fmt: skip
     add("--n-estimators", type=whole(1), metavar="K", default=1,
         help="networks to train, which become one (default: 1)")  # fmt: skip
     add("--label-smoothing", type=number(0.0, 1.0, or_equal=True), metavar="E",
         help="share of each label spread over all (default: 0.1 for tables, else 0)")  # fmt: skip
     add("--activation", type=choice(ACTIVATIONS), choices=ACTIVATIONS, metavar="NAME",
-        help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]})")  # fmt: skip
+        help=f"{', '.join(ACTIVATIONS)} (default: {ACTIVATIONS[0]}, of images silu)")  # fmt: skip
     add("--optimizer", type=choice(OPTIMIZERS), choices=OPTIMIZERS, metavar="NAME",
         help=f"{', '.join(OPTIMIZERS)} (default: {OPTIMIZERS[0]})")  # fmt: skip
     add("--metric", type=choice(METRICS), choices=METRICS, metavar="NAME",
