@@ -28,7 +28,7 @@ ARMS = (USUAL, ("rational", *USUAL[1:]), ("gelu", *USUAL[1:]), ("silu", 512, USU
 
 def main() -> None:
     """Train, and print a line each."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data-dir", type=Path)
     parser.add_argument("--images", type=int, default=600 * 128, help="in all (default: 76,800)")
     given = parser.parse_args()
