@@ -19,10 +19,10 @@ from senn.curvature import loss_gradient
 from senn.factors import InputFactor
 from senn.growth import add
 from senn.losses import make_loss, make_metric, signs
-from senn.nn import MLP
+from senn.nn import MLP, ConvNet
 from senn.optimizers import KFAC, make_optimizer
 from senn.optimizers import kfac_factors as kfac
-from senn.optimizers.kfac import Factors
+from senn.optimizers.kfac import CLIPPED_AT_PLACES, Factors
 from senn.policy import Policy
 from senn.proposals import Proposal
 from senn.training import Schedule, fit, train_chunk
@@ -401,6 +401,30 @@ def test_the_clip_binds_exactly_at_its_bound(share, clipped):
     length = change @ dense.curvature(network) @ change
     assert length == pytest.approx(min(share, 1) * free, rel=1e-8)
     assert (length < free * (1 - 1e-7)) == clipped
+
+
+def test_maps_with_positions_are_clipped_at_a_share_of_it_by_the_rate_before_annealing():
+    network = ConvNet((4, 4), 2, (2,), key=jax.random.key(0), activation="silu")
+    draw, loss = np.random.default_rng(0), make_loss("softmax_cross_entropy")
+    batch = Batch.on_host(draw.normal(size=(N, 4, 4, 1)), np.arange(N) % 2, np.ones(N))
+    batch = jax.tree.map(jnp.asarray, batch)
+
+    def stepped(clip, scale=1.0):
+        rule = KFAC(kl_clip=clip).as_arguments(loss, np.float64)
+        state = rule.init(network)
+        new, _, info = take(
+            rule, network, state, loss, make_metric("fisher", loss), batch, jnp.asarray(scale)
+        )
+        moved = jax.tree.map(jnp.subtract, *(eqx.filter(n, eqx.is_inexact_array)
+                                             for n in (network, new)))  # fmt: skip
+        return np.concatenate([np.ravel(a) for a in jax.tree.leaves(moved)]), float(info.eta)
+
+    free, eta = stepped(1e9)
+    bound = KFAC().learning_rate ** 2 * eta / CLIPPED_AT_PLACES
+    for share, length in ((4.0, 1.0), (0.25, 0.5)):
+        for scale in (1.0, 0.5):
+            change, _ = stepped(share * bound, scale)
+            np.testing.assert_allclose(change, scale * length * free, rtol=1e-9, atol=1e-15)
 
 
 # --- what is kept, and for how long -----------------------------------------------------------

@@ -13,8 +13,8 @@ from senn.policy import Policy
 from senn.proposals import Random
 from senn.settings import SettingError
 
-# Looks are dear, and prices take positions for independent: on validation images of MNIST units
-# that left at a look were soon missed.
+# Looks are dear. What prices say of channels has not been compared with what losing them does, so
+# that none leaves unless the budget is used up, or validation images say so in the end.
 POLICY = Policy(depth=False, additions_at_once=8, every=100, prune=0.0, patience=4, plateau=4)
 ANNEAL_EPOCHS = 10  # a pass over images has many steps
 PROPOSER = Random(candidates=64)  # `Projection` took most of a run's time

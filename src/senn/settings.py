@@ -39,7 +39,7 @@ def batch_size(given: Any, *, images: bool = False) -> int:
 
 
 def activation(given: Any, *, images: bool = False) -> Any:
-    """Of the units; "auto" is what such networks learn best with."""
+    """Of the units; "auto" goes by the kind of network."""
     if isinstance(given, str) and given == "auto":
         return "silu" if images else "rational"
     return given

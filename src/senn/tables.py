@@ -14,8 +14,8 @@ ROBUST = "robust"
 BINS_OF_CLASSES, BINS_OF_NUMBERS = 8, 16  # intervals that a column is coded by
 ROWS_AN_INPUT = 6  # at least, with codes: with fewer rows codes learn their noise
 MOST_INPUTS = 512  # with codes: for more, K-FAC's factor of the inputs is no longer exact
-# Inputs that programs have room for at least: for half as many a step takes a tenth less, which is
-# less in all than a program of their own takes to compile.
+# Inputs that programs have room for at least: steps on half as many are little faster, and would be
+# a program of their own to wait for (docs/design/programs.md).
 ROOM = 128
 SMOOTHING = 0.1  # of labels
 # From the best network on, classes are annealed once more under each of these; kept rows choose.

@@ -33,7 +33,7 @@ Tree = TypeVar("Tree")
 NUMBERS = (
     "learning_rate", "damping", "momentum", "kl_clip", "prior", "tails", "noise", "decay"
 )  # fmt: skip
-CLIPPED_AT_PLACES = 0.3  # chosen on validation images of MNIST
+CLIPPED_AT_PLACES = 0.3  # of `kl_clip`; docs/design/positions.md has it beside others
 
 
 class Inverse(NamedTuple):
@@ -83,7 +83,7 @@ class KFAC(AbstractOptimizer):
     Of a network with maps that are applied at several positions, the factors come from some
     `examples` of every few steps (`every`), which cost little beside the step. Positions are taken
     for independent, which they are not, so that outputs change by more than is counted: the clip
-    is a third of `kl_clip` there, and goes by the rate as it is before annealing.
+    is 0.3 of `kl_clip` there, and goes by the rate as it is before annealing.
 
     The defaults were chosen on validation rows of MNIST and Fashion-MNIST (50 and 64 units), and
     on rows held out from the training rows of small tables.
