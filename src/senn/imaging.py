@@ -13,9 +13,13 @@ from senn.policy import Policy
 from senn.proposals import Random
 from senn.settings import SettingError
 
-# Looks are dear. What prices say of channels has not been compared with what losing them does, so
-# that none leaves unless the budget is used up, or validation images say so in the end.
-POLICY = Policy(depth=False, additions_at_once=8, every=100, prune=0.0, patience=4, plateau=4)
+# A channel gains next to nothing at birth, so that scores do not say where one is needed. None
+# leaves at looks, and none is swapped for another that is worth no more: validation images choose
+# the size in the end.
+POLICY = Policy(
+    depth=False, expect="price", alpha=0.01, additions_at_once=8, every=100, prune=0.0, swap=None,
+    trial=100, patience=4, plateau=4,
+)  # fmt: skip
 ANNEAL_EPOCHS = 10  # a pass over images has many steps
 PROPOSER = Random(candidates=64)  # `Projection` took most of a run's time
 

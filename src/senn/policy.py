@@ -9,6 +9,7 @@ import numpy as np
 from senn.actions import AbstractAction, Beside, Between, Widen
 from senn.nn.activation import Activation
 from senn.nn.tapped import AbstractTapped
+from senn.policy_checks import check_policy
 from senn.prices import Prices
 from senn.proposals import Proposal
 from senn.pruning import Going, everywhere
@@ -65,6 +66,10 @@ class Policy:
             the "small"est whose loss on the validation rows is within one standard error of the
             best (paired, by example), the "best", or that which has "grown". Without validation
             rows it is the latter.
+        expect: what a new unit is expected to be worth: what it is scored, as in the paper, or the
+            "price" of those that are there and had their `trial`, twice the median of what they
+            cost to lose, where that passes α. Such places are searched one by one, the most worth
+            for the work of a unit first, until one passes; then all others, by their scores.
         patience: considerations in a row after which growth ends if nothing passed α in any of
             them; what τ alone refuses may pass later, as η_c falls.
         plateau: evaluations in a row without a better loss after which growth ends: more units
@@ -100,6 +105,7 @@ class Policy:
     swap: float | None = 2.0
     swap_patience: int = 3
     prefer: Literal["small", "best", "grown"] = "small"
+    expect: Literal["score", "price"] = "score"
     patience: int = 8
     plateau: int = 10
     unit_scale: float | None = None
@@ -107,30 +113,7 @@ class Policy:
     damping: float = 0.1
 
     def __post_init__(self):  # noqa: D105
-        if not self.tau > 1:
-            raise ValueError(f"tau must be above 1; got {self.tau!r}.")
-        if self.layer_kind not in LAYERS:
-            raise ValueError(
-                f'layer_kind={self.layer_kind!r} is not known; choose "residual" or "identity".'
-            )
-        if self.prefer not in ("small", "best", "grown"):
-            raise ValueError(
-                f'prefer={self.prefer!r} is not known; choose "small", "best" or "grown".'
-            )
-        if not self.prune <= 1:
-            raise ValueError(
-                f"prune must be at most 1, or what leaves would be added again; got {self.prune!r}."
-            )
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, int | float) and not value >= _LEAST.get(field.name, 0):
-                raise ValueError(
-                    f"{field.name} must be at least {_LEAST.get(field.name, 0)}; got {value!r}."
-                )
-        for name in ("alpha", "damping", "unit_scale", "layer_cost"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0; got {value!r}.")
+        check_policy({field.name: getattr(self, field.name) for field in fields(self)})
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:  # noqa: ARG002
         """The settings by name: `policy__alpha` is one more parameter of an estimator."""
@@ -274,7 +257,9 @@ class Policy:
         return made, True
 
     def worth(self, proposal: Proposal) -> float:
-        """The cautious score of a proposal for what it costs."""
+        """What a proposal is expected to be worth, or its cautious score, for what it costs."""
+        if proposal.expected is not None:
+            return proposal.expected
         constant = self.layer_cost if proposal.action.inserts else None
         cost = proposal.units if constant is None else constant
         return (proposal.score - self.confidence * proposal.stderr) / cost
@@ -367,7 +352,8 @@ class Policy:
     def _verdict(self, proposal: Proposal) -> Verdict:
         """By the thresholds alone."""
         worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
-        gained = f"a unit gains {percent(worth, reach)} of what is left"
+        does = "gains" if proposal.expected is None else "there is worth"
+        gained = f"a unit {does} {percent(worth, reach)} of what is left"
         raised = f"raises η_c {times(worth, eta)}-fold"
         if not worth > 0:
             outcome = Outcome.NOISE
@@ -390,10 +376,3 @@ class Policy:
 
 
 LAYERS = {"residual": Beside, "identity": Between}  # by `layer_kind`
-_LEAST: dict[str, int] = dict.fromkeys(
-    (
-        "layer_units", "every", "backoff", "layer_every", "additions_at_once", "patience",
-        "plateau", "swap", "swap_patience",
-    ),
-    1,
-)  # fmt: skip

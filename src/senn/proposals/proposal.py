@@ -22,6 +22,7 @@ class Proposal:
     eta: float  # η_c of the reading maps together
     limit: float  # λ
     reach: float  # what α is relative to: λ, or for the Fisher metric twice the loss
+    expected: float | None = None  # what each is expected to score once trained, if that counts
 
     @property
     def units(self) -> int:

@@ -1,15 +1,19 @@
 """Growth within a run: when to look, what to add, and what it did."""
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from senn import growth
 from senn.batches import Batch, Chunk
 from senn.evaluation import evaluate
 from senn.evaluation import prepare as prepare_evaluation
+from senn.expectation import Expected, by_price
 from senn.growth import first_layer, propose_all
 from senn.history import Addition, Consideration
 from senn.policy import Decision, Verdict
 from senn.proposals import Proposal
 from senn.proposals.proposal import join
-from senn.pruning import among
+from senn.pruning import Going, among
 from senn.training.looking import look, output_factors
 from senn.training.phases import end_growth
 from senn.training.pruning import NONE_BEST, leaving, over_budget, remove, remove_empty
@@ -83,10 +87,11 @@ def decide(run: Run) -> Decision:
     proposals = []
     full = "there is more than they allow" if over_budget(run) else "they are used up"
     decision = Decision((), f"no place to add within the budgets: {full}", True, going)
-    for stage in run.policy.stages(actions(run), run.now.waits):
-        proposals += propose_all(
+    for stage, worth in stages(run, going, float(seen.fit.reach)):
+        found = propose_all(
             run.now.train.average, seen, run.proposer, run.policy, stage, run.draw_key()
         )
+        proposals += [[replace(p, expected=worth) for p in place] for place in found]
         decision = run.policy.decide(proposals, run.now.train.network, going)
         if decision.accepted:
             break
@@ -108,6 +113,15 @@ def decide(run: Run) -> Decision:
     if run.now.train.network.capacities != before.capacities:  # there will be other programs
         prepare(run)
     return decision
+
+
+def stages(run: Run, going: Going, reach: float) -> Iterator[Expected]:
+    """Where to search, one after another until something passes."""
+    for stage in run.policy.stages(actions(run), run.now.waits):
+        if run.policy.expect == "price":
+            yield from by_price(stage, going, run.policy.alpha * reach)
+        else:
+            yield Expected(tuple(stage), None)
 
 
 def add(run: Run, proposal: Proposal, reason: str, judged_on: Batch) -> None:
