@@ -79,11 +79,12 @@ def at_state(channels: tuple[int, ...], seed: int, train, apart, given) -> list[
     network = senn.nn.ConvNet(shape, classes, channels, key=key_of(seed), activation="silu")
     network = fit(network, train, apart, given.steps, seed)[0]
     loss = SoftmaxCrossEntropy()
-    looked = [
+    fitted, judged = (
         Batch.on_host(train[0][rows], train[1][rows], np.ones(LOOKED_AT, np.float32))
         for rows in (slice(LOOKED_AT), slice(LOOKED_AT, 2 * LOOKED_AT))
-    ]
-    seen = growth.look(network, loss, make_metric("fisher", loss), *looked, key_of(seed))
+    )
+    metric = make_metric("fisher", loss)
+    seen = growth.look(network, loss, metric, fitted, judged, key_of(seed))
     maps = [seen.fit.maps, seen.held_out.maps]
     going = everywhere(Prices.of(network, factors_of(network, maps)))
     without = fit(network, train, apart, given.more, seed, annealed=True)[1]
