@@ -57,6 +57,7 @@ seeds-quick: $(RUNTIME) ## the same for one seed of moons
 
 faults: $(RUNTIME) ## kill, starve and damage runs, resume them, and write docs/reliability.md
 	$(BIN)/python quality/faults.py
+	$(BIN)/python quality/process_faults.py
 
 BENCHMARKS := mnist unlimited overhead search optimizers scaling sizes tables export waiting conv devices \
   same_on_devices

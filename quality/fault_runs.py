@@ -2,15 +2,18 @@
 
 import contextlib
 import json
+import platform
 import random
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+REPORT = Path(__file__).parents[1] / "docs" / "reliability.md"
 # What a finished run leaves.
 FINISHED = {"model.senn", "history.jsonl", "predictions.npz", "config.json"}
 TIMES = {"seconds", "training_seconds", "growth_seconds", "compile_seconds", "n_compilations"}
@@ -69,14 +72,16 @@ class Run:
     case: Case
     folder: Path
 
-    def start(self, *, resume: bool = False, python: tuple[str, ...] = ("-m", "senn")):
-        """A process that begins the run or goes on with it."""
+    def start(
+        self, *more: str, resume: bool = False, python: tuple[str, ...] = ("-m", "senn")
+    ) -> subprocess.Popen:
+        """A process that begins the run or goes on with it, with more options perhaps."""
         what = ("--resume", str(self.folder))
         if not resume:
             iterations = str(self.lab.iterations)
             what = (*self.case.words, "--optimizer", self.case.optimizer, "--max-iter", iterations,
                     "--out", str(self.folder))  # fmt: skip
-        command = [sys.executable, *python, "train", *what, "--checkpoint-seconds", "0.01"]
+        command = [sys.executable, *python, "train", *what, "--checkpoint-seconds", "0.01", *more]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def end(self, process: subprocess.Popen, *codes: int) -> str:
@@ -185,3 +190,21 @@ def until(done: Callable[[], object]) -> None:
         if time.monotonic() > end:
             raise Lost("nothing happened for too long")
         time.sleep(0.001)
+
+
+# --- the report ---------------------------------------------------------------------------
+
+
+def write_table(text: str, name: str) -> None:
+    """Put a table where the report has it, between two comments."""
+    begin, end = f"<!-- {name} begins -->", f"<!-- {name} ends -->"
+    before, rest = REPORT.read_text("utf-8").split(begin)
+    REPORT.write_text(f"{before}{begin}\n{text}\n{end}{rest.split(end)[1]}", "utf-8")
+
+
+def measured_with() -> str:
+    """What a table was measured with."""
+    return (
+        f"Python {platform.python_version()}, jaxlib {version('jaxlib')}, "
+        f"{platform.system()} on {platform.machine()}."
+    )

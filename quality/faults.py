@@ -11,7 +11,6 @@ be bit for bit what the undisturbed run ended with.
 import argparse
 import contextlib
 import os
-import platform
 import random
 import signal
 import subprocess
@@ -20,13 +19,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from importlib.metadata import version
 from pathlib import Path
 
-from fault_runs import PATIENCE, Case, Lab, Lost, Run, until
+from fault_runs import PATIENCE, Case, Lab, Lost, Run, measured_with, until, write_table
 
-REPORT = Path(__file__).parents[1] / "docs" / "reliability.md"
-BEGIN, END = "<!-- the table begins -->", "<!-- the table ends -->"
 OPTIMIZERS = ("kfac", "natural-gradient", "adam")
 GROWN = ("moons", "--hidden-sizes", "2", "--alpha", "1e-4", "--max-units", "24", "--no-depth")
 SHRUNK = ("moons", "--hidden-sizes", "10", "--alpha", "1e-3", "--max-units", "24")
@@ -348,8 +344,7 @@ def table(rows: list[Row], lab: Lab) -> str:
             *map(line, [*rows, total]), "",
             f"`senn train {' '.join(GROWN)} --max-iter {lab.iterations}`, and with removals "
             f"`senn train {' '.join(SHRUNK)} --max-iter {lab.iterations}`, undisturbed: {runs}. "
-            f"Python {platform.python_version()}, jaxlib {version('jaxlib')}, "
-            f"{platform.system()} on {platform.machine()}.",
+            f"{measured_with()}",
         ]
     )  # fmt: skip
 
@@ -370,13 +365,6 @@ def undisturbed(lab: Lab, case: Case) -> str:
     return f"{case.name} {lab.steps(case)} steps, {', '.join(sizes)} units"
 
 
-def write_table(text: str) -> None:
-    """Put the table where the report has it."""
-    before, rest = REPORT.read_text("utf-8").split(BEGIN)
-    after = rest.split(END)[1]
-    REPORT.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}", "utf-8")
-
-
 def main() -> int:
     """Try the faults, print the table, write it; 1 if anything was lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -391,7 +379,7 @@ def main() -> int:
         check_removals(lab)
         for rows in try_all(lab, quick):
             if not quick:
-                write_table(table(rows, lab))
+                write_table(table(rows, lab), "the table")
     print(f"\n{table(rows, lab)}")
     return int(any(row.lost for row in rows))
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 import senn
+from senn.batches import Passes, PassSource
 from senn.checkpoints import read_checkpoint, write_checkpoint
 from senn.devices import mesh_of
 from senn.optimizers import make_optimizer
@@ -38,14 +39,22 @@ class Kept(senn.Callback):
             write_checkpoint(self.path, state)
 
 
-def trained(optimizer, policy, devices, **settings):
+def streamed() -> PassSource:
+    """The rows to train on, read anew in every pass."""
+    passes = Passes(
+        530, lambda _, start: iter([(X[start:530], Y[start:530])]), lambda x: x, TRAIN, ""
+    )
+    return PassSource(passes, 100, seed=0)
+
+
+def trained(optimizer, policy, devices, data=lambda: TRAIN, **settings):
     """The arrays of a network, what growth decided, and where the arrays lie."""
     network = senn.nn.MLP(5, 3, (3,), key=jax.random.key(0))
     schedule = Schedule(
         max_steps=24, batch_size=100, steps_per_call=6, anneal_epochs=None, stop_after=99
     )
     network, history = senn.fit(
-        network, TRAIN, validation=KEPT, optimizer=optimizer, policy=policy, schedule=schedule,
+        network, data(), validation=KEPT, optimizer=optimizer, policy=policy, schedule=schedule,
         mesh=mesh_of(devices), **settings,
     )  # fmt: skip
     decided = [
@@ -55,9 +64,10 @@ def trained(optimizer, policy, devices, **settings):
     return network, decided, history.evaluations[-1].validation_loss
 
 
-def compared(optimizer, policy, devices, **settings):
+def compared(optimizer, policy, devices, *data, **settings):
     """How far several devices are from one."""
-    return beside(trained(optimizer, policy, 1), trained(optimizer, policy, devices, **settings))
+    runs = [trained(optimizer, policy, n, *data, **settings) for n in (1, devices)]
+    return beside(*runs)
 
 
 def beside(one, other):
@@ -97,6 +107,7 @@ if __name__ == "__main__":
                 "natural_gradient": compared("natural_gradient", STAY, 8),
                 "adam": compared("adam", STAY, 8),
                 "three": compared("adam", STAY, 3),
+                "streamed": compared("adam", STAY, 8, streamed),
                 "resumed": resumed(),
                 "estimated": estimated(),
             }

@@ -43,7 +43,7 @@ def test_growth_on_eight_devices_is_that_on_one(found):
     np.testing.assert_allclose(*told["losses"], rtol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["natural_gradient", "adam", "three"])
+@pytest.mark.parametrize("name", ["natural_gradient", "adam", "three", "streamed"])
 def test_steps_on_several_devices_are_those_on_one(found, name):
     assert found[name]["far"] < 1e-8
     np.testing.assert_allclose(*found[name]["losses"], rtol=1e-9)

@@ -10,6 +10,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
 import pytest
 
 from command import refused
@@ -36,13 +39,22 @@ def start(tmp_path_factory):
     return start
 
 
-def two(start, *words):
-    """Two processes, of which the second is silent."""
+def two(start, *words, data=(None, None)):
+    """Two processes, of which the second is silent; of data of their own, perhaps."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         at = f"127.0.0.1:{free.getsockname()[1]}"
     return [
-        start(*words, "--processes", "2", "--process", str(i), "--coordinator", at)
+        start(
+            *filter(None, [data[i] and str(data[i])]),
+            *words,
+            "--processes",
+            "2",
+            "--process",
+            str(i),
+            "--coordinator",
+            at,
+        )
         for i in range(2)
     ]
 
@@ -97,6 +109,97 @@ def test_a_process_that_dies_ends_the_other_and_the_run_goes_on(start, alone, ki
     code, said, err = ended(start("--resume", out, "--json"))
     assert code == 0, err
     assert like(json.loads(said), alone)
+
+
+ROWS = ["--max-iter", "4", "--batch-size", "50", "--hidden-sizes", "2", "--no-depth", "--optimizer",
+        "adam", "--bins", "0", "--max-units", "2", "--json", "--quiet"]  # fmt: skip
+
+
+def table(path: Path, seed: int) -> Path:
+    """A file of 400 rows."""
+    x = np.random.default_rng(seed).normal(size=(400, 2))
+    path.parent.mkdir(exist_ok=True)
+    pa_csv.write_csv(pa.table({"a": x[:, 0], "b": x[:, 1], "y": x[:, 0] > x[:, 1]}), path)
+    return path
+
+
+@slow
+def test_two_processes_stream_the_rows_of_one(start):
+    paths = [table(start.folder / "tables" / f"{k}.csv", k) for k in range(2)]
+    words = [str(paths[0].parent), *ROWS]
+    first, other = map(ended, two(start, *words))
+    assert first[0] == 0, first[2]
+    assert other == (0, "", "")
+    alone = ended(start(*words))
+    assert json.loads(first[1])["test_score"] == json.loads(alone[1])["test_score"]
+
+
+@slow
+def test_a_process_that_cannot_go_on_keeps_nobody_waiting(start):
+    """Here because it has other rows; whatever the reason, it says so, and so do the others."""
+    paths = [table(start.folder / f"rows-{k}.csv", k) for k in range(2)]
+    begin = time.monotonic()
+    first, other = map(ended, two(start, *ROWS, data=paths))
+    assert time.monotonic() - begin < 60
+    assert other[0] == 2
+    assert other[2].startswith("senn: rows-1.csv: This process does not have the rows that process")
+    assert first[0] == 1
+    assert re.fullmatch(
+        r"senn: another of the 2 processes has ended, .*: start all of them anew, with as many or "
+        r"fewer\.\n", first[2],
+    ), first[2]  # fmt: skip
+
+
+def guarded(code: str, **given) -> subprocess.Popen:
+    """A process that goes on in a child, and does something there."""
+    guard = (
+        "import os, signal, sys, time\n"
+        "from senn.commands.guard import go_on_in_a_child\n"
+        "go_on_in_a_child(lambda words: ('lost.\\n', 2), lambda: 'go on')\n"
+    )
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([sys.executable, "-c", guard + code], **pipes, **given)
+
+
+@pytest.mark.parametrize(
+    ("code", "ends"),
+    [
+        ("print('own', file=sys.stderr); os.write(2, b'other'); sys.exit(3)", (3, "ownother")),
+        ("os.write(2, b'the distributed service'); os.abort()", (2, "lost.")),
+        ("os.write(2, b'the distributed service'); sys.exit(4)", (4, "")),
+        ("os.kill(os.getpid(), 9)", (137, "senn: this process was ended by SIGKILL: go on.")),
+    ],
+)
+def test_what_becomes_of_a_process_is_told(code, ends):
+    code, _, err = ended(guarded(code))
+    assert (code, err.replace("\n", "")) == ends
+
+
+def test_a_guarded_process_hears_one_signal_once_and_ends_with_its_guard():
+    waits = (
+        "signal.signal(signal.SIGINT, lambda *_: print('heard', flush=True))\n"
+        "print('here', flush=True)\n"
+        "while True: time.sleep(0.05)"
+    )
+    process = guarded(waits, start_new_session=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "here\n"
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does
+    assert process.stdout.readline() == "heard\n"
+    process.kill()
+    assert process.stdout.read() == ""  # until the child has ended, too
+    process.communicate()
+
+
+def test_processes_that_do_not_come_are_told_of(start):
+    code = "from senn import cli, processes; processes.ARRIVAL = 1; raise SystemExit(cli.main())"
+    alone = "--processes", "2", "--process", "0", "--coordinator", "127.0.0.1:0"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", "moons", *alone],
+        capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert re.fullmatch(r"senn: process 0 of 2 did not find the others at .*\.\n", done.stderr)
 
 
 def checkpoint(folder: Path, process: subprocess.Popen) -> None:

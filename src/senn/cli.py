@@ -10,27 +10,16 @@ and mistakes in arguments are answered at once.
 
 import argparse
 import difflib
-import os
 import re
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from senn import __version__
 from senn.commands import COMMANDS
 from senn.commands.completion import PrintCompletion
-from senn.commands.console import ReaderGoneError, to_nowhere
-from senn.commands.errors import (
-    DONE,
-    INTERRUPTED,
-    UNEXPECTED,
-    UNREAD,
-    WRONG,
-    NotSavedError,
-    UsageError,
-)
-from senn.stopping import LeftAtOnceError
+from senn.commands.errors import DONE, UsageError
+from senn.commands.explaining import explain
 
 DESCRIPTION = "Train neural networks whose size nobody had to choose: they grow while they train."
 EXAMPLES = """\
@@ -48,14 +37,13 @@ examples:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; `argv` is without the program's name."""
     words = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in words or os.environ.get("SENN_TRACEBACK", "0") not in ("", "0")
     try:
         arguments = build_parser().parse_args(_attach_values(words))
         return arguments.run(arguments)
     except SystemExit as error:  # argparse, after --help and --version
         return error.code if isinstance(error.code, int) else DONE
     except BaseException as error:
-        return _explain(error, debug)
+        return explain(error, "--debug" in words)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -111,28 +99,3 @@ def _attach_values(words: Sequence[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
-
-
-def _explain(error: BaseException, debug: bool) -> int:
-    """Say what went wrong in one sentence on standard error; the exit code."""
-    if isinstance(error, BrokenPipeError | ReaderGoneError):
-        to_nowhere(sys.stdout)
-        return UNREAD
-    if isinstance(error, UsageError):
-        code, sentence = WRONG, str(error)
-    elif isinstance(error, NotSavedError):
-        code, sentence = UNEXPECTED, str(error)
-    elif isinstance(error, LeftAtOnceError):
-        code, sentence = INTERRUPTED, "left at once; what a last checkpoint holds is kept."
-    elif isinstance(error, KeyboardInterrupt):
-        sentence = str(error) or "interrupted, with nothing to report or to save yet."
-        code = INTERRUPTED
-    elif debug:
-        traceback.print_exception(error)
-        return UNEXPECTED
-    else:
-        told = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-        how = "run it again with --debug, or with SENN_TRACEBACK=1, for the traceback"
-        code, sentence = UNEXPECTED, f"something unexpected happened ({told}): {how}."
-    print(f"senn: {sentence}", file=sys.stderr)
-    return code

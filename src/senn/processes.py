@@ -18,7 +18,8 @@ import numpy as np
 
 MESSAGE = 512  # bytes
 HEARTBEAT = 20  # seconds without a sign of life, after which a process counts as dead
-ARRIVAL = 120  # seconds within which all are to be there
+ARRIVAL = 50  # seconds within which all are to be there
+OF_CONNECTIONS = "Gloo", "NCCL", "UNAVAILABLE", "DEADLINE_EXCEEDED"  # in JAX's words
 
 _apart: list[bool] = []  # true once this process goes its own way, to its end
 
@@ -38,13 +39,19 @@ def join(coordinator: str, processes: int, process: int) -> None:
             heartbeat_timeout_seconds=HEARTBEAT, initialization_timeout=ARRIVAL,
         )  # fmt: skip
     except Exception as error:
-        raise JoiningError(
-            f"process {process} of {processes} did not find the others at {coordinator} within "
-            f"{ARRIVAL} seconds ({str(error).splitlines()[0]}): start all of them, each with a "
-            "number of its own from 0, and with the address of the first."
-        ) from error
+        reason = str(error).splitlines()[0]
+        raise JoiningError(not_found(process, processes, coordinator, reason)) from error
     with _silenced():
         told(process)  # so that they are connected
+
+
+def not_found(process: int, processes: int, coordinator: str, reason: str) -> str:
+    """A sentence for a process that does not find the others."""
+    return (
+        f"process {process} of {processes} did not find the others at {coordinator} within "
+        f"{ARRIVAL} seconds ({reason}): start all of them, each with a number of its own from 0, "
+        "and with the address of the first."
+    )
 
 
 @contextmanager
@@ -88,6 +95,13 @@ def part() -> None:
         _apart.append(True)
 
 
+def disband() -> None:
+    """The end of all that processes do together: none waits for what another does alone."""
+    if count() > 1:
+        part()
+        jax.distributed.shutdown()
+
+
 def gathered(array: Any) -> np.ndarray:
     """An array on the host, of whose rows this process may hold a part."""
     if count() == 1 or not isinstance(array, jax.Array) or array.is_fully_replicated:
@@ -95,6 +109,16 @@ def gathered(array: Any) -> np.ndarray:
     from jax.experimental import multihost_utils
 
     return np.asarray(multihost_utils.process_allgather(array, tiled=True))
+
+
+def have_joined() -> bool:
+    """Whether this process still is one of several."""
+    return jax.distributed.is_initialized()
+
+
+def comes_of_others(error: BaseException) -> bool:
+    """Whether it is of a connection to another process, by JAX's words: its types are several."""
+    return isinstance(error, Exception) and any(word in str(error) for word in OF_CONNECTIONS)
 
 
 def leave(code: int) -> None:

@@ -48,7 +48,7 @@ class PassSource:
         self._passes, self._seed, self.rows = passes, seed, passes.rows
         self.targets = passes.sample[1]
         self._batch_size = min(batch_size, passes.rows)
-        self._slots = devices.alike(min(batch_size, shapes.rows(passes.rows)))
+        self._room = min(batch_size, shapes.rows(passes.rows))  # for rows of a batch, at least
         self.steps_per_epoch = passes.rows // self._batch_size
         row = passes.sample[0][:1]
         self._width = passes.prepare(row).shape[1]
@@ -91,7 +91,8 @@ class PassSource:
 
     def chunk(self, steps: int, at_most: int) -> Chunk:
         """The next batches, up to `at_most` of them, for a call of `steps` or fewer."""
-        n, size, slots = min(steps, at_most), self._batch_size, self._slots
+        # How many devices there are is known now, not when this was made.
+        n, size, slots = min(steps, at_most), self._batch_size, devices.alike(self._room)
         x, y = _joined([self._next() for _ in range(n)])
         block = with_blanks(self._batch(x, y), slots * steps, self.room)
         block.weight[:] *= slots / size  # pyright: ignore[reportIndexIssue]

@@ -1,18 +1,18 @@
 """`--devices` and `--processes`: what shares the rows of a run."""
 
 import argparse
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 from senn.commands.arguments import whole
-from senn.commands.errors import UNEXPECTED, UsageError
+from senn.commands.errors import UNEXPECTED, WRONG, UsageError
+from senn.commands.explaining import explain
+from senn.commands.guard import go_on_in_a_child
 
-PR_SET_PDEATHSIG = 1  # of Linux
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 TOGETHER = ("processes", "process", "coordinator")
 
 
@@ -73,8 +73,8 @@ def _check_processes(arguments: argparse.Namespace) -> None:
 def _join(arguments: argparse.Namespace) -> None:
     if arguments.processes == 1:
         return
-    if arguments.process > 0 and hasattr(os, "fork"):
-        _go_on_in_a_child(arguments)
+    if hasattr(os, "fork"):
+        go_on_in_a_child(partial(_lost, arguments), partial(_go_on, arguments))
     from senn.processes import JoiningError, join
 
     try:
@@ -83,51 +83,42 @@ def _join(arguments: argparse.Namespace) -> None:
         raise UsageError(str(error)) from error
 
 
-def _go_on_in_a_child(arguments: argparse.Namespace) -> None:
-    """Return in a child alone: this process tells what becomes of it.
+def _lost(arguments: argparse.Namespace, words: str) -> tuple[str, int]:
+    """A sentence for JAX's words, and an exit code."""
+    from senn.processes import not_found
 
-    Where process 0 has died JAX aborts all others, and leaves them no time for a word.
-    """
-    read, write = os.pipe()
-    sys.stdout.flush()
-    parent, child = os.getpid(), os.fork()
-    if not child:
-        os.dup2(write, 2)
-        _end_with(parent)
-        return
-    os.close(write)
-    for number in SIGNALS:
-        signal.signal(number, lambda number, _: os.kill(child, number))
-    with os.fdopen(read, errors="replace") as said:
-        words = said.read()  # until its end; but for errors it is silent
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    if code == -signal.SIGABRT:
-        words, code = _told_of_the_end(arguments, "process 0 is gone"), UNEXPECTED
-    sys.stderr.write(words)
-    sys.stderr.flush()
-    os._exit(code if code >= 0 else 128 - code)
-
-
-def _end_with(parent: int) -> None:
-    """Let Linux end this process when its parent is killed."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(UNEXPECTED)
+    if "RegisterTask" in words:  # of the others, at the beginning
+        place = arguments.process, arguments.processes, arguments.coordinator
+        return f"senn: {not_found(*place, 'they did not come')}\n", WRONG
+    return _told_of_the_end(arguments, "it shows no sign of life"), UNEXPECTED
 
 
 def _told_of_the_end(arguments: argparse.Namespace, reason: str) -> str:
-    folder = arguments.out or arguments.resume or getattr(arguments, "folder", None)
-    go_on = f"senn train --resume {folder} goes on" if folder else "start all of them anew"
     return (
         f"senn: another of the {arguments.processes} processes has ended, so this one does, too "
-        f"({reason}): {go_on}, with as many or fewer.\n"
+        f"({reason}): {_go_on(arguments)}, with as many or fewer.\n"
     )
+
+
+def _go_on(arguments: argparse.Namespace) -> str:
+    """The way to go on: from a checkpoint, but where this process knows that there is none."""
+    folder = arguments.out or arguments.resume or getattr(arguments, "folder", None)
+    none = folder is None or not any(Path(folder).glob("checkpoint-*.senn"))
+    seen = folder is None or writes(arguments) or Path(folder).is_dir()
+    return "start all of them anew" if none and seen else f"senn train --resume {folder} goes on"
 
 
 def writes(arguments: argparse.Namespace) -> bool:
     """Whether this process is the one that writes and tells, as the first does."""
     return not arguments.process
+
+
+def disband(arguments: argparse.Namespace) -> None:
+    """Let the other processes end, once all have trained: what is left is the first's."""
+    if (arguments.processes or 1) > 1:
+        from senn.processes import disband
+
+        disband()
 
 
 def as_told(arguments: argparse.Namespace) -> argparse.Namespace:
@@ -140,18 +131,20 @@ def as_told(arguments: argparse.Namespace) -> argparse.Namespace:
 
 @contextmanager
 def together(arguments: argparse.Namespace) -> Iterator[None]:
-    """End with a sentence when another process has ended."""
-    if (arguments.processes or 1) == 1:
-        yield
-        return
+    """End at once, with a sentence, where this process or another one cannot go on.
+
+    On the usual way out a process waits for the others, who may wait for it, or be dead.
+    """
     try:
         yield
-    except Exception as error:
-        from jax.errors import JaxRuntimeError
-
-        from senn.processes import leave
-
-        if not isinstance(error, JaxRuntimeError):
+    except BaseException as error:
+        if (arguments.processes or 1) == 1 or "jax" not in sys.modules:
             raise
-        sys.stderr.write(_told_of_the_end(arguments, str(error).splitlines()[0][:120]))
-        leave(UNEXPECTED)
+        from senn.processes import comes_of_others, have_joined, leave
+
+        if not have_joined():
+            raise
+        if comes_of_others(error):
+            sys.stderr.write(_told_of_the_end(arguments, str(error).splitlines()[0][:120]))
+            leave(UNEXPECTED)
+        leave(explain(error, arguments.debug))

@@ -68,7 +68,6 @@ def _check(arguments: argparse.Namespace) -> None:
         "--n-estimators": arguments.n_estimators > 1,
         "--network conv": arguments.network == "conv",
         "--image-size": arguments.image_size is not None,
-        "--processes": (arguments.processes or 1) > 1,
     }
     for option, given in wrong.items():
         if given:

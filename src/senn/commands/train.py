@@ -109,6 +109,7 @@ def _train(arguments: argparse.Namespace, checkpoint: Any = None) -> int:
         with stop.listening():  # what was learned is saved, whenever the signal comes
             unseen = [] if arguments.quiet else [ColumnsTold(estimator, console)]
             seconds = fitted(estimator, data, checkpoint, [*unseen, *filter(None, [writer]), stop])
+            devices.disband(arguments)
             if not devices.writes(arguments):
                 return DONE
             return save(arguments, data, estimator, seconds, console)

@@ -39,7 +39,9 @@ from senn.nn.edits import from_the_start
 from senn.nn.tapped import AbstractLayered, AbstractTapped
 from senn.optimizers import AbstractOptimizer, make_optimizer
 from senn.policy import Policy
+from senn.processes import told
 from senn.proposals import AbstractProposer, Projection
+from senn.readers import DataError
 from senn.training.loop import run_through
 from senn.training.run import Run
 from senn.training.schedule import Schedule
@@ -226,6 +228,11 @@ def _begin(
 ) -> None:
     """Stand where the state says in the data, if they are those that it says."""
     found = source.fingerprint(*([] if held_out is None else [held_out]))
+    if told(found) != found:
+        raise DataError(
+            "This process does not have the rows that process 0 has: give all of them the same "
+            "data, in the same order."
+        )
     if state.fingerprint not in (None, found):
         raise ResumeError(
             "The data are not those of the run to be resumed: give the same rows in the same "
