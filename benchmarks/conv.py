@@ -1,8 +1,7 @@
 """Growing a convolutional network, and one of the size that it grew to from the start.
 
-`senn train mnist --network conv --max-parameters 10000 --threads 2` as a fresh process with an
-empty compilation cache, and then the channels that it grew to as `--channels ... --no-width`, seed
-by seed in turn. Seconds are those of the whole process. The quick form uses the digits that come
+`senn train mnist --network conv --max-parameters 10000` as a fresh process with an empty compilation
+cache, and then the channels that it grew to as `--channels ... --no-width`, seed by seed in turn. Seconds are those of the whole process. The quick form uses the digits that come
 with scikit-learn. Nothing is chosen on test images.
 """
 
@@ -20,7 +19,7 @@ MOST_PARAMETERS, MOST_SECONDS = 10_000, 600
 def main() -> None:
     """Run, print and write."""
     given = harness.arguments(__doc__, extra=add_options)
-    report = harness.Report("conv", given, seconds="whole process, by two XLA threads")
+    report = harness.Report("conv", given, seconds="whole process")
     quick = ("--max-iter", "10", "--channels", "4,4", "--max-parameters", "1000")
     full = (
         "--max-parameters", str(MOST_PARAMETERS), "--max-seconds", str(given.seconds),
@@ -33,6 +32,7 @@ def add_options(parser) -> None:
     """Options of this benchmark alone."""
     parser.add_argument("--seconds", type=float, default=MOST_SECONDS,
                         help=f"of training at most (default: {MOST_SECONDS})")  # fmt: skip
+    parser.add_argument("--threads", default="2", help="of XLA (default: 2)")
 
 
 def compare(given, data: str, words: tuple[str, ...]) -> dict:
@@ -59,7 +59,7 @@ def compare(given, data: str, words: tuple[str, ...]) -> dict:
 def senn_run(given, data: str, seed: int, words: tuple[str, ...]) -> dict:
     """One `senn train` as a fresh process."""
     where = ["--data-dir", given.data_dir] if given.data_dir and data == "mnist" else []
-    command = [harness.SENN, "train", data, "--network", "conv", "--threads", "2", *where, *words,
+    command = [harness.SENN, "train", data, "--network", "conv", "--threads", given.threads, *where, *words,
                "--seed", str(seed), "--json", "--quiet"]  # fmt: skip
     with harness.empty_cache() as cache:
         done = harness.run_process(command, cache)

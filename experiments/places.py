@@ -46,9 +46,9 @@ def main() -> None:
     add = parser.add_argument
     add("--data", choices=STATES, default="mnist")
     add("--data-dir", type=Path)
-    add("--repeats", type=int, default=5)
-    add("--steps", type=int, default=400, help="before (default: 400)")
-    add("--more", type=int, default=600, help="after (default: 600)")
+    add("--repeats", type=int, default=3)
+    add("--steps", type=int, default=300, help="before (default: 300)")
+    add("--more", type=int, default=400, help="after (default: 400)")
     add("--out", type=Path, help="a file of JSON for the lines")
     given = parser.parse_args()
     data = datasets.load(given.data, data_dir=given.data_dir)

@@ -17,7 +17,7 @@ from senn.settings import SettingError
 # leaves at looks, and none is swapped for another that is worth no more: validation images choose
 # the size in the end.
 POLICY = Policy(
-    depth=False, expect="price", alpha=0.01, additions_at_once=8, every=100, prune=0.0, swap=None,
+    depth=False, expect="price", alpha=0.002, additions_at_once=8, every=100, prune=0.0, swap=None,
     trial=100, patience=4, plateau=4,
 )  # fmt: skip
 ANNEAL_EPOCHS = 10  # a pass over images has many steps
