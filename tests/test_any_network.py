@@ -202,9 +202,11 @@ def test_files_hold_a_network(name, runs, tmp_path):
 
 def test_a_file_of_a_network_of_ones_own_says_so(runs, tmp_path):
     write_model(tmp_path / "model", runs("towers", "adam")[0], {}, {})
-    with pytest.raises(ModelFileError, match="it is of a Towers, which senn"):
+    with pytest.raises(ModelFileError, match=r"of the type Towers, whose .* like=network"):
         read_model(tmp_path / "model")
-    with pytest.raises(ModelFileError, match="does not hold a network like the one given"):
+    with pytest.raises(ModelFileError, match="of the type Towers"):
+        senn.load(tmp_path / "model")
+    with pytest.raises(ModelFileError, match=r"like the one given: it has \d spaces of units, not"):
         read_model(tmp_path / "model", _Narrow((2, 3, 1, 1, 1, 2), 1))
 
 

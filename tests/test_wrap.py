@@ -11,6 +11,7 @@ import pytest
 
 import senn
 from senn.datasets import load
+from senn.models import ModelFileError, read_model, write_model
 from senn.nn import MLP
 from senn.nn.spaces import births, leaf_at
 from senn.nn.wrapping import WrapError
@@ -414,3 +415,25 @@ def test_dropout_can_be_switched_off():
     layers = nn.Linear(3, 4, key=next(key)), nn.Dropout(), nn.Linear(4, 2, key=next(key))
     network = senn.wrap(nn.inference_mode(nn.Sequential(layers)), jnp.zeros(3))
     assert table(network)["layers.0"] == "yes"
+
+
+# --- files ------------------------------------------------------------------------------------
+
+
+def test_a_file_is_read_into_a_module_like_its_own_or_refused(tmp_path):
+    def module(**settings):
+        return senn.wrap(nn.MLP(3, 2, 4, 2, key=KEY, **settings), jnp.zeros(3))
+
+    file, network = tmp_path / "model", module()
+    write_model(file, network, {"whose": "mine"}, {"mean": np.zeros(2)})
+    read, header, arrays = read_model(file, like=module())
+    x = RNG.normal(size=(5, 3))
+    np.testing.assert_array_equal(outputs(read, x), outputs(network, x))
+    assert (header["whose"], list(arrays)) == ("mine", ["mean"])
+    with pytest.raises(ModelFileError, match=r"has 'module.layers.2.bias', which that has not"):
+        read_model(file, like=module(use_final_bias=False))
+    write_model(file, module(use_final_bias=False), {}, {})
+    with pytest.raises(ModelFileError, match=r"it has no module.layers.2.bias"):
+        read_model(file, like=module())
+    with pytest.raises(ModelFileError, match=r"of the type Wrapped, whose file has arrays and no"):
+        senn.load(file)

@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from senn.arrays import path_of, to_device
+from senn.model_file import is_owned
 from senn.nn.edits import erase, resize
 from senn.nn.spaces import slots
 from senn.nn.stored import blank_convnet, perceptron
 from senn.nn.tapped import AbstractTapped
+from senn.words import quoted
 
 
 def arrays_of(tree: Any) -> dict[str, np.ndarray]:
@@ -30,7 +32,10 @@ def filled(at: str, tree: Any, arrays: dict[str, np.ndarray]) -> Any:
     def stored(path: Any, leaf: Any) -> Any:
         if not eqx.is_array_like(leaf):
             return leaf
-        array = arrays[".".join(part for part in (at, path_of(path)) if part)]
+        name = ".".join(part for part in (at, path_of(path)) if part)
+        if name not in arrays:
+            raise ValueError(f"it has no {path_of(path)}")
+        array = arrays[name]
         if _is_key(leaf):
             return jax.random.wrap_key_data(to_device(array), impl=jax.random.key_impl(leaf))
         if array.shape != np.shape(leaf):
@@ -75,7 +80,13 @@ def network_at(
     elif like is None:
         raise ValueError(f"it is of a {shape['type']}, so give a network of that type, as like=")
     else:
-        network = like
+        network, wanted = like, len(like.graph.spaces)
+        if wanted != len(shape["slots"]):
+            raise ValueError(f"it has {len(shape['slots'])} spaces of units, not {wanted}")
         for space, room in zip(like.graph.spaces, shape["slots"], strict=True):
             network = resize(erase(network, space, slice(None)), space, room)
+        own = {start + name for name in arrays_of(network)}
+        more = [n for n in arrays if n.startswith(start) and n not in own and not is_owned(n)]
+        if more:
+            raise ValueError(f"it has {quoted(more)}, which that has not")
     return filled(at, network, arrays)

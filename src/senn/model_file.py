@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from senn.files import FileError, Format, read_file, write_file
-from senn.plain import PlainNetwork, stored_network
+from senn.plain import OtherKindError, PlainNetwork, stored_network
 from senn.readers import first_sentence
 
 
@@ -36,6 +36,8 @@ def read_model(
     header, tensors = read_file(path, MODEL_FORMAT)
     try:
         network = stored_network(header, tensors)
+    except OtherKindError as error:
+        raise ModelFileError(f"{os.fspath(path)!r} {error}.") from error
     except (KeyError, ValueError, TypeError) as error:
         raise ModelFileError(
             f"{os.fspath(path)!r} is damaged: its arrays do not fit its header "
@@ -51,4 +53,9 @@ def owned(arrays: dict[str, Any]) -> dict[str, Any]:
 
 def owner_of(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Those of a file that are its owner's."""
-    return {k.removeprefix("extra."): v for k, v in tensors.items() if k.startswith("extra.")}
+    return {k.removeprefix("extra."): v for k, v in tensors.items() if is_owned(k)}
+
+
+def is_owned(name: str) -> bool:
+    """Whether the array of that name is the owner's, and not the network's."""
+    return name.startswith("extra.")

@@ -108,14 +108,20 @@ def source_nodes(residual: Sequence[bool]) -> tuple[tuple[int, ...], ...]:
     return (*sources, nodes)
 
 
+class OtherKindError(ValueError):
+    """What a file holds is whole, but no network of ours."""
+
+
 def stored_network(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> PlainNetwork:
     """The network that a file's header and arrays describe.
 
-    A `KeyError`, `TypeError` or `ValueError` if they do not fit together.
+    A `KeyError`, `TypeError` or `ValueError` if they do not fit together; an `OtherKindError` if
+    the network is of another kind.
     """
     if "activation" not in header and "slots" in header:
-        raise ValueError(
-            f"it is of a {header['type']}, which senn.models.read_model reads into one like it"
+        raise OtherKindError(
+            f"holds a network of the type {header['type']}, whose file has arrays and no code: "
+            "read it by senn.models.read_model(path, like=network), given one like it of any sizes"
         )
     if header["activation"] not in tuple(LEARNED):
         raise ValueError(
