@@ -38,6 +38,7 @@ from senn.checkpoints import FORMAT, CheckpointError, read_checkpoint
 from senn.columns import Table, learn
 from senn.datasets import DataError, image_files, read_idx
 from senn.datasets.cifar_files import ARCHIVE, BATCHES, RECORD
+from senn.datasets.parquet_blocks import parquet_blocks
 from senn.files import HEADER, read_file, write_file
 from senn.history import Addition, Consideration, Evaluation, Recovery
 from senn.models import MODEL_FORMAT, ModelFileError, write_model
@@ -135,6 +136,14 @@ def _use_table(path: Path) -> None:
         assert np.isfinite(columns.encode(data.x)).all()
     for chunk in open_rows(str(path), data.feature_names).chunks():
         assert len(chunk.cells)
+
+
+def _use_parquet(path: Path) -> None:
+    """Likewise, once it was read a block at a time, as `senn predict` does, or refused so."""
+    with contextlib.suppress(DataError):
+        for table in parquet_blocks([path]).blocks():
+            assert len(table)
+    _use_table(path)
 
 
 def _arrays(labels: bool, test: bool) -> dict[str, np.ndarray]:
@@ -331,7 +340,7 @@ TARGETS = {
         Target("feather", "t.feather", _feather, (damage,), _use_table, DataError),
         Target("npy", "t.npy", _npy, _mostly(in_npy), _use_table, DataError),
         Target("npz", "t.npz", _npz, _mostly(in_npz), senn.datasets.load, DataError),
-        Target("parquet", "t.parquet", _parquet, _mostly(in_footer), _use_table, DataError),
+        Target("parquet", "t.parquet", _parquet, _mostly(in_footer), _use_parquet, DataError),
         Target("idx", "t", _idx, (damage,), read_idx, DataError),
         Target("image", "t.png", _images, (damage,), _use_image, DataError),
         Target("cifar", ARCHIVE, _cifar, _mostly(in_gzip),

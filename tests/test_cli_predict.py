@@ -1,4 +1,6 @@
 import csv
+import datetime
+import decimal
 import io
 import os
 import re
@@ -6,12 +8,17 @@ import sys
 
 import numpy as np
 import pandas
+import pyarrow as pa
+import pyarrow.parquet as pa_parquet
 import pytest
+from sklearn.metrics import r2_score
 
 import senn
 from command import refused, run
 from senn import rows
 from senn.cli import main
+from senn.datasets import parquet_blocks
+from senn.table_files import read_table
 from strategies import random_network
 
 RNG = np.random.default_rng(0)
@@ -282,3 +289,110 @@ def test_what_is_left_out_is_said(saved):
     refused(["predict", saved], "say which run and which data")
     refused(["predict", saved, "moons", "--outt", "a"], "--outt a; did you mean --out")
     refused(["predict", saved, "moons", "--out", saved.parent], "is a folder")
+
+
+# --- tables larger than memory ---------------------------------------------------------------
+
+
+def odd_columns(n: int = 40) -> dict:
+    """Columns of every type, in which a gap stands far behind, if at all."""
+    late = [None if k == n - 3 else k for k in range(n)]
+    day = datetime.datetime(2020, 1, 31, 12, 30, 15, 123456)
+    days = [None if k is None else day + datetime.timedelta(days=k, microseconds=k) for k in late]
+    return {
+        "whole": list(range(n)),
+        "large": pa.array([2**63 + k for k in range(n)], pa.uint64()),
+        "gaps": late,
+        "large with gaps": [None if k is None else 2**53 + k for k in late],
+        "levels": pa.array(late).dictionary_encode(),
+        "words": pa.array([f"w{k}" for k in range(n)]).dictionary_encode(),
+        "flag": [None if k is None else k % 2 == 0 for k in late],
+        "half": np.linspace(0, 1, n).astype(np.float16),
+        "single": np.linspace(0, 1, n).astype(np.float32),
+        "money": [None if k is None else decimal.Decimal(k) / 4 for k in late],
+        "time": pa.array(days, pa.timestamp("ns")),
+        "zone": pa.array(days, pa.timestamp("ms", "Europe/Berlin")),
+        "day": [None if d is None else d.date() for d in days],
+        "clock": [None if d is None else d.time() for d in days],
+        "span": [None if k is None else datetime.timedelta(hours=k) for k in late],
+        "list": [[k, k + 1] for k in range(n)],
+        "nothing": [None] * n,
+    }
+
+
+def test_parquet_read_in_blocks_is_what_it_is_as_a_whole(tmp_path, monkeypatch):
+    made = pa.table(odd_columns())
+    frame = pandas.DataFrame({"Int64": pandas.array([1, None] * 20, "Int64")}, range(7, 47))
+    frame = frame.rename_axis("number").astype({"Int64": "Int64"})
+    frame["level"] = pandas.Categorical([1.5, None] * 20)
+    tables = {"odd": made, "frame": pa.Table.from_pandas(frame, preserve_index=True)}
+    monkeypatch.setattr(parquet_blocks, "ROWS_AT_ONCE", 3)
+    for name, table in tables.items():
+        path = tmp_path / f"{name}.parquet"
+        pa_parquet.write_table(table, path, row_group_size=16)
+        whole, _ = read_table(path)
+        found = rows.open_rows(str(path), [])
+        assert found.names == whole.names
+        assert list(found.rows) == list(rows._cells(whole))
+        blocks = parquet_blocks.parquet_blocks([path]).blocks()
+        assert max(map(len, blocks)) == 3
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """The rows of some files, of .parquet and of .csv, and all of them in one."""
+    folder = tmp_path_factory.mktemp("large")
+    x = RNG.normal(size=(50, 3)).astype(np.float32)
+    table = frame(x, town=[f"t{k}" for k in range(50)], y=RNG.choice(["no", "yes"], 50))
+    table["count"] = [None if k == 44 else k for k in range(50)]
+    for kind in ("parquet", "csv"):
+        (folder / kind).mkdir()
+    for k in range(3):
+        part = table[17 * k : 17 * (k + 1)].convert_dtypes(dtype_backend="numpy_nullable")
+        part = part if k == 2 else part.astype({"count": int})
+        part.to_parquet(folder / "parquet" / f"{k}.parquet", row_group_size=5)
+        part.to_csv(folder / "csv" / f"{k}.csv", index=False)
+    table.to_parquet(folder / "all.parquet")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["parquet", "csv"])
+def test_a_folder_of_tables_is_predicted_as_one_file(kind, large, saved, monkeypatch):
+    whole = run("predict", saved, large / "all.parquet", "--target", "y")
+    monkeypatch.setattr(parquet_blocks, "ROWS_AT_ONCE", 4)
+    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 7)
+    code, out, err = run("predict", saved, large / kind, "--target", "y")
+    assert (code, err) == (0, whole[2])
+    assert re.fullmatch(r"accuracy 0\.\d{4} on 50 rows\n", err)
+    if kind == "parquet":
+        assert out == whole[1]
+    one, other = (np.array(read(text))[:, [0, 1, 2, -3, -2, -1]] for text in (out, whole[1]))
+    np.testing.assert_array_equal(one[:, 3:], other[:, 3:])  # of csv numbers are in other words
+
+
+def test_scores_are_of_all_rows_whatever_their_blocks(regression, monkeypatch):
+    model, table = regression
+    whole = run("predict", model, table, "--target", "price")
+    monkeypatch.setattr(rows, "ROWS_AT_ONCE", 3)
+    assert run("predict", model, table, "--target", "price") == whole
+    found = pandas.read_csv(io.StringIO(whole[1]))
+    assert whole[2] == f"R² {r2_score(found.price, found.prediction):.4f} on 40 rows\n"
+
+
+def test_folders_that_cannot_be_predicted_are_refused(saved, tmp_path):
+    def asked(folder, message):
+        refused(["predict", saved, folder], message)
+
+    asked(tmp_path, "this is a folder, where the model reads rows of a table: name a file, or a")
+    (tmp_path / "a.csv").write_text("x0,x1,x2\n1,2,3\n")
+    (tmp_path / "b.csv").write_text("x0,x1,other\n1,2,3\n")
+    code, out, err = run("predict", saved, tmp_path)
+    assert (code, out.count("\n")) == (2, 1)
+    assert "'b.csv' has columns 'x0', 'x1' and 'other', and 'a.csv' has" in err
+    frame(x_of()).to_parquet(tmp_path / "c.parquet")
+    asked(tmp_path, "this is a folder of '.csv' and '.parquet', where")
+    damaged = tmp_path / "new" / "0.parquet"
+    damaged.parent.mkdir()
+    damaged.write_bytes((tmp_path / "c.parquet").read_bytes()[:-20])
+    (tmp_path / "c.parquet").rename(damaged.with_name("1.parquet"))
+    asked(damaged.parent, "'0.parquet' is no readable .parquet file")

@@ -6,7 +6,7 @@ become numbers.
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from itertools import chain, islice
 from pathlib import Path
@@ -17,6 +17,8 @@ from senn import datasets
 from senn.columns.table import Table
 from senn.datasets.images import are_images, image_rows
 from senn.datasets.npy_file import npy_table
+from senn.datasets.parquet_blocks import parquet_blocks
+from senn.datasets.streamed_files import SUFFIXES, files_in
 from senn.readers import DataError, read_npy, read_npz
 from senn.standalone.numpy_columns import is_missing, texts
 from senn.table_files import distinct, named_rows, read_table, suffix_of
@@ -125,7 +127,7 @@ def open_rows(
         )
     if not path.is_file():
         raise DataError("there is no such file: check the path.")
-    readers = {".npz": _npz_rows, ".npy": _npy_rows}
+    readers = {".npz": _npz_rows, ".npy": _npy_rows, ".parquet": _parquet_rows}
     if suffix in (*TEXT_SUFFIXES, ".zip"):
         return _text_rows(path, features, encoding)
     return readers.get(suffix, _table_rows)(path, features, encoding)
@@ -169,6 +171,50 @@ def _is_number(cell: str) -> bool:
 def _table_rows(path: Path, _: Sequence[str], encoding: str | None) -> Rows:
     table, _notes = read_table(path, encoding)
     return Rows(table.names, _cells(table))
+
+
+def _parquet_rows(path: Path, _: Sequence[str], encoding: str | None) -> Rows:  # noqa: ARG001
+    return _rows_of_blocks([path])
+
+
+def _rows_of_blocks(paths: Sequence[Path]) -> Rows:
+    found = parquet_blocks(paths)
+    return Rows(found.names, chain.from_iterable(map(_cells, found.blocks())))
+
+
+def open_folder_of_tables(
+    folder: Path, features: Sequence[str], encoding: str | None = None
+) -> Rows:
+    """The rows of all files of a folder such as `senn train` streams, in the order of their names.
+
+    Raises a `DataError` where there are none, or their columns differ.
+    """
+    paths = files_in(folder)
+    kinds = {path.suffix.lower() for path in paths}
+    if len(kinds) != 1:
+        found = f"this is a folder of {quoted(sorted(kinds))}" if kinds else "this is a folder"
+        raise DataError(
+            f"{found}, where the model reads rows of a table: name a file, or a folder of "
+            f"{' or '.join(SUFFIXES)} files of one kind."
+        )
+    if kinds == {".parquet"}:
+        return _rows_of_blocks(paths)
+    first = _text_rows(paths[0], features, encoding)
+    others = (_more_rows(first, path, paths[0], features, encoding) for path in paths[1:])
+    return replace(first, rows=chain(first.rows, chain.from_iterable(others)))
+
+
+def _more_rows(
+    first: Rows, path: Path, before: Path, features: Sequence[str], encoding: str | None
+) -> Iterator[list[str]]:
+    """The rows of another file of text, which has the columns of the first."""
+    rows = _text_rows(path, features, encoding)
+    if rows.names != first.names:
+        raise DataError(
+            f"{short(path.name)} has columns {quoted(rows.names)}, and {short(before.name)} has "
+            f"{quoted(first.names)}: give files with the same columns."
+        )
+    return rows.rows
 
 
 def _cells(table: Table) -> Iterator[list[str]]:

@@ -40,11 +40,14 @@ class ImageRows(Rows):
             yield ImageChunk(cells[some], first + 1, x)
 
 
+def shape_read(estimator: Any) -> tuple[int, ...]:
+    """The shape of the images that a model reads; none where it reads rows of a table."""
+    return estimator._image_shape or shape_of_names(estimator.feature_names_)
+
+
 def open_folder(folder: str, estimator: Any) -> ImageRows:
     """The images of a folder, read as those were that the model learned from."""
-    shape = estimator._image_shape or shape_of_names(estimator.feature_names_)
-    if not shape:
-        raise DataError("this is a folder, but the model reads rows of a table: name a file.")
+    shape = shape_read(estimator)
     if estimator._inputs is not None and (estimator._inputs.mean > 1).any():
         raise DataError(
             "the model learned from pixels beyond 1, such as bytes, and those of a folder are in "

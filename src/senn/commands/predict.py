@@ -5,7 +5,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -14,6 +14,7 @@ from senn.commands.completion import DATA, FILES, completes
 from senn.commands.errors import DONE, UsageError
 from senn.commands.files import check_new, written
 from senn.commands.images import columns_read
+from senn.commands.judge import classifies, judge_of
 from senn.commands.models import add_model, load_model
 from senn.machine import give_memory_back
 
@@ -24,6 +25,7 @@ examples:
   senn predict run houses.csv --target price --out predicted.csv
                                                     and R² or the accuracy on standard error
   senn predict run/model.senn digits | head         the test rows of a named data set
+  senn predict run clicks --out predicted.csv       a folder of .parquet or .csv files, of any size
   senn predict run photos --target class            the images of a folder, by the names of files
 
 The columns that the model was trained on are found by their names, wherever they stand; all
@@ -47,8 +49,8 @@ def add_parser(commands: Any, style: dict[str, Any]) -> None:
     add = parser.add_argument
     add_model(add)
     completes(add("data", metavar="DATA",
-        help="a file or a folder of images such as senn train reads, or the test rows of digits, "
-        "moons, mnist, fashion-mnist, cifar10"),
+        help="a file, or a folder of images or of tables, such as senn train reads, or the test "
+        "rows of digits, moons, mnist, fashion-mnist, cifar10"),
         DATA)  # fmt: skip
     completes(add("--out", metavar="FILE", help="csv file (default: standard output)"), FILES)
     add("--overwrite", action="store_true", help="replace the file that --out names")
@@ -80,23 +82,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) -> str | None:
     """Write all rows; how well they were predicted, if a target was named."""
-    from senn.commands.folders import open_folder
-    from senn.rows import open_rows
-
-    columns = columns_read(estimator)
-    if os.path.isdir(Path(arguments.data).expanduser()):
-        table, columns = open_folder(arguments.data, estimator), []
-    else:
-        table = open_rows(arguments.data, columns, arguments.data_dir, arguments.encoding)
+    table, columns = _opened(arguments, estimator)
     added = _added_names(estimator)
     _check_added(table.names, added)
     places = table.positions(columns)
-    if arguments.target and _classifies(estimator) and estimator._multi_label:
-        raise UsageError(
-            f"--target {arguments.target} is one column, but the model says of "
-            f"{len(estimator.classes_)} labels whether a row has them: leave --target out."
-        )
-    judge = _Judge(estimator, table, arguments.target) if arguments.target else None
+    judge = judge_of(estimator, table, arguments.target) if arguments.target else None
     with _stream(out) as stream:
         writer = csv.writer(stream, delimiter=table.separator, lineterminator="\n")
         writer.writerow([*table.names, *added])
@@ -107,6 +97,19 @@ def _predict(arguments: argparse.Namespace, estimator: Any, out: Path | None) ->
                 judge.see(chunk, predicted)
         stream.flush()
     return judge.verdict() if judge else None
+
+
+def _opened(arguments: argparse.Namespace, estimator: Any) -> tuple[Any, list[str]]:
+    """The rows to predict, and the columns of them that the model reads."""
+    from senn.commands.folders import open_folder, shape_read
+    from senn.rows import open_folder_of_tables, open_rows
+
+    columns, path = columns_read(estimator), Path(arguments.data).expanduser()
+    if not os.path.isdir(path):
+        return open_rows(arguments.data, columns, arguments.data_dir, arguments.encoding), columns
+    if shape_read(estimator):
+        return open_folder(arguments.data, estimator), []
+    return open_folder_of_tables(path, columns, arguments.encoding), columns
 
 
 @contextmanager
@@ -121,15 +124,8 @@ def _stream(out: Path | None) -> AbstractContextManager[TextIO]:
     return nullcontext(sys.stdout) if out is None else written(out)
 
 
-def _classifies(estimator: Any) -> bool:
-    # Its type, not what it has: to be asked for what it lacks makes a loaded one load scikit-learn.
-    from senn.prediction import ClassPredictor
-
-    return issubclass(type(estimator), ClassPredictor)
-
-
 def _added_names(estimator: Any) -> list[str]:
-    if _classifies(estimator):
+    if classifies(estimator):
         if estimator._multi_label:
             return [f"{what}_{k}" for what in ("prediction", "probability")
                     for k in estimator.classes_.tolist()]  # fmt: skip
@@ -152,7 +148,7 @@ def _check_added(names: Sequence[str], added: Sequence[str]) -> None:
 def _cells(estimator: Any, chunk: Any, places: Sequence[int]) -> tuple[Any, list[list[str]]]:
     """Predictions [N] or [N, O] of a chunk, and the cells to add to its rows."""
     x = _read(estimator, chunk, places)
-    if not _classifies(estimator):
+    if not classifies(estimator):
         values = estimator.predict(x)
         return values, [
             [f"{v:.9g}" for v in row] for row in values.reshape(len(chunk.cells), -1).tolist()
@@ -184,50 +180,3 @@ def _read(estimator: Any, chunk: Any, places: Sequence[int]) -> Any:
     columns = [chunk.numbers(p, name) for p, name in zip(places, names, strict=True)]
     x = np.column_stack(columns).astype(np.float32)
     return x.reshape(len(x), *shape) if shape else x
-
-
-class _Judge:
-    """Compares predictions with what a column of the table says."""
-
-    def __init__(self, estimator: Any, table: Any, target: str):
-        (self.place,) = table.positions([target])
-        self.target = target
-        self.classifies = _classifies(estimator)
-        self.text = self.classifies and estimator.classes_.dtype.kind not in "biuf"
-        self.seen: list[tuple[Any, Any]] = []
-
-    def see(self, chunk: Any, predicted: Any) -> None:
-        """Remember what was predicted, and what was to be."""
-        import numpy as np
-
-        words = chunk.words(self.place)
-        known = np.array([word is not None for word in words])
-        said = [word for word in words if word is not None]
-        if self.text:
-            wanted = np.array(said)
-        else:
-            wanted = np.array([self._number(word) for word in said])
-        self.seen.append((wanted, predicted[known]))
-
-    def _number(self, word: str) -> float:
-        from senn.readers import DataError
-        from senn.standalone.numpy_columns import MARKS, number
-        from senn.words import short
-
-        for mark in MARKS:
-            with suppress(ValueError):
-                return number(word, mark)
-        raise DataError(f"column {short(self.target)} has {word[:40]!r}, where a number is wanted.")
-
-    def verdict(self) -> str:
-        """Accuracy or R² of all rows, in words."""
-        import numpy as np
-        from sklearn.metrics import r2_score
-
-        if not any(len(wanted) for wanted, _ in self.seen):
-            return "no rows to compare"
-        wanted, predicted = (np.concatenate(part) for part in zip(*self.seen, strict=True))
-        rows = f"on {len(wanted):,} rows"
-        if self.classifies:
-            return f"accuracy {np.mean(wanted == predicted):.4f} {rows}"
-        return f"R² {r2_score(wanted, predicted):.4f} {rows}"
