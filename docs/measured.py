@@ -109,6 +109,25 @@ def overhead(found: Row) -> str:
     })  # fmt: skip
 
 
+def conv(found: Row) -> str:
+    """Grown convolutional networks, and networks of their sizes from the start."""
+    rows = [
+        {"seed": run["seed"], "way": name.replace("_", " "), **run[name]}
+        for run in found["data"]["mnist"]["runs"]
+        for name in ("grown", "from_the_start")
+    ]
+    return columns(rows, {
+        "seed": "{seed}",
+        "channels": "{way}",
+        "in the end": "{hidden_sizes}",
+        "parameters": "{n_parameters:,}",
+        "test accuracy": "{test_score:.4f}",
+        "validation": "{validation_score:.4f}",
+        "seconds": "{process_seconds:.0f}",
+        "of it growth": "{growth_seconds:.0f}",
+    })  # fmt: skip
+
+
 def waiting(found: Row) -> str:
     """What was wanted of waiting, and what was found."""
     parts = ("fits", "tables", "command", "predict")
@@ -287,6 +306,7 @@ SOURCES = {
     ),
     "search": _benchmark("search", search),
     "optimizers": _benchmark("optimizers", optimizers),
+    "conv": _benchmark("conv", conv),
     "overhead": _benchmark("overhead", overhead),
     "scaling": _benchmark("scaling", scaling),
     "devices": _benchmark("devices", devices),
