@@ -1,8 +1,8 @@
 """Growing a convolutional network, and one of the size that it grew to from the start.
 
-`senn train mnist --network conv --max-parameters 10000` as a fresh process with an empty compilation
-cache, and then the channels that it grew to as `--channels ... --no-width`, seed by seed in turn.
-Seconds are those of the whole process. The quick form uses the digits that come with scikit-learn.
+`senn train mnist --network conv --max-parameters 10000` as a fresh process with an empty
+compilation cache, and then the channels that it grew to as `--channels ... --no-width`, seed by
+seed in turn. Seconds are those of the whole process. The quick form uses the digits that come with scikit-learn.
 Nothing is chosen on test images.
 """
 
@@ -60,8 +60,8 @@ def compare(given, data: str, words: tuple[str, ...]) -> dict:
 def senn_run(given, data: str, seed: int, words: tuple[str, ...]) -> dict:
     """One `senn train` as a fresh process."""
     where = ["--data-dir", given.data_dir] if given.data_dir and data == "mnist" else []
-    command = [harness.SENN, "train", data, "--network", "conv", "--threads", given.threads, *where, *words,
-               "--seed", str(seed), "--json", "--quiet"]  # fmt: skip
+    command = [harness.SENN, "train", data, "--network", "conv", "--threads", given.threads,
+               *where, *words, "--seed", str(seed), "--json", "--quiet"]  # fmt: skip
     with harness.empty_cache() as cache:
         done = harness.run_process(command, cache)
     told = json.loads(done.output)
