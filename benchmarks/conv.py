@@ -2,8 +2,8 @@
 
 `senn train mnist --network conv --max-parameters 10000` as a fresh process with an empty
 compilation cache, and then the channels that it grew to as `--channels ... --no-width`, seed by
-seed in turn. Seconds are those of the whole process. The quick form uses the digits that come with scikit-learn.
-Nothing is chosen on test images.
+seed in turn. Seconds are those of the whole process. The quick form uses the digits that come with
+scikit-learn. Nothing is chosen on test images.
 """
 
 import json
