@@ -35,7 +35,7 @@ from senn.score import score_increase, score_increase_bound
 from senn.training import Schedule
 from strategies import random_network
 from towers import Towers
-from wrapped import Channels, tanh_layers, wrapped
+from wrapped import Channels, Tokens, tanh_layers, wrapped
 
 CAPACITY = 6
 SIZED = {
@@ -49,6 +49,9 @@ SIZED = {
     "wrapped images": lambda sizes: wrapped(
         Channels((1, 3, 2), 2, sizes, seed=4), (1, 3, 2), max(CAPACITY, *sizes)
     ),
+    "wrapped tokens": lambda sizes: wrapped(
+        Tokens((2, 3), 2, sizes, seed=3), (2, 3), max(CAPACITY, *sizes)
+    ),
 }
 NETWORKS = {
     "chain": lambda: SIZED["chain"]((3, 2)),
@@ -57,6 +60,7 @@ NETWORKS = {
     "convnet": lambda: SIZED["convnet"]((3, 2)),
     "wrapped": lambda: SIZED["wrapped"]((3, 2)),
     "wrapped images": lambda: SIZED["wrapped images"]((3,)),
+    "wrapped tokens": lambda: SIZED["wrapped tokens"]((2, 2)),
 }
 OPTIMIZERS = {"kfac": KFAC(), "adam": Optax(optax.adam(0.01))}
 RNG = np.random.default_rng(3)
@@ -97,10 +101,12 @@ LIKE = {
     Towers: lambda _: small_towers(),
     ConvNet: lambda _: None,
     MLP: lambda _: None,
-    Wrapped: lambda network: SIZED["wrapped images"]((4,)) if network.grid else (
-        SIZED["wrapped"]((2, 4))
-    ),
-}  # fmt: skip
+    Wrapped: lambda network: {
+        0: lambda: SIZED["wrapped"]((2, 4)),
+        1: lambda: SIZED["wrapped tokens"]((3, 1)),
+        2: lambda: SIZED["wrapped images"]((4,)),
+    }[len(network.grid)](),
+}
 
 
 def like(network):

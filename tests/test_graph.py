@@ -23,7 +23,7 @@ from senn.optimizers import KFAC
 from senn.optimizers.kfac_factors import seen_on
 from strategies import layers_beside, random_batch, random_network
 from towers import Towers
-from wrapped import Attention, Residual, tanh_layers, wrapped
+from wrapped import Residual, Tokens, tanh_layers, wrapped
 
 N, CAPACITY = 7, 6
 NETWORKS = {
@@ -38,7 +38,7 @@ NETWORKS = {
     ),
     "wrapped layers": lambda: wrapped(tanh_layers((5, 4, 3, 2)), (5,), CAPACITY),
     "wrapped images": lambda: wrapped(Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2), CAPACITY),
-    "wrapped attention": lambda: wrapped(Attention(4, 2, 3), (3, 4), CAPACITY),
+    "wrapped tokens": lambda: wrapped(Tokens((3, 4), 2, (3, 2)), (3, 4), CAPACITY),
 }
 
 

@@ -93,6 +93,44 @@ class Attention(eqx.Module):
         return self.head(jnp.mean(tokens, axis=0))
 
 
+class Tokens(eqx.Module):
+    """A causal block of a transformer, of one head, with its norms ahead; of tokens [T, D].
+
+    Its hidden spaces are the stream, of D, the head's values and the perceptron's units.
+    """
+
+    norms: tuple[nn.LayerNorm, ...]
+    query: nn.Linear
+    key: nn.Linear
+    value: nn.Linear
+    out: nn.Linear
+    up: nn.Linear
+    down: nn.Linear
+    head: nn.Linear
+
+    def __init__(self, shape, out_size, sizes, seed=0):
+        key, (_, dim), (value, up) = keys(seed), shape, sizes
+        self.norms = nn.LayerNorm(dim), nn.LayerNorm(dim, use_weight=False, use_bias=False)
+        self.query = nn.Linear(dim, 2, use_bias=False, key=next(key))
+        self.key = nn.Linear(dim, 2, use_bias=False, key=next(key))
+        self.value = nn.Linear(dim, value, key=next(key))
+        self.out = nn.Linear(value, dim, use_bias=False, key=next(key))
+        self.up = nn.Linear(dim, up, key=next(key))
+        self.down = nn.Linear(up, dim, key=next(key))
+        self.head = nn.Linear(dim, out_size, key=next(key))
+
+    def __call__(self, x):
+        h = jax.vmap(self.norms[0])(x)
+        queries, keys, values = (jax.vmap(f)(h) for f in (self.query, self.key, self.value))
+        scores = queries @ keys.T / self.query.out_features**0.5
+        seen = jnp.tril(jnp.ones(scores.shape, bool))
+        mixed = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf)) @ values
+        x = x + jax.vmap(self.out)(mixed)
+        h = jax.vmap(self.norms[1])(x)
+        x = x + jax.vmap(lambda t: self.down(jax.nn.gelu(self.up(t))))(h)
+        return self.head(x[-1])
+
+
 def wrapped(module, shape, capacity=None):
     """With so many slots where it may grow."""
     network = senn.wrap(module, jnp.zeros(shape))

@@ -209,7 +209,7 @@ def architecture(
 
 def _column(column: int, n: int) -> np.ndarray:
     """Places [n, 2] of one layer's units."""
-    heights = np.linspace(0.5, -0.5, n) if n > 1 else np.zeros(1)
+    heights = np.zeros(1) if n == 1 else np.linspace(0.5, -0.5, n)
     return np.stack([np.full(n, float(column)), heights], axis=1)
 
 
@@ -217,7 +217,8 @@ def _places(network: AbstractTapped) -> dict[Space, np.ndarray]:
     """Places [n, 2] of the units of every space: all inputs, each hidden space, the outputs."""
     graph = network.graph
     ends = np.cumsum([units(network, space) for space in graph.inputs])[:-1]
-    places = dict(zip(graph.inputs, np.split(_column(0, n_inputs(network)), ends), strict=True))
+    parts = np.split(_column(0, n_inputs(network)), ends)
+    places = dict(zip(graph.inputs, parts, strict=False))  # none if no map reads inputs alone
     for column, space in enumerate((*graph.hidden, graph.outputs), 1):
         places[space] = _column(column, units(network, space))
     return places

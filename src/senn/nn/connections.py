@@ -22,11 +22,17 @@ class Connection(NamedTuple):
 
 
 def connections(network: AbstractTapped) -> list[Connection]:
-    """Those of every linear map, block by block."""
+    """Those of every linear map, block by block, whose outputs another map reads as they are.
+
+    An attention's queries are read by none.
+    """
     graph = network.graph
+    shown = {*graph.hidden, graph.outputs}
     found = []
     for number, site in enumerate(graph.maps):
         matrix, target = np.asarray(site.matrix(network)), graph.written_by(number)
+        if target not in shown:
+            continue
         for source in site.reads:
             rows = site.columns(network, source)[in_use(network, source)]
             weight = matrix[..., in_use(network, target)][rows]

@@ -125,7 +125,12 @@ class ConvSite(AbstractMap):
         """In the shape of the output."""
         return rows.reshape(rows.shape[0], *self.patches.out_shape, rows.shape[-1])
 
-    def spread(self, units: Float[Array, "N H W P"], block: int = 0) -> Float[Array, "N T P n"]:
+    def spread(
+        self,
+        units: Float[Array, "N H W P"],
+        block: int = 0,
+        beside: tuple[Any, ...] = (),  # noqa: ARG002
+    ) -> Float[Array, "N T P n"]:
         """Every channel's patches by themselves: one number a place in the kernel."""
         if block:
             return self.outs(units)[..., None]

@@ -92,7 +92,16 @@ class AbstractMap(AbstractSite):
         """The inverse of `outs`: rows of outputs as the network has them."""
         return rows[:, 0]
 
-    def spread(self, units: Float[Array, "N *t P"], block: int = 0) -> Float[Array, "N T P n"]:  # noqa: ARG002
+    def beside(self, read: Any) -> tuple[Any, ...]:  # noqa: ARG002
+        """What else of the examples has a part in what it reads of units, as `spread` takes it."""
+        return ()
+
+    def spread(
+        self,
+        units: Float[Array, "N *t P"],
+        block: int = 0,  # noqa: ARG002
+        beside: tuple[Any, ...] = (),  # noqa: ARG002
+    ) -> Float[Array, "N T P n"]:
         """What each of P units more in a block, given by what they output, adds to the rows."""
         return units[:, None, :, None]
 

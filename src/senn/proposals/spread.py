@@ -41,6 +41,7 @@ class View(NamedTuple):
     r: tuple[Float[Array, "N T O"], ...]  # whitened residual gradients at those that read them
     s: tuple[Float[Array, "N T O"], ...]  # whitened draws of the metric there
     root_weight: Float[Array, " N"]  # rows of r carry it, and those of s do not
+    beside: tuple[Any, ...]  # what else of the examples has a part in what the readers read
 
 
 class Steps(NamedTuple):
@@ -83,8 +84,8 @@ class SpreadProblem(eqx.Module):
         phi = self.activation.features(z)
         a = phi[0] if units.theta is None else jnp.einsum("fntp,pf->ntp", phi, units.theta[..., 0])
         a, root = self.source.laid(a), view.root_weight[:, None, None, None]
-        at = zip(self.readers, self.blocks, strict=True)
-        return tuple(reader.spread(a, block) * root for reader, block in at)
+        at = zip(self.readers, self.blocks, view.beside, strict=True)
+        return tuple(reader.spread(a, block, beside) * root for reader, block, beside in at)
 
     def steps(self, units: Units) -> Steps:
         """By the factors, on the fitting sample."""
@@ -173,15 +174,19 @@ def spread_problem(
     def problem(reads: Any, computed: Any) -> SpreadProblem:
         *both, metrics, (ridge, rms, eta, scale) = computed
         fit, held_out = (
-            View(read, tuple(r for r, _ in left), tuple(s for _, s in left), root_weight)
-            for (read, root_weight), left in zip(reads, both, strict=True)
+            View(read, tuple(r for r, _ in left), tuple(s for _, s in left), root_weight, beside)
+            for (read, root_weight, beside), left in zip(reads, both, strict=True)
         )
         return SpreadProblem(
             fit, held_out, metrics, ridge, rms, eta, scale, inputs, np.ones(1, bool),
             activation, site, sites, tuple(blocks or (0,) * len(sites)),
         )  # fmt: skip
 
-    given = [(of.read, of.root_weight) for of in reads], found(tuple(readers), damping=damping)
+    parts = (
+        tuple(reader.beside(samples[n].read) for reader, *samples in readers) for n in (0, 1)
+    )
+    views = [(of.read, of.root_weight, part) for of, part in zip(reads, parts, strict=True)]
+    given = views, found(tuple(readers), damping=damping)
     return eqx.filter_eval_shape(problem, *given) if shapes else problem(*given)
 
 

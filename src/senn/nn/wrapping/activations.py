@@ -1,5 +1,6 @@
 """What stands between a map and those that read it, as an activation of units."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax.numpy as jnp
@@ -70,8 +71,16 @@ def _tried(tail: Tail) -> tuple[bool, bool]:
     T = int(np.prod(tail.start.shape)) // tail.slots
     draw = np.random.default_rng(0).normal(size=(1, T, tail.slots))
     one = draw.astype(tail.start.dtype)
-    nothing, once, twice = np.asarray(_of_units(tail, np.concatenate([0 * one, one, 2 * one])))
+    beside = tuple(_drawn(v.shape, v.dtype) for v in tail.beside)
+    three = np.concatenate([0 * one, one, 2 * one])
+    nothing, once, twice = np.asarray(_of_units(tail, three, beside))
     return not nothing.any(), _close(twice, 2 * once)
+
+
+def _drawn(shape: Sequence[int], dtype: Any) -> np.ndarray:
+    """Some numbers of examples, the same of all three."""
+    draw = np.random.default_rng(1).normal(size=shape)
+    return np.broadcast_to(draw > 0 if dtype == bool else draw, (3, *shape)).astype(dtype)
 
 
 @program(QUICK)
@@ -80,5 +89,5 @@ def _of_numbers(tail: Tail, z: Any) -> Any:
 
 
 @program(QUICK)
-def _of_units(tail: Tail, z: Any) -> Any:
-    return tail(z)
+def _of_units(tail: Tail, z: Any, beside: Any) -> Any:
+    return tail(z, beside)

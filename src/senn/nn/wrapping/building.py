@@ -85,17 +85,20 @@ class Builder:
             reader = self.uses.maps[read.number]
             end = trace.equations[reader.at].inputs[reader.operand]
             way = between(trace, start, end, self._newborn())
-            if way is None or len(use.unit_dims) != 1:
+            if way is None or len(use.unit_dims) != 1 or any(map(self._of_units, way.beside)):
                 return (
                     f"between {self.layout.name(writer)} and {self.layout.name(read.number)} "
                     "it meets other numbers of the example"
                 )
-            equations, known = way
             key = (self.key, writer, read.number)
             self.tails[writer, read.number] = Tail(
-                key, equations, (start, end), known, use.unit_dims[0]
+                key, way.equations, (start, end), way.known, use.unit_dims[0], way.beside
             )
         return ""
+
+    def _of_units(self, variable: Variable) -> bool:
+        """Whether it has an axis of units, of whatever space."""
+        return any(id(atom) in self.layout.found for atom in many(self.layout.axes.flat(variable)))
 
     def _newborn(self) -> dict[Variable, Any]:
         """Biases 0, scales 1: those of units that are looked for, which have their own bias."""
@@ -240,6 +243,7 @@ class Builder:
             unit_axis=self._unit_axis(number), read_dims=use.read_dims, unit_dims=use.unit_dims,
             n_positions=self.positions[number], outer=outer, inner=inner,
             masked=space.name in self.masked, tail=tail,
+            beside_at=tuple(map(self.trace.place, tail.beside)) if tail else (),
         )  # fmt: skip
         return site if equation.name == "dot_general" else _patches(site, equation)
 
@@ -277,7 +281,8 @@ def _patches(site: LinearSite, equation: Equation) -> PatchSite:
 def _elementwise(tail: Tail) -> bool:
     """Whether a tail is a function of every number by itself."""
     return (
-        all(
+        not tail.beside
+        and all(
             e.name in ELEMENTWISE or (e.name == "broadcast_in_dim" and not _of_units(e, tail))
             for e in spelled_out(tail.equations)
         )

@@ -14,7 +14,7 @@ from senn.nn.graph import Graph
 from senn.nn.spaces import births
 from senn.nn.tapped import AbstractTapped, Taps
 from senn.nn.wrapping.known import Rest
-from senn.nn.wrapping.sites import LinearSite
+from senn.nn.wrapping.sites import Heard, LinearSite
 from senn.nn.wrapping.table import table
 from senn.nn.wrapping.tracing import Equation, Trace, run
 
@@ -61,16 +61,18 @@ class Wrapped(AbstractTapped):
         x = x.reshape(-1, *x.shape[len(ahead) :]).astype(self.dtype)
         program = self._program(x.shape[1:])
         arrays = dict(zip(program.arrays, jax.tree.leaves(self.module), strict=True))
+        places = list(dict.fromkeys(at for site in self.graph.maps for at in _beside(site)))
+        beside = [program.at(place) for place in places]
 
-        def one(x: Array, shifts: tuple[Any, ...] | None) -> tuple[Array, tuple[Array, ...]]:
+        def one(x: Array, shifts: tuple[Any, ...] | None) -> tuple[Array, tuple[Any, ...]]:
             reads: dict[int, Array] = {}
             changes = {
                 _place(site): self._tap(number, reads, None if shifts is None else shifts[number])
                 for number, site in enumerate(self.graph.sites)
             }
             known = {**arrays, program.x: x}
-            (y,) = run(program.equations, known, program.outputs, changes)
-            return y, tuple(reads[number] for number in range(len(reads)))
+            y, *found = run(program.equations, known, [*program.outputs, *beside], changes)
+            return y, self._heard(reads, dict(zip(places, found, strict=True)))
 
         outputs, reads = jax.vmap(one, (0, None if shifts is None else 0))(x, shifts)
         return Taps(outputs.reshape(*ahead, *outputs.shape[1:]), reads)
@@ -90,6 +92,15 @@ class Wrapped(AbstractTapped):
             return [found if shift is None else found + shift]
 
         return change
+
+    def _heard(self, reads: dict[int, Array], found: dict[Any, Any]) -> tuple[Any, ...]:
+        """What sites read, with what has a part in it."""
+        heard: list[Any] = [reads[number] for number in range(len(reads))]
+        for number, site in enumerate(self.graph.maps):
+            if _beside(site):
+                parts = tuple(found[place] for place in _beside(site))
+                heard[number] = Heard(heard[number], parts)
+        return tuple(heard)
 
     def no_shifts(self, n: int) -> tuple[Array, ...]:
         """Zeros to differentiate by, for n examples."""
@@ -150,3 +161,7 @@ class Wrapped(AbstractTapped):
 def _place(site: Any) -> int:
     """The number of its equation."""
     return site.at
+
+
+def _beside(site: Any) -> tuple[Any, ...]:
+    return site.beside_at

@@ -7,7 +7,7 @@ what stands there becomes rows [N, T, J] and [N, T, O].
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,13 @@ from senn.nn.wrapping.tails import Tail
 from senn.nn.wrapping.tracing import Equation
 
 Tree = TypeVar("Tree")
+
+
+class Heard(NamedTuple):
+    """What a map reads, and what has a part in it beside the units that it reads."""
+
+    numbers: Any
+    beside: tuple[Any, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class LinearSite(DenseSite):
     inner: int = 1  # each so many numbers
     masked: bool = False  # whether what dormant slots say is not listened to
     tail: Tail | None = field(default=None, repr=False)  # from the map that writes what is read
+    beside_at: tuple[tuple[int, int] | None, ...] = ()  # where the tail's `beside` are computed
 
     @property
     def positions(self) -> int:
@@ -46,7 +54,7 @@ class LinearSite(DenseSite):
 
     def rows(self, read: Any) -> Float[Array, "N T J"]:
         """What is summed over, position by position, the constant last."""
-        return self._with_constant(_at_positions(read, self.read_dims))
+        return self._with_constant(_at_positions(_numbers(read), self.read_dims))
 
     def _with_constant(self, rows: Float[Array, "N T I"]) -> Float[Array, "N T J"]:
         if self.bias is None:
@@ -66,10 +74,19 @@ class LinearSite(DenseSite):
         """As they are: `Tail` lays them out."""
         return rows
 
-    def spread(self, units: Float[Array, "N T P"], block: int = 0) -> Float[Array, "N t P n"]:  # noqa: ARG002
+    def beside(self, read: Any) -> tuple[Any, ...]:
+        """What else of the example has a part in what is read, such as whom positions attend to."""
+        return read.beside if isinstance(read, Heard) else ()
+
+    def spread(
+        self,
+        units: Float[Array, "N T P"],
+        block: int = 0,  # noqa: ARG002
+        beside: tuple[Any, ...] = (),
+    ) -> Float[Array, "N t P n"]:
         """What becomes of units on their way here, some at a time, as the module has it."""
         assert self.tail is not None
-        found, slots = self.tail(units), self.tail.slots
+        found, slots = self.tail(units, beside), self.tail.slots
         each = jax.vmap(self.rows, in_axes=1, out_axes=1)(found)  # [N, chunks, t, J]
         at = self.numbers_of(slots).reshape(slots, -1)
         numbers = jnp.moveaxis(each[..., at], 1, 2)  # [N, t, chunks, c, n]
@@ -163,7 +180,7 @@ class PatchSite(LinearSite):
 
     def rows(self, read: Any) -> Float[Array, "N T J"]:
         """Patches, in the order of the weight's axes, the constant last."""
-        patches = self._patches(read)
+        patches = self._patches(_numbers(read))
         N, channels = patches.shape[0], patches.shape[-2]
         patches = patches.reshape(N, -1, channels, *self.kernel)
         turned = patches.transpose(0, 1, *(d + 2 for d in self.read_dims))
@@ -261,6 +278,10 @@ class ShiftSite(ScaleSite):
     def rows(self, read: Float[Array, "N ..."]) -> Float[Array, "N T 1 c"]:
         """Ones."""
         return jnp.ones_like(super().rows(read))
+
+
+def _numbers(read: Any) -> Any:
+    return read.numbers if isinstance(read, Heard) else read
 
 
 def _at_positions(array: Float[Array, "N ..."], dims: tuple[int, ...]) -> Float[Array, "N T C"]:

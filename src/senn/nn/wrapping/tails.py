@@ -4,15 +4,15 @@ As far as every unit is treated by itself, the same can be done with units that 
 some of them at a time take the place of those that are.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from senn.nn.wrapping.tracing import Equation, Trace, Variable, run
+from senn.nn.wrapping.tracing import Equation, Trace, Variable, run, variables
 
 
 class Tail:
@@ -28,9 +28,11 @@ class Tail:
         ends: tuple[Variable, Variable],
         known: dict[Variable, Any],
         unit_dim: int,
+        beside: Sequence[Variable] = (),
     ):
         self.key = key
         self.equations, self.known = tuple(equations), known
+        self.beside = tuple(beside)  # numbers of the example that have a part in it
         self.start, self.end = ends
         self.unit_dim = unit_dim  # of the output, that of units
         self.slots = self.start.shape[unit_dim]
@@ -41,19 +43,21 @@ class Tail:
     def __hash__(self) -> int:  # noqa: D105
         return hash(self.key)
 
-    def __call__(self, units: Float[Array, "N T P"]) -> Float[Array, "N chunks ..."]:
-        """What is read of units, `slots` of them at a time."""
+    def __call__(
+        self, units: Float[Array, "N T P"], beside: tuple[Array, ...] = ()
+    ) -> Float[Array, "N chunks ..."]:
+        """What is read of units, `slots` of them at a time, `beside` such numbers of examples."""
         N, T, P = units.shape
         chunks = -(-P // self.slots)
         filled = jnp.pad(units, ((0, 0), (0, 0), (0, chunks * self.slots - P)))
         apart = filled.reshape(N, T, chunks, self.slots)
-        one = jax.vmap(jax.vmap(self._of_chunk, in_axes=1))
-        return one(apart)
+        return jax.vmap(jax.vmap(self._of_chunk, in_axes=(1, None)))(apart, beside)
 
-    def _of_chunk(self, units: Float[Array, "T c"]) -> Array:
+    def _of_chunk(self, units: Float[Array, "T c"], beside: tuple[Array, ...]) -> Array:
         places = [n for d, n in enumerate(self.start.shape) if d != self.unit_dim]
         laid = jnp.moveaxis(units.reshape(*places, self.slots), -1, self.unit_dim)
-        return run(self.equations, {**self.known, self.start: laid}, [self.end])[0]
+        given = dict(zip(self.beside, beside, strict=True))
+        return run(self.equations, {**self.known, **given, self.start: laid}, [self.end])[0]
 
     def elementwise(self, z: Float[Array, "*s"]) -> Float[Array, "*s"]:
         """Of numbers of any shape, if it is a function of every number by itself."""
@@ -67,17 +71,26 @@ class Tail:
         return found.reshape(-1)[: z.size].reshape(z.shape)
 
 
+class Way(NamedTuple):
+    """What is computed from a variable to another."""
+
+    equations: list[Equation]
+    known: dict[Variable, Any]  # numbers of new units that it reads
+    beside: list[Variable]  # what it reads of the example that does not depend on the first
+
+
 def between(
     trace: Trace, start: Variable, end: Variable, newborn: dict[Variable, Any]
-) -> tuple[list[Equation], dict[Variable, Any]] | None:
-    """The equations on the way, and what else they read: numbers of new units, or constants.
+) -> Way | None:
+    """The equations on the way, and what else they read.
 
-    None if something else of the example has a part in it.
+    None if other parameters have a part in it: then units are not treated by themselves.
     """
-    made = {v: equation for equation in trace.equations for v in equation.outputs}
+    depends, constant = _following(trace, {start}, any), _following(trace, {*newborn}, all)
+    made = {v: n for n, equation in enumerate(trace.equations) for v in equation.outputs}
     needed: set[int] = set()
     known: dict[Variable, Any] = {}
-    number = {id(equation): n for n, equation in enumerate(trace.equations)}
+    beside: list[Variable] = []
     todo, seen = [end], {start}
     while todo:
         v = todo.pop()
@@ -86,9 +99,20 @@ def between(
         seen.add(v)
         if v in newborn:
             known[v] = newborn[v]
-        elif v not in made:
-            return None
+        elif v in depends or v in constant:
+            needed.add(made[v])
+            todo += variables(trace.equations[made[v]])
+        elif v in made or v is trace.x:
+            beside.append(v)
         else:
-            needed.add(number[id(made[v])])
-            todo += [u for u in made[v].inputs if isinstance(u, Variable)]
-    return [trace.equations[n] for n in sorted(needed)], known
+            return None
+    return Way([trace.equations[n] for n in sorted(needed)], known, beside)
+
+
+def _following(trace: Trace, first: set[Variable], which: Callable) -> set[Variable]:
+    """What is computed of some variables, if not of any other."""
+    found = set(first)
+    for equation in trace.equations:
+        if which(v in found for v in variables(equation)):
+            found |= {*equation.outputs}
+    return found

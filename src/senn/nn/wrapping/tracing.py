@@ -52,6 +52,20 @@ class Trace(NamedTuple):
         """What is computed, whatever the sizes."""
         return tuple(equation.name for equation in self.equations)
 
+    def place(self, v: Variable) -> tuple[int, int] | None:
+        """The equation that computes it, and which of its outputs it is; None of the example."""
+        made = (
+            (n, k)
+            for n, equation in enumerate(self.equations)
+            for k, output in enumerate(equation.outputs)
+            if output is v
+        )
+        return next(made, None)
+
+    def at(self, place: tuple[int, int] | None) -> Variable:
+        """What is computed there."""
+        return self.x if place is None else self.equations[place[0]].outputs[place[1]]
+
 
 def trace(function: Callable, arrays: Sequence[Any], x: Any) -> Trace:
     """The program of `function(arrays, x)`; arrays may be mere shapes."""
