@@ -1,7 +1,7 @@
 """Spaces, ports and sites: one table of properties for every architecture."""
 
 import math
-from functools import cache
+from functools import cache, partial
 
 import equinox as eqx
 import jax
@@ -13,7 +13,7 @@ import pytest
 from senn.batches import InputMoment
 from senn.curvature import moments, through
 from senn.losses import SoftmaxCrossEntropy, make_metric
-from senn.nn import ConvNet
+from senn.nn import ConvNet, LayerNorm
 from senn.nn.edits import arrange, erase, resize, write
 from senn.nn.graph import Graph, cost
 from senn.nn.sites import UnitwiseSite
@@ -23,7 +23,7 @@ from senn.optimizers import KFAC
 from senn.optimizers.kfac_factors import seen_on
 from strategies import layers_beside, random_batch, random_network
 from towers import Towers
-from wrapped import Residual, Tokens, tanh_layers, wrapped
+from wrapped import Residual, Tokens, normed, tanh_layers, wrapped
 
 N, CAPACITY = 7, 6
 NETWORKS = {
@@ -39,6 +39,7 @@ NETWORKS = {
     "wrapped layers": lambda: wrapped(tanh_layers((5, 4, 3, 2)), (5,), CAPACITY),
     "wrapped images": lambda: wrapped(Residual((1, 4, 2), 2, (3, 4)), (1, 4, 2), CAPACITY),
     "wrapped tokens": lambda: wrapped(Tokens((3, 4), 2, (3, 2)), (3, 4), CAPACITY),
+    "wrapped norm": lambda: wrapped(normed(LayerNorm(4)), (3,), CAPACITY),
 }
 
 
@@ -81,7 +82,12 @@ def newborn(network, space, count, seed=0):
         rows = draw.normal(size=shape)
         return rows * alive_rows(network, port)
 
-    return {port: like(port) for port in (*space.written, *space.carried)}
+    return {port: like(port) for port in (*space.written, *space.carried) if trained(network, port)}
+
+
+def trained(network, port):
+    """Whether it holds parameters, and not which units count in a norm."""
+    return leaf_at(network, port.leaf).dtype != bool
 
 
 def alive_rows(network, written):
@@ -165,7 +171,7 @@ def test_more_room_changes_nothing_and_less_takes_it_back(name):
         wide = resize(network, space, 9)
         assert slots(wide, space) == 9
         for part in (wide, gradient(wide)):
-            for port in space.ports:
+            for port in filter(partial(trained, network), space.ports):
                 assert not by_unit(part, port)[6:].any()
         np.testing.assert_allclose(
             outputs(wide, batch.x), outputs(network, batch.x), rtol=1e-12, atol=1e-14
@@ -187,7 +193,7 @@ def test_dormant_slots_receive_no_gradient(name):
     g = gradient(network)
     for space in network.graph.spaces:
         n = units(network, space)
-        for port in space.ports:
+        for port in filter(partial(trained, network), space.ports):
             parts = by_unit(g, port)
             assert not parts[n:].any()
             assert parts[:n].any()

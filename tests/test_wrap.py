@@ -12,10 +12,12 @@ import pytest
 import senn
 from senn.datasets import load
 from senn.models import ModelFileError, read_model, write_model
-from senn.nn import MLP
+from senn.nn import MLP, LayerNorm, RMSNorm
+from senn.nn.graph import cost
 from senn.nn.spaces import births, leaf_at
 from senn.nn.wrapping import WrapError
-from wrapped import Attention, Residual, keys, tanh_layers, wrapped
+from senn.prices import Factor, Prices
+from wrapped import Attention, Residual, Tokens, keys, normed, tanh_layers, wrapped
 
 nn = eqx.nn
 KEY = jax.random.key(0)
@@ -23,6 +25,7 @@ RNG = np.random.default_rng(0)
 TOKENS = RNG.normal(size=(6, 3, 4))
 
 outputs = eqx.filter_jit(lambda network, x: network(x))
+taps = eqx.filter_jit(lambda network, x: network.taps(x))
 each = eqx.filter_jit(lambda module, x: jax.vmap(module)(x))
 
 
@@ -109,17 +112,6 @@ def test_the_modules_own_code_decides():
     assert np.isfinite(outputs(looped, RNG.normal(size=(2, 3)))).all()
 
 
-class Normed(eqx.Module):
-    """A norm between two layers."""
-
-    first: nn.Linear
-    norm: eqx.Module
-    second: nn.Linear
-
-    def __call__(self, x):
-        return self.second(jnp.tanh(self.norm(self.first(x))))
-
-
 @pytest.mark.parametrize(
     ("norm", "said"),
     [
@@ -136,8 +128,63 @@ class Normed(eqx.Module):
     ],
 )
 def test_what_looks_at_several_units_is_rigid(norm, said):
-    network = senn.wrap(Normed(linear(3, 6), norm, linear(6, 2, 1)), jnp.zeros(3))
+    network = senn.wrap(normed(norm, 6), jnp.zeros(3))
     assert table(network)["first"].startswith(said)
+
+
+@pytest.mark.parametrize(("module", "shape"), [
+    (Tokens((3, 4), 2, (3, 2)), (3, 4)), (normed(LayerNorm(4)), (3,)), (normed(RMSNorm(4)), (3,)),
+])  # fmt: skip
+def test_the_search_sees_units_as_they_will_be(module, shape):
+    """With what the example gives them on their way: whom a position attends to, a norm's mean."""
+    network, x = wrapped(module, shape), jnp.asarray(RNG.normal(size=(5, *shape)))
+    for layer, space in enumerate(network.graph.hidden):
+        if space.rigid:
+            continue
+        (writer,), (reader,) = network.graph.writers(space), network.readers(layer)
+        source, site = network.graph.maps[writer], network.graph.maps[reader]
+        new = RNG.normal(size=(network.n_inputs(writer) + 1, 2))
+        grown = senn.add_width(network, layer, new[:-1], new[-1])
+        reads, after = taps(network, x).reads, taps(grown, x).reads
+        z = source.rows(reads[writer]) @ (new if source.bias else new[:-1])
+        units = source.laid(space.activation.features(z)[0])
+        assert site.beside(reads[reader]) or space.name == "up"
+        found = site.spread(units, 0, site.beside(reads[reader]))
+        n = network.hidden_sizes[layer]
+        at = site.columns(grown, space)[n : n + 2].reshape(2, -1)
+        np.testing.assert_allclose(found, site.rows(after[reader])[..., at], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(LayerNorm, nn.LayerNorm), (RMSNorm, nn.RMSNorm)])
+@pytest.mark.parametrize("settings", [{}, {"eps": 0.1, "use_weight": False, "use_bias": False}])
+def test_norms_that_count_are_those_of_equinox_and_grow(ours, theirs, settings):
+    x = jnp.asarray(RNG.normal(size=(5, 3)))
+    wanted = each(normed(theirs(4, **settings)), x)
+    module = normed(ours(4, **settings))
+    np.testing.assert_allclose(each(module, x), wanted, rtol=1e-12)
+    network = senn.wrap(module, x[0])
+    assert table(network)["first"] == "yes"
+    grown = senn.add_width(network, 0, RNG.normal(size=(3, 2)), RNG.normal(size=2))
+    np.testing.assert_array_equal(outputs(grown, x), outputs(network, x))
+    assert grown.n_parameters - network.n_parameters == cost(network, network.graph.hidden[0], 2)
+    back = grown.unwrap()
+    assert back.norm.counted.tolist() == [True] * 4 + [False] * 2
+    np.testing.assert_allclose(each(back, x), wanted, rtol=1e-12)
+    again = senn.wrap(back, x[0])  # of which the same count
+    wider = senn.add_width(again, 0, RNG.normal(size=(3, 1)), np.ones(1))
+    np.testing.assert_array_equal(outputs(wider, x), outputs(again, x))
+
+
+def test_units_that_count_stay():
+    """Without one of them the norm would make other numbers of all the others."""
+    network = senn.wrap(normed(LayerNorm(4)), jnp.zeros(3))
+    grown = senn.add_width(network, 0, RNG.normal(size=(3, 2)), np.ones(2))
+    assert eqx.tree_equal(senn.remove_units(grown, 0, [4, 5]), network)
+    with pytest.raises(ValueError, match="first keeps the units that it had at first: a norm's"):
+        senn.remove_units(grown, 0, [0])
+    factor = Factor(np.eye(65), np.eye(2))
+    prices = Prices.of(grown, {1: factor}).at(0)
+    assert np.isfinite(prices).nonzero()[0].tolist() == [4, 5]
 
 
 def test_units_that_say_something_when_they_are_silent_are_not_listened_to():

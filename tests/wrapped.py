@@ -93,6 +93,24 @@ class Attention(eqx.Module):
         return self.head(jnp.mean(tokens, axis=0))
 
 
+class Normed(eqx.Module):
+    """A norm between two layers."""
+
+    first: nn.Linear
+    norm: eqx.Module
+    second: nn.Linear
+
+    def __call__(self, x):
+        return self.second(jnp.tanh(self.norm(self.first(x))))
+
+
+def normed(norm, size=4, seed=0):
+    """Of three inputs, and so many units behind them."""
+    key = keys(seed)
+    first = nn.Linear(3, size, key=next(key))
+    return Normed(first, norm, nn.Linear(size, 2, key=next(key)))
+
+
 class Tokens(eqx.Module):
     """A causal block of a transformer, of one head, with its norms ahead; of tokens [T, D].
 

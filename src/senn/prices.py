@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from senn.arrays import to_device
 from senn.curvature import MapRows
 from senn.nn.sites import AbstractMap
-from senn.nn.spaces import births, leaf_at
+from senn.nn.spaces import births, lasting, leaf_at
 from senn.nn.tapped import AbstractTapped
 from senn.positions import PositionRows, curvature_along
 from senn.processes import gathered
@@ -137,7 +137,7 @@ class Prices:
             if reader.steeper:
                 prices = prices * reader.steeper[site.reads.index(space)]
             total += prices
-        return np.where(there, total, np.inf)
+        return np.where(there & ~lasting(self.network, space), total, np.inf)
 
     def without(self, layer: int, slot: int) -> "Prices":
         """When that unit has left."""

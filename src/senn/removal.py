@@ -11,7 +11,7 @@ from senn.arrays import to_device
 from senn.compilation import QUICK, program
 from senn.evaluation import blocks
 from senn.nn.edits import erase, map_networks
-from senn.nn.spaces import births, leaf_at
+from senn.nn.spaces import births, lasting, leaf_at
 from senn.nn.tapped import AbstractTapped
 from senn.prices import DAMPING, matrix_of
 from senn.words import counted, quoted
@@ -46,6 +46,10 @@ def remove_units(network: Net, layer: int, units: Any, x: Any = None, damping: f
         )
     space = hidden[layer]
     slots = np.flatnonzero(births(network, space) >= 0)[_checked(network, layer, units)]
+    if lasting(network, space)[slots].any():
+        raise ValueError(
+            f"{space.name} keeps the units that it had at first: a norm's statistics are over them."
+        )
     if x is not None:
         network = _refitted(network, layer, slots, np.asarray(x, network.dtype), damping)
     return without_empty(erase(network, space, slots))

@@ -16,6 +16,8 @@ from senn.nn.edits import write as write
 from senn.nn.graph import Graph as Graph
 from senn.nn.network import MLP as MLP
 from senn.nn.network import Hidden as Hidden
+from senn.nn.norms import LayerNorm as LayerNorm
+from senn.nn.norms import RMSNorm as RMSNorm
 from senn.nn.rational import rational as rational
 from senn.nn.rational import rational_features as rational_features
 from senn.nn.sites import AbstractMap as AbstractMap

@@ -61,6 +61,7 @@ def cost(network: Any, space: Space, count: int) -> int:
     return sum(
         count * port.outer * port.inner * math.prod(np.delete(used[port.leaf], port.axis).tolist())
         for port in space.ports
+        if leaf_at(network, port.leaf).dtype != bool  # says what counts in a norm
     )
 
 

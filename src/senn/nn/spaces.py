@@ -114,6 +114,16 @@ def births(network: Any, space: Space) -> Int[np.ndarray, " c"]:
     return np.asarray(leaf_at(network, space.born))
 
 
+def lasting(network: Any, space: Space) -> Bool[np.ndarray, " c"]:
+    """Which slots must be left as they are: those whose units count in the statistics of a norm.
+
+    Without one of them all others would be normalised by other numbers.
+    """
+    counted = (np.asarray(leaf_at(network, port.leaf)) for port in space.carried)
+    return np.any([np.zeros(slots(network, space), bool),
+                   *(c for c in counted if c.dtype == bool)], axis=0)  # fmt: skip
+
+
 def units(network: Any, space: Space) -> int:
     """How many there are."""
     return int(np.count_nonzero(births(network, space) >= 0))

@@ -182,9 +182,7 @@ def spread_problem(
             activation, site, sites, tuple(blocks or (0,) * len(sites)),
         )  # fmt: skip
 
-    parts = (
-        tuple(reader.beside(samples[n].read) for reader, *samples in readers) for n in (0, 1)
-    )
+    parts = (tuple(reader.beside(samples[n].read) for reader, *samples in readers) for n in (0, 1))
     views = [(of.read, of.root_weight, part) for of, part in zip(reads, parts, strict=True)]
     given = views, found(tuple(readers), damping=damping)
     return eqx.filter_eval_shape(problem, *given) if shapes else problem(*given)

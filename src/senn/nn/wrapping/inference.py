@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from senn.nn.wrapping.atoms import Axis, flat, fresh, mark, regrouped, tie
-from senn.nn.wrapping.tracing import Equation, Trace, Variable, shape_of, spelled_out, variables
+from senn.nn.wrapping.tracing import (
+    COUNTED,
+    Equation,
+    Trace,
+    Variable,
+    shape_of,
+    spelled_out,
+    variables,
+)
 
 _NAMES = """
 abs acos acosh add add_any and asin asinh atan atan2 atanh cbrt ceil clamp convert_element_type
@@ -49,6 +57,8 @@ class Axes:
             self._elementwise(equation)
         elif rule is not None:
             self.of[equation.outputs[0]] = rule(self, equation)
+        elif equation.name == COUNTED:
+            self._counted(equation)
         elif equation.name in SUMMED:
             self.of[equation.outputs[0]] = self._reduced(equation)
         else:
@@ -69,6 +79,16 @@ class Axes:
                     tie(axes[d], self.of[v][d])
         blank = fresh(output.shape)
         self.of[output] = [axis or new for axis, new in zip(axes, blank, strict=True)]
+
+    def _counted(self, equation: Equation) -> None:
+        """Statistics over the units of the last axis, of which each is told whether it counts."""
+        z, counted = equation.inputs
+        if not isinstance(z, Variable) or not isinstance(counted, Variable):
+            return
+        if len(counted.shape) == 1 and z.shape[-1] == counted.shape[0]:
+            tie(self.of[z][-1], self.of[counted][0])
+        else:
+            mark((*self.flat(z), *self.flat(counted)), "a norm runs over another axis of it")
 
     def _reduced(self, equation: Equation) -> list[Axis]:
         (v,), gone = variables(equation), [int(d) for d in equation.params["axes"]]

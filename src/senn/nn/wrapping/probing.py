@@ -90,7 +90,8 @@ def _silent(gradient: Any, space: Space, used: int) -> bool:
         units = apart(np.asarray(leaf_at(gradient, port.leaf)), port)
         return np.moveaxis(units, port.axis + 1, 0)[used:]
 
-    return not any(np.any(beyond(port)) for port in space.ports)
+    trained = (port for port in space.ports if leaf_at(gradient, port.leaf) is not None)
+    return not any(np.any(beyond(port)) for port in trained)
 
 
 def _with_units(network: Any, spaces: Sequence[Space], sizes: Sequence[int]) -> Any:
@@ -101,6 +102,8 @@ def _with_units(network: Any, spaces: Sequence[Space], sizes: Sequence[int]) -> 
             continue
         numbers = {}
         for port in (*space.written, *space.carried):
+            if leaf_at(network, port.leaf).dtype == bool:
+                continue  # units that come do not count
             shape = list(np.shape(leaf_at(network, port.leaf)))
             shape[port.axis] = port.outer * port.inner
             numbers[port] = draw.normal(size=shape)

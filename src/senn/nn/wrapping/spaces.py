@@ -106,4 +106,5 @@ class Layout:
         ports |= {(maps[w].leaf, axis) for w in found.writers for axis in maps[w].columns}
         carried = {maps[w].bias for w in found.writers}
         carried |= {use.leaf for use in (*self.uses.scales, *self.uses.shifts)}
+        carried |= {*self.uses.counted}
         return ports | {place for place in self.places(found.atom) if place[0] in carried}

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from senn.nn.wrapping.tracing import Equation, Trace, Variable, run, variables
+from senn.nn.wrapping.tracing import COUNTED, Equation, Trace, Variable, run, variables
 
 
 class Tail:
@@ -110,9 +110,9 @@ def between(
 
 
 def _following(trace: Trace, first: set[Variable], which: Callable) -> set[Variable]:
-    """What is computed of some variables, if not of any other."""
+    """What is computed of all of some variables or of any, but for statistics of what counts."""
     found = set(first)
     for equation in trace.equations:
-        if which(v in found for v in variables(equation)):
+        if equation.name != COUNTED and which(v in found for v in variables(equation)):
             found |= {*equation.outputs}
     return found

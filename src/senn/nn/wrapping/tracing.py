@@ -7,8 +7,12 @@ import jax
 import numpy as np
 from jax.extend.core import Literal
 
+from senn.nn.norms import counted_moments
+
 # Calls whose equations stand among those of the caller.
 INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint")
+# A call of it stands as it is: what it gives depends on no unit that comes later.
+COUNTED = counted_moments.__name__
 # Functions with derivatives of their own: these run as one.
 WHOLE = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
 
@@ -86,6 +90,7 @@ def _flatten(jaxpr: Any, consts: Any, inputs: Sequence[Any], found: list[Equatio
 
     for eqn in jaxpr.eqns:
         name, given = eqn.primitive.name, [get(v) for v in eqn.invars]
+        name = COUNTED if eqn.params.get("name") == COUNTED else name
         if name in INLINED:
             outputs = _flatten(*_called(eqn), given, found)
         else:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from senn.nn.wrapping.atoms import Axis, flat, fresh, many, mark, regrouped
 from senn.nn.wrapping.inference import Axes
-from senn.nn.wrapping.tracing import Equation, Trace, Variable
+from senn.nn.wrapping.tracing import COUNTED, Equation, Trace, Variable
 
 
 class WrapError(ValueError):
@@ -50,12 +50,14 @@ class Uses(NamedTuple):
     maps: tuple[MapUse, ...]
     scales: tuple[UnitUse, ...]
     shifts: tuple[UnitUse, ...]
+    counted: tuple[int, ...]  # those that say which units count in the statistics of a norm
 
     @property
     def leaves(self) -> list[int]:
         """The parameters that are used, as often as they are."""
         every = (*self.maps, *self.scales, *self.shifts)
-        return [*(use.leaf for use in every), *(m.bias for m in self.maps if m.bias is not None)]
+        biases = (m.bias for m in self.maps if m.bias is not None)
+        return [*(use.leaf for use in every), *biases, *self.counted]
 
 
 TWO = ("add", "add_any", "conv_general_dilated", "dot_general", "mul")  # what is done with two
@@ -78,12 +80,14 @@ class _Search:
         )
         self.maps: list[MapUse] = []
         self.units: dict[str, list[UnitUse]] = {"mul": [], "add": []}
+        self.counted: list[int] = []
         self.made_by: dict[Variable, int] = {}  # numbers of maps by what they output
 
     def found(self) -> Uses:
         for number, equation in enumerate(self.trace.equations):
             self._take(number, equation)
-        every = Uses(tuple(self.maps), tuple(self.units["mul"]), tuple(self.units["add"]))
+        units = (tuple(self.units[kind]) for kind in ("mul", "add"))
+        every = Uses(tuple(self.maps), *units, tuple(self.counted))
         for leaf, count in Counter(every.leaves).items():
             if count > 1:
                 raise WrapError(
@@ -101,6 +105,8 @@ class _Search:
             self._activations(equation)
         if not given:
             self._pass_on(equation)
+        elif name == COUNTED and given == [1]:
+            self.counted.append(self.views[equation.inputs[1]].leaf)
         elif len(given) > 1 and name in TWO:
             self._refuse(equation, given[0], "together with another parameter")
         elif name in VIEWS:

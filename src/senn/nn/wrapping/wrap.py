@@ -9,6 +9,7 @@ import numpy as np
 
 from senn.arrays import path_of
 from senn.nn.edits import resize
+from senn.nn.norms import AbstractCounting
 from senn.nn.spaces import first_units, leaf_at, slots
 from senn.nn.wrapping.building import Builder
 from senn.nn.wrapping.inference import Axes
@@ -120,7 +121,7 @@ def _dtype(module: Any) -> Any:
 
 def _traced(module: Any, example: np.ndarray) -> tuple[Rest, list[str], Any, Any]:
     """The program, of the parameters that it uses; those that it does not are left alone."""
-    trained = jax.tree.map(eqx.is_inexact_array, module)
+    trained = _trained(module)
     rest, names, params, trace = _program(module, trained, example)
     used = {v for e in trace.equations for v in e.inputs if isinstance(v, Variable)}
     idle = [n for n, v in enumerate(trace.arrays) if v not in used]
@@ -129,6 +130,18 @@ def _traced(module: Any, example: np.ndarray) -> tuple[Rest, list[str], Any, Any
         trained = jax.tree.map(lambda mine: mine and next(leaves) not in idle, trained)
         rest, names, params, trace = _program(module, trained, example)
     return rest, names, params, trace
+
+
+def _trained(module: Any) -> Any:
+    """What is of the network: parameters, and which units count in norms."""
+
+    def counts(node: Any) -> bool:
+        return isinstance(node, AbstractCounting)
+
+    def of(node: Any) -> Any:
+        return jax.tree.map(eqx.is_array if counts(node) else eqx.is_inexact_array, node)
+
+    return jax.tree.map(of, module, is_leaf=counts)
 
 
 def _program(module: Any, trained: Any, example: np.ndarray) -> tuple[Rest, list[str], Any, Any]:

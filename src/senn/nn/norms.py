@@ -1,0 +1,91 @@
+"""Norms over units that know which of them count, so that what they normalise can grow.
+
+A unit more in the statistics of a norm would change what all others become, and slots that hold no
+unit would, too. Here both are over the units that were there when the norm was made. Units that
+come later are normalised by them, and do not count in them: that is exact, bit for bit.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
+
+
+class AbstractCounting(eqx.Module):
+    """A norm whose statistics are over the units that count."""
+
+    counted: eqx.AbstractVar[Bool[Array, " c"]]
+
+
+class LayerNorm(AbstractCounting):
+    """(z − m)/√(v + ε) · γ + β, the mean m and the variance v over the units that count.
+
+    As long as none has come, it is `equinox.nn.LayerNorm` of a vector, up to rounding.
+    """
+
+    weight: Float[Array, " c"] | None
+    bias: Float[Array, " c"] | None
+    counted: Bool[Array, " c"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(
+        self, size: int, eps: float = 1e-5, *, use_weight: bool = True, use_bias: bool = True
+    ):
+        """Of so many units, all of which count."""
+        self.weight = jnp.ones(size) if use_weight else None
+        self.bias = jnp.zeros(size) if use_bias else None
+        self.counted = jnp.ones(size, bool)
+        self.eps = eps
+
+    def __call__(self, z: Float[Array, " c"]) -> Float[Array, " c"]:
+        """Of one vector."""
+        mean, variance = counted_moments(z, self.counted)
+        normed = (z - mean) * jax.lax.rsqrt(variance + self.eps)
+        return _scaled(normed, self.weight, self.bias)
+
+
+class RMSNorm(AbstractCounting):
+    """z/√(q + ε) · γ + β, q the mean square over the units that count.
+
+    As long as none has come, it is `equinox.nn.RMSNorm` of a vector, up to rounding.
+    """
+
+    weight: Float[Array, " c"] | None
+    bias: Float[Array, " c"] | None
+    counted: Bool[Array, " c"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(
+        self, size: int, eps: float = 1e-5, *, use_weight: bool = True, use_bias: bool = True
+    ):
+        """Of so many units, all of which count."""
+        self.weight = jnp.ones(size) if use_weight else None
+        self.bias = jnp.zeros(size) if use_bias else None
+        self.counted = jnp.ones(size, bool)
+        self.eps = eps
+
+    def __call__(self, z: Float[Array, " c"]) -> Float[Array, " c"]:
+        """Of one vector."""
+        mean, variance = counted_moments(z, self.counted)
+        normed = z * jax.lax.rsqrt(variance + mean**2 + self.eps)
+        return _scaled(normed, self.weight, self.bias)
+
+
+@jax.jit
+def counted_moments(
+    z: Float[Array, " c"], counted: Bool[Array, " c"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """The mean and the variance of what counts.
+
+    `senn.wrap` knows it by its name: what it gives depends on no unit that comes later.
+    """
+    n = jnp.sum(counted)
+    mean = jnp.sum(jnp.where(counted, z, 0)) / n
+    return mean, jnp.sum(jnp.where(counted, (z - mean) ** 2, 0)) / n
+
+
+def _scaled(
+    z: Float[Array, " c"], weight: Float[Array, " c"] | None, bias: Float[Array, " c"] | None
+) -> Float[Array, " c"]:
+    z = z if weight is None else z * weight
+    return z if bias is None else z + bias
