@@ -138,8 +138,9 @@ def test_two_processes_stream_the_rows_of_one(start):
 def test_a_process_that_cannot_go_on_keeps_nobody_waiting(start):
     """Here because it has other rows; whatever the reason, it says so, and so do the others."""
     paths = [table(start.folder / f"rows-{k}.csv", k) for k in range(2)]
-    begin = time.monotonic()
-    first, other = map(ended, two(start, *ROWS, data=paths))
+    processes = two(start, *ROWS, data=paths)
+    other, begin = ended(processes[1]), time.monotonic()
+    first = ended(processes[0])
     assert time.monotonic() - begin < 60
     assert other[0] == 2
     assert other[2].startswith("senn: rows-1.csv: This process does not have the rows that process")
