@@ -5,6 +5,8 @@ unit would, too. Here both are over the units that were there when the norm was 
 come later are normalised by them, and do not count in them: that is exact, bit for bit.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -37,8 +39,8 @@ class LayerNorm(AbstractCounting):
         self.counted = jnp.ones(size, bool)
         self.eps = eps
 
-    def __call__(self, z: Float[Array, " c"]) -> Float[Array, " c"]:
-        """Of one vector."""
+    def __call__(self, z: Float[Array, " c"], *, key: Any = None) -> Float[Array, " c"]:  # noqa: ARG002
+        """Of one vector; `key` is for `equinox.nn.Sequential`, and not used."""
         mean, variance = counted_moments(z, self.counted)
         normed = (z - mean) * jax.lax.rsqrt(variance + self.eps)
         return _scaled(normed, self.weight, self.bias)
@@ -64,8 +66,8 @@ class RMSNorm(AbstractCounting):
         self.counted = jnp.ones(size, bool)
         self.eps = eps
 
-    def __call__(self, z: Float[Array, " c"]) -> Float[Array, " c"]:
-        """Of one vector."""
+    def __call__(self, z: Float[Array, " c"], *, key: Any = None) -> Float[Array, " c"]:  # noqa: ARG002
+        """Of one vector; `key` is for `equinox.nn.Sequential`, and not used."""
         mean, variance = counted_moments(z, self.counted)
         normed = z * jax.lax.rsqrt(variance + mean**2 + self.eps)
         return _scaled(normed, self.weight, self.bias)
