@@ -115,7 +115,7 @@ def history():
 
 def test_a_run_grows_by_scores_first_and_then_where_units_are_worth_most(history):
     def expected(look):
-        return "there is worth" in look.reason
+        return "to lose a unit there" in look.reason
 
     looks = history.considerations
     first = [look for look in looks if look.step == looks[0].step]
@@ -136,8 +136,9 @@ def test_what_is_expected_decides_and_not_the_score():
     offer = replace(proposal(-0.5), expected=0.2)
     decision = Policy(tau=1.1, alpha=0.01).decide([[offer]], IMAGES)
     assert decision.accepted == [offer]
-    assert "a unit there is worth 20.00%" in decision.reason
+    assert "to lose a unit there costs 20.00%" in decision.reason
     assert not Policy(tau=1.1, alpha=0.3).decide([[offer]], IMAGES).accepted
+    assert Policy(tau=100.0, alpha=0.01).decide([[offer]], IMAGES).accepted == [offer]
 
 
 def test_prices_of_a_network_are_what_is_taken():

@@ -325,7 +325,7 @@ class Policy:
         return verdicts, going
 
     def _no_room(self, proposal: Proposal) -> Verdict:
-        gained = f"a unit gains {percent(self.worth(proposal), proposal.reach)} of what is left"
+        gained = self._gained(proposal)
         asked = "" if self.swap is None else f", not {self.swap:g} times what would have to leave"
         return Verdict(proposal, Outcome.SWAP, f"{gained}{asked}, and the budget is used up")
 
@@ -351,9 +351,8 @@ class Policy:
 
     def _verdict(self, proposal: Proposal) -> Verdict:
         """By the thresholds alone."""
-        worth, eta, reach = self.worth(proposal), proposal.eta, proposal.reach
-        does = "gains" if proposal.expected is None else "there is worth"
-        gained = f"a unit {does} {percent(worth, reach)} of what is left"
+        worth, eta = self.worth(proposal), proposal.eta
+        gained = self._gained(proposal)
         raised = f"raises η_c {times(worth, eta)}-fold"
         if not worth > 0:
             outcome = Outcome.NOISE
@@ -361,12 +360,20 @@ class Policy:
             reason = f"gains nothing on held-out data {said}"
         elif not self._useful(proposal):
             outcome, reason = Outcome.ALPHA, f"{gained}, α asks {self.alpha:.2%}"
+        elif proposal.expected is not None:  # of those that are there: τ is about what is new
+            outcome, reason = Outcome.ADDED, f"{gained} (α {self.alpha:.2%})"
         elif not worth > (self.tau - 1) * eta:
             outcome, reason = Outcome.TAU, f"a unit {raised}, τ asks {self.tau:g}"
         else:
             outcome = Outcome.ADDED
             reason = f"{gained} (α {self.alpha:.2%}) and {raised} (τ {self.tau:g})"
         return Verdict(proposal, outcome, reason)
+
+    def _gained(self, proposal: Proposal) -> str:
+        share = percent(self.worth(proposal), proposal.reach)
+        if proposal.expected is None:
+            return f"a unit gains {share} of what is left"
+        return f"to lose a unit there costs {share} of what is left"
 
     def _nothing(self, verdicts: Sequence[Verdict]) -> str:
         if not verdicts:

@@ -80,7 +80,7 @@ def _tried(tail: Tail) -> tuple[bool, bool]:
 def _drawn(shape: Sequence[int], dtype: Any) -> np.ndarray:
     """Some numbers of examples, the same of all three."""
     draw = np.random.default_rng(1).normal(size=shape)
-    numbers = draw > 0 if np.dtype(dtype).kind == "b" else draw
+    numbers = draw > 0 if np.issubdtype(dtype, np.bool_) else draw
     return np.broadcast_to(numbers, (3, *shape)).astype(dtype)
 
 
