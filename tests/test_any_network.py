@@ -50,7 +50,7 @@ SIZED = {
         Channels((1, 3, 2), 2, sizes, seed=4), (1, 3, 2), max(CAPACITY, *sizes)
     ),
     "wrapped tokens": lambda sizes: wrapped(
-        Tokens((2, 3), 2, sizes, seed=3), (2, 3), max(CAPACITY, *sizes)
+        Tokens((2, 3), 2, (sizes[0], sizes[-1]), seed=3), (2, 3), max(CAPACITY, *sizes)
     ),
 }
 NETWORKS = {

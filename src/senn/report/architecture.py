@@ -92,7 +92,7 @@ def _column(prefix: str, n: int, x: float, middle: float, *, block: bool) -> lis
     if block:
         return [Node(f"{prefix}0", x, middle)]
     limit = MOST_ROWS if prefix.startswith("h") else MOST_NODES
-    ranks = -(-n // limit)
+    ranks = max(-(-n // limit), 1)  # no map reads the inputs alone: no nodes
     rows = -(-n // ranks)
     return [
         Node(
