@@ -211,6 +211,8 @@ def activation(story: Story, layer: int, unit: int) -> str:
 
 
 def _inputs(story: Story, nodes: list[Node], middle: float) -> list[Element]:
+    if not nodes:
+        return []
     shape = story.image_shape
     size = f"{shape[0]} × {shape[1]} pixels" if shape else f"{n_inputs(story.network):,}"
     if story.has_channels:
