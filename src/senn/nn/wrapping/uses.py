@@ -86,8 +86,8 @@ class _Search:
     def found(self) -> Uses:
         for number, equation in enumerate(self.trace.equations):
             self._take(number, equation)
-        units = (tuple(self.units[kind]) for kind in ("mul", "add"))
-        every = Uses(tuple(self.maps), *units, tuple(self.counted))
+        scales, shifts = (tuple(self.units[kind]) for kind in ("mul", "add"))
+        every = Uses(tuple(self.maps), scales, shifts, tuple(self.counted))
         for leaf, count in Counter(every.leaves).items():
             if count > 1:
                 raise WrapError(
