@@ -9,7 +9,7 @@ from jax.extend.core import Literal
 
 # Calls whose equations stand among those of the caller.
 INLINED = ("jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint")
-# A call of that of `senn.nn.norms` stands as it is: what it gives depends on no unit that comes later.
+# A call of that of `senn.nn.norms` stands as it is: what it gives depends on no unit to come.
 COUNTED = "counted_moments"
 # Functions with derivatives of their own: these run as one.
 WHOLE = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
