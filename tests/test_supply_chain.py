@@ -38,7 +38,7 @@ UNPICKLE = {
     "subprocess", "ctypes", "code",
 }  # fmt: skip
 # Each calls a function of the C library that the process runs on anyway, and sees no data.
-CALLS_C = ("machine", "processes", "commands/devices")
+CALLS_C = ("machine", "processes")
 ARGUED = {f"src/senn/{name}.py": {"ctypes"} for name in CALLS_C}
 WITH_LOADER = {"yaml", "torch", "np", "numpy", "jnp"}  # whose `load` may unpickle
 
