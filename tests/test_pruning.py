@@ -154,8 +154,8 @@ def test_nothing_is_added_and_removed_in_turns(margin):
     assert 0 < swaps < 40
 
 
-BAD = [("prune", -0.1), ("prune", 1.1), ("swap", 0.9), ("trial", -1), ("prefer", "tiny"), ("expect", "luck"),
-       ("swap_patience", 0)]  # fmt: skip
+BAD = [("prune", -0.1), ("prune", 1.1), ("swap", 0.9), ("trial", -1), ("prefer", "tiny"),
+       ("expect", "luck"), ("swap_patience", 0)]  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "value"), BAD)

@@ -63,3 +63,34 @@ def test_the_rate_of_new_units_alone_is_raised():
     plain, twice = (np.asarray(moved(jnp.asarray(factor))) for factor in (1.0, 2.0))
     assert plain[:3].all()
     np.testing.assert_allclose(twice, plain * [1, 1, 2, 1], rtol=1e-6)
+
+
+def test_channels_are_made_in_four_ways(monkeypatch, capsys):
+    words = ["--data", "digits", "--seeds", "1", "--passes", "20", "--max-parameters", "1500"]
+    monkeypatch.setattr(sys, "argv", ["channels.py", *words])
+    runpy.run_path(str(SCRIPTS / "channels.py"), run_name="__main__")
+    *lines, _, _, _, _ = capsys.readouterr().out.splitlines()
+    found = [ast.literal_eval(line) for line in lines]
+    assert [line["arm"] for line in found] == [
+        "grown", "random filters", "random filters, evenly", "from the start",
+    ]  # fmt: skip
+    assert len({sum(line["channels"]) for line in found}) == 1
+    assert len({line["steps"] for line in found}) == 1
+    grown, random, _, started = (tuple(line["channels"]) for line in found)
+    assert sum(grown) > 24
+    assert grown == random == started
+
+
+def test_what_is_told_of_places_is_ranked_beside_their_gains():
+    script = runpy.run_path(str(SCRIPTS / "places.py"), run_name="places")
+    lines = [
+        {"repeat": r, "channels": (8, 8), "place": f"stage {p}", "gain": gain,
+         "price": 2 * gain, "score": -gain, "fit_score": score}
+        for r, gains in enumerate(((1.0, 2.0, 3.0), (2.0, 1.0, 4.0)))
+        for p, (gain, score) in enumerate(zip(gains, (1.0, 2.0, 3.0), strict=True))
+    ]  # fmt: skip
+    told = script["table"](lines)
+    assert "8-8          stage 1    1.5000 ± 0.5000" in told
+    assert "gains with price: 1.00 ± 0.00" in told
+    assert "gains with score: -1.00 ± 0.00" in told
+    assert "gains with fit_score: 0.75 ± 0.25" in told
