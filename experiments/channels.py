@@ -22,6 +22,7 @@ import numpy as np
 from senn import SENNClassifier, datasets, imaging
 from senn.proposals import Random
 from senn.studies.ablation import replayed
+from senn.studies.intervals import standard_error
 from senn.studies.replay import evenly, plan_of
 
 START = (8, 8, 8)
@@ -51,7 +52,7 @@ def main() -> None:
     for arm in dict.fromkeys(line["arm"] for line in lines):
         of = [line for line in lines if line["arm"] == arm]
         scores = [line["score"] for line in of]
-        error = statistics.stdev(scores) / len(scores) ** 0.5 if len(scores) > 1 else float("nan")
+        error = standard_error(scores)
         seconds = statistics.mean(line["seconds"] for line in of)
         print(f"{arm:28} {statistics.mean(scores):.4f} ± {error:.4f}  {seconds:6.0f} s")
 

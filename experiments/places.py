@@ -30,6 +30,7 @@ from senn.optimizers import KFAC
 from senn.prices import Prices, factors_of
 from senn.proposals.proposal import join
 from senn.pruning import everywhere
+from senn.studies.intervals import standard_error
 
 STATES = {
     "mnist": ((8, 8, 8), (8, 8, 32), (8, 16, 32)),
@@ -42,7 +43,7 @@ TOLD = ("price", "score", "fit_score")
 
 def main() -> None:
     """Train, print a line for each place and repetition, then the means."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     add = parser.add_argument
     add("--data", choices=STATES, default="mnist")
     add("--data-dir", type=Path)
@@ -125,9 +126,8 @@ def table(lines: Sequence[dict]) -> str:
     for channels, place in dict.fromkeys((line["channels"], line["place"]) for line in lines):
         of = [line for line in lines if (line["channels"], line["place"]) == (channels, place)]
         gains = [line["gain"] for line in of]
-        error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
         told = "  ".join(f"{statistics.mean(line[name] for line in of):9.4f}" for name in TOLD)
-        gain = f"{statistics.mean(gains):8.4f} ± {error:.4f}"
+        gain = f"{statistics.mean(gains):8.4f} ± {standard_error(gains):.4f}"
         rows.append(f"{'-'.join(map(str, channels)):12} {place}  {gain}  {told}")
     head = f"{'channels':12} {'place':8}{'gain':>8}{'':10}" + "".join(f"{n:>11}" for n in TOLD)
     return "\n".join([head, *rows, *(agreement(lines, name) for name in TOLD)])
@@ -140,8 +140,8 @@ def agreement(lines: Sequence[dict], name: str) -> str:
         of = [line for line in lines if (line["repeat"], line["channels"]) == at]
         ranked: Any = stats.spearmanr([e["gain"] for e in of], [e[name] for e in of])
         found.append(ranked.statistic)
-    error = statistics.stdev(found) / len(found) ** 0.5 if len(found) > 1 else float("nan")
-    return f"rank correlation of gains with {name}: {statistics.mean(found):.2f} ± {error:.2f}"
+    mean, error = statistics.mean(found), standard_error(found)
+    return f"rank correlation of gains with {name}: {mean:.2f} ± {error:.2f}"
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from senn import Policy, Schedule
 from senn.actions import Widen
 from senn.proposals import Random
 from senn.studies.ablation import replayed
+from senn.studies.intervals import standard_error
 from senn.studies.replay import NEVER, evenly, plan_of
 
 nn = eqx.nn
@@ -100,8 +101,7 @@ def main() -> None:
                 given.out.write_text(json.dumps(lines, indent=1) + "\n")
     for arm in dict.fromkeys(line["arm"] for line in lines):
         losses = [line["loss"] for line in lines if line["arm"] == arm]
-        error = statistics.stdev(losses) / len(losses) ** 0.5 if len(losses) > 1 else float("nan")
-        print(f"{arm:26} {statistics.mean(losses):.4f} ± {error:.4f}")
+        print(f"{arm:26} {statistics.mean(losses):.4f} ± {standard_error(losses):.4f}")
 
 
 def windows(n: int, seed: int) -> tuple[tuple[np.ndarray, np.ndarray], ...]:

@@ -14,7 +14,7 @@ from senn.actions import AbstractAction
 from senn.nn.tapped import AbstractTapped
 from senn.pruning import Going
 
-ACTIVATION = 30  # multiplications that take as long as one activation, there and back
+ACTIVATION = 30  # multiplications for one activation, there and back: an estimate
 
 
 class Expected(NamedTuple):
@@ -37,8 +37,7 @@ def typical_worth(going: Going, layer: int) -> float | None:
 def work(network: AbstractTapped, layer: int) -> int:
     """Multiplications that one more unit of a hidden space takes of an example, about.
 
-    Where maps are applied at many positions, what is done with every activation there takes as long
-    as what the weights do.
+    What is done with every activation takes time, too, where there are many positions.
     """
     graph = network.graph
     space = graph.hidden[layer]

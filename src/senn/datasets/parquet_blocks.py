@@ -87,7 +87,7 @@ def _readable(called: str) -> Iterator[None]:
     """One sentence about a file for whatever pandas and pyarrow say, who raise many kinds."""
     try:
         yield
-    except (DataError, GeneratorExit):
+    except DataError:
         raise
     except ImportError as error:
         raise DataError(packages_wanted(error)) from error

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from senn.nn.sites import AbstractMap, AbstractSite, UnitwiseSite
-from senn.nn.spaces import Port, Space, leaf_at, units
+from senn.nn.spaces import Port, Space, leaf_at, says_what_counts, units
 
 
 class Graph(NamedTuple):
@@ -61,7 +61,7 @@ def cost(network: Any, space: Space, count: int) -> int:
     return sum(
         count * port.outer * port.inner * math.prod(np.delete(used[port.leaf], port.axis).tolist())
         for port in space.ports
-        if leaf_at(network, port.leaf).dtype != bool  # says what counts in a norm
+        if not says_what_counts(network, port)
     )
 
 

@@ -5,6 +5,7 @@ unit would, too. Here both are over the units that were there when the norm was 
 come later are normalised by them, and do not count in them: that is exact, bit for bit.
 """
 
+from abc import abstractmethod
 from typing import Any
 
 import equinox as eqx
@@ -14,9 +15,38 @@ from jaxtyping import Array, Bool, Float
 
 
 class AbstractCounting(eqx.Module):
-    """A norm whose statistics are over the units that count."""
+    """A norm whose statistics are over the units that count.
 
-    counted: eqx.AbstractVar[Bool[Array, " c"]]
+    Args:
+        size: units, all of which count.
+        eps: what is added to the mean square that is divided by.
+        use_weight, use_bias: whether there is a scale γ, and a shift β.
+    """
+
+    weight: Float[Array, " c"] | None
+    bias: Float[Array, " c"] | None
+    counted: Bool[Array, " c"]
+    eps: float = eqx.field(static=True)
+
+    def __init__(  # noqa: D107
+        self, size: int, eps: float = 1e-5, *, use_weight: bool = True, use_bias: bool = True
+    ):
+        self.weight = jnp.ones(size) if use_weight else None
+        self.bias = jnp.zeros(size) if use_bias else None
+        self.counted = jnp.ones(size, bool)
+        self.eps = eps
+
+    def __call__(self, z: Float[Array, " c"], *, key: Any = None) -> Float[Array, " c"]:  # noqa: ARG002
+        """Of one vector; `key` is for `equinox.nn.Sequential`, and not used."""
+        z = self._normed(z, *counted_moments(z, self.counted))
+        z = z if self.weight is None else z * self.weight
+        return z if self.bias is None else z + self.bias
+
+    @abstractmethod
+    def _normed(
+        self, z: Float[Array, " c"], mean: Float[Array, ""], variance: Float[Array, ""]
+    ) -> Float[Array, " c"]:
+        """By the statistics of what counts, before scale and shift."""
 
 
 class LayerNorm(AbstractCounting):
@@ -25,25 +55,10 @@ class LayerNorm(AbstractCounting):
     As long as none has come, it is `equinox.nn.LayerNorm` of a vector, up to rounding.
     """
 
-    weight: Float[Array, " c"] | None
-    bias: Float[Array, " c"] | None
-    counted: Bool[Array, " c"]
-    eps: float = eqx.field(static=True)
-
-    def __init__(
-        self, size: int, eps: float = 1e-5, *, use_weight: bool = True, use_bias: bool = True
-    ):
-        """Of so many units, all of which count."""
-        self.weight = jnp.ones(size) if use_weight else None
-        self.bias = jnp.zeros(size) if use_bias else None
-        self.counted = jnp.ones(size, bool)
-        self.eps = eps
-
-    def __call__(self, z: Float[Array, " c"], *, key: Any = None) -> Float[Array, " c"]:  # noqa: ARG002
-        """Of one vector; `key` is for `equinox.nn.Sequential`, and not used."""
-        mean, variance = counted_moments(z, self.counted)
-        normed = (z - mean) * jax.lax.rsqrt(variance + self.eps)
-        return _scaled(normed, self.weight, self.bias)
+    def _normed(
+        self, z: Float[Array, " c"], mean: Float[Array, ""], variance: Float[Array, ""]
+    ) -> Float[Array, " c"]:
+        return (z - mean) * jax.lax.rsqrt(variance + self.eps)
 
 
 class RMSNorm(AbstractCounting):
@@ -52,25 +67,10 @@ class RMSNorm(AbstractCounting):
     As long as none has come, it is `equinox.nn.RMSNorm` of a vector, up to rounding.
     """
 
-    weight: Float[Array, " c"] | None
-    bias: Float[Array, " c"] | None
-    counted: Bool[Array, " c"]
-    eps: float = eqx.field(static=True)
-
-    def __init__(
-        self, size: int, eps: float = 1e-5, *, use_weight: bool = True, use_bias: bool = True
-    ):
-        """Of so many units, all of which count."""
-        self.weight = jnp.ones(size) if use_weight else None
-        self.bias = jnp.zeros(size) if use_bias else None
-        self.counted = jnp.ones(size, bool)
-        self.eps = eps
-
-    def __call__(self, z: Float[Array, " c"], *, key: Any = None) -> Float[Array, " c"]:  # noqa: ARG002
-        """Of one vector; `key` is for `equinox.nn.Sequential`, and not used."""
-        mean, variance = counted_moments(z, self.counted)
-        normed = z * jax.lax.rsqrt(variance + mean**2 + self.eps)
-        return _scaled(normed, self.weight, self.bias)
+    def _normed(
+        self, z: Float[Array, " c"], mean: Float[Array, ""], variance: Float[Array, ""]
+    ) -> Float[Array, " c"]:
+        return z * jax.lax.rsqrt(variance + mean**2 + self.eps)
 
 
 @jax.jit
@@ -84,10 +84,3 @@ def counted_moments(
     n = jnp.sum(counted)
     mean = jnp.sum(jnp.where(counted, z, 0)) / n
     return mean, jnp.sum(jnp.where(counted, (z - mean) ** 2, 0)) / n
-
-
-def _scaled(
-    z: Float[Array, " c"], weight: Float[Array, " c"] | None, bias: Float[Array, " c"] | None
-) -> Float[Array, " c"]:
-    z = z if weight is None else z * weight
-    return z if bias is None else z + bias

@@ -114,14 +114,20 @@ def births(network: Any, space: Space) -> Int[np.ndarray, " c"]:
     return np.asarray(leaf_at(network, space.born))
 
 
+def says_what_counts(network: Any, port: Port) -> bool:
+    """Whether what stands at a port is no parameter, but which units count in a norm."""
+    return leaf_at(network, port.leaf).dtype == bool
+
+
 def lasting(network: Any, space: Space) -> Bool[np.ndarray, " c"]:
     """Which slots must be left as they are: those whose units count in the statistics of a norm.
 
     Without one of them all others would be normalised by other numbers.
     """
-    counted = (np.asarray(leaf_at(network, port.leaf)) for port in space.carried)
-    return np.any([np.zeros(slots(network, space), bool),
-                   *(c for c in counted if c.dtype == bool)], axis=0)  # fmt: skip
+    counted = [
+        np.asarray(leaf_at(network, p.leaf)) for p in space.carried if says_what_counts(network, p)
+    ]
+    return np.any([np.zeros(slots(network, space), bool), *counted], axis=0)
 
 
 def units(network: Any, space: Space) -> int:

@@ -36,5 +36,10 @@ def half_width(values: Sequence[float] | np.ndarray) -> float:
     n = len(values)
     if n < 2:
         return np.nan
-    t = stats.t.ppf((1 + LEVEL) / 2, n - 1)
-    return float(t * np.std(values, ddof=1) / np.sqrt(n))
+    return float(stats.t.ppf((1 + LEVEL) / 2, n - 1) * standard_error(values))
+
+
+def standard_error(values: Sequence[float] | np.ndarray) -> float:
+    """Of the mean, s/√n; NaN of one value."""
+    n = len(values)
+    return float(np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else np.nan

@@ -10,7 +10,7 @@ import numpy as np
 from senn import shapes
 from senn.compilation import QUICK, program
 from senn.nn.edits import apart, resize, write
-from senn.nn.spaces import Port, Space, leaf_at, slots, units
+from senn.nn.spaces import Port, Space, leaf_at, says_what_counts, slots, units
 from senn.readers import first_sentence
 
 EXAMPLES = 3
@@ -102,7 +102,7 @@ def _with_units(network: Any, spaces: Sequence[Space], sizes: Sequence[int]) -> 
             continue
         numbers = {}
         for port in (*space.written, *space.carried):
-            if leaf_at(network, port.leaf).dtype == bool:
+            if says_what_counts(network, port):
                 continue  # units that come do not count
             shape = list(np.shape(leaf_at(network, port.leaf)))
             shape[port.axis] = port.outer * port.inner
